@@ -1,0 +1,121 @@
+"""The nouns every pass shares: Module, Namespace, Scope, Definition. They know no file format and no CPU."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rtld.events import Reporter
+
+#: The answer to a look-up: (module, index in its symbol table). ``module`` is None for an undefined weak reference.
+Definition = namedtuple("Definition", "module symbol")
+
+
+class Module:
+    """A file placed in a namespace: what ``struct link_map`` is. Fields are grouped by the pass that fills them."""
+
+    __slots__ = (
+        "aliases",
+        "base",
+        "binding_time",
+        "file",
+        "filters",
+        "found",
+        "image",
+        "index",
+        "init_index",
+        "is_libc_family",
+        "loader",
+        "missing",
+        "needed",
+        "path",
+        "scopes",
+        "soname",
+        "tls_id",
+        "tls_offset",
+    )
+
+    def __init__(self, file: Any, path: str, index: int = 0) -> None:
+        # found (elf/load.py)
+        self.file: Any = file  # the decoded file
+        self.path = path  # the name it was opened by: what ld.so prints
+        self.index = index  # position in load order
+        self.soname: str | None = None
+        self.aliases: set[str] = set()  # every name that leads here: DT_NEEDED strings, soname, paths
+        self.found: Any = None  # search.Found: rule, owner, candidates
+        self.loader: Module | None = None  # who asked for it first
+        self.needed: list[Module] = []  # DT_NEEDED, in order, those that were found
+        self.missing: list[str] = []  # DT_NEEDED names that were not
+        self.filters: list[Module] = []  # DT_FILTER and DT_AUXILIARY targets, searched just before this module
+        self.is_libc_family = False  # libc, ld.so and their siblings: the platform's own, never loaded twice
+        # scopes (elf/load.py: build_scopes)
+        self.scopes: tuple[Scope, ...] = ()  # searched in turn for this module's references
+        # init order (elf/initfini.py)
+        self.init_index = -1
+        # TLS (elf/tls.py)
+        self.tls_id = 0  # module id, 0 without PT_TLS
+        self.tls_offset = 0  # of the block from the thread pointer, signed
+        # reserve
+        self.base = 0  # load bias: address of p_vaddr 0
+        # build_images
+        self.image: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Module {self.index} {self.path}>"
+
+
+class Scope:
+    """An ordered tuple of modules searched for a symbol, with the name people know it by."""
+
+    __slots__ = ("modules", "name")
+
+    def __init__(self, name: str, modules: tuple[Module, ...]) -> None:
+        self.name = name  # "global", "local of X", "self" (DT_SYMBOLIC)
+        self.modules = modules
+
+    def __repr__(self) -> str:
+        return f"<Scope {self.name}: {len(self.modules)} modules>"
+
+
+class Problem:
+    """One thing that is missing or will fail at run time. ``fatal``: the reference loader would refuse to start."""
+
+    __slots__ = ("fatal", "kind", "message", "module", "subject", "version")
+
+    def __init__(
+        self, kind: str, module: str, subject: str, message: str, fatal: bool = True, version: str | None = None
+    ) -> None:
+        self.kind = kind  # "library", "symbol", "version", "static tls", "text relocation", ...
+        self.module = module  # path of the module that has it
+        self.subject = subject  # the name that is missing
+        self.message = message
+        self.fatal = fatal
+        self.version = version
+
+    def __repr__(self) -> str:
+        return f"<Problem {self.kind}: {self.message}>"
+
+
+class Namespace:
+    """The modules of one program in load order, with what all passes share. The first argument of every pass."""
+
+    def __init__(self, model: str, arch: Any, reporter: Reporter) -> None:
+        self.model = model  # whose rules: "glibc" or "musl"
+        self.arch = arch
+        self.reporter = reporter
+        self.search: Any = None  # elf.search.Search
+        self.main: Module
+        self.modules: list[Module] = []  # load order
+        self.by_name: dict[str, Module] = {}  # every alias
+        self.by_identity: dict[tuple[int, int], Module] = {}  # (st_dev, st_ino)
+        self.preloads: list[Module] = []
+        self.interp: Module | None = None  # the module that is the program's own dynamic linker
+        self.global_scope: Scope = Scope("global", ())
+        self.init_order: list[Module] = []  # dependencies first
+        self.problems: list[Problem] = []
+        self.tls: Any = None  # elf.tls.TlsLayout
+        self.bindings: Any = None  # elf.resolve.Bindings
+        self.timings: list[tuple[str, float]] = []  # (pass, CPU seconds)

@@ -1,0 +1,1 @@
+"""ELF: decode, find, load, resolve, relocate. Read ``link.py`` first: it lists the passes."""

@@ -1,0 +1,414 @@
+"""Bytes to ``ElfFile``: headers, program headers, the dynamic section, notes. No addresses, no numpy.
+
+Only the execution view is read (System V gABI, chapter 5): program headers and DT_* entries. Section headers may be
+absent or lie, and are never looked at. Every integer is checked before it is an index, a size or an address; what does
+not fit is a ``FormatError`` that names structure and field. The tables behind the dynamic section (symbols, versions,
+relocations, hashes) are columns of numpy and live in ``tables.py``.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import struct
+from collections import namedtuple
+
+from rtld.elf.types import (
+    DT_FLAGS,
+    DT_FLAGS_1,
+    DT_NEEDED,
+    DT_NULL,
+    DT_RPATH,
+    DT_RUNPATH,
+    DT_SONAME,
+    DT_STRSZ,
+    DT_STRTAB,
+    ELFMAG,
+    ET_DYN,
+    NT_GNU_BUILD_ID,
+    PT_DYNAMIC,
+    PT_INTERP,
+    PT_LOAD,
+    PT_NOTE,
+)
+from rtld.errors import FormatError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    Source = str | os.PathLike[str] | int | bytes | bytearray | memoryview | BinaryIO
+
+#: One program header; the fields of Elf64_Phdr without their prefix, in file order of the 64-bit form.
+Segment = namedtuple("Segment", "type flags offset vaddr paddr filesz memsz align")
+Note = namedtuple("Note", "name type desc")
+
+# Elf32_Phdr has p_flags after p_memsz.
+_PHDR32 = ("type", "offset", "vaddr", "paddr", "filesz", "memsz", "flags", "align")
+_MAX_PHNUM = 4096  # the kernel stops at 64 KiB of program headers: 1170 of 56 bytes, 2048 of 32
+_PAGE = 4096
+
+
+def read_source(source: Source, name: str | None) -> tuple[str, str | None, object, object]:
+    """``source`` as (name, path, identity, buffer). The buffer is a map of the file where there is one."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        view = memoryview(source)
+        return name or "<bytes>", None, None, view.cast("B") if view.format != "B" else view
+    if isinstance(source, int):
+        return (name or f"<fd {source}>", None, *_map_fd(source, name or f"<fd {source}>"))
+    if hasattr(source, "read"):
+        label = name or str(getattr(source, "name", "<file>"))
+        return label, None, None, memoryview(source.read())
+    path = os.fspath(source)
+    # O_NONBLOCK: a FIFO with no writer must not hang the caller.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return (name or path, path, *_map_fd(fd, name or path))
+    finally:
+        os.close(fd)
+
+
+def _map_fd(fd: int, name: str) -> tuple[object, object]:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise FormatError(name, "file", "type", kind, "a regular file")
+    identity = (status.st_dev, status.st_ino)
+    if status.st_size == 0:
+        return identity, memoryview(b"")
+    try:
+        return identity, memoryview(mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
+    except OSError:
+        # mmap keeps a descriptor of its own: a process with a low limit runs out of them, but can still read.
+        size = status.st_size
+        chunks = []
+        while size > 0:
+            chunk = os.pread(fd, size, status.st_size - size)
+            if not chunk:
+                break
+            chunks.append(chunk)
+            size -= len(chunk)
+        return identity, memoryview(b"".join(chunks))
+
+
+class Dynamic:
+    """The entries of PT_DYNAMIC up to DT_NULL. Of a repeated tag the last counts, as in glibc (elf_get_dynamic_info)."""
+
+    __slots__ = ("_last", "entries")
+
+    def __init__(self, entries: list[tuple[int, int]]) -> None:
+        self.entries = entries
+        self._last = dict(entries)
+
+    def get(self, tag: int, default: int | None = None) -> int | None:
+        return self._last.get(tag, default)
+
+    def all(self, tag: int) -> list[int]:
+        return [value for t, value in self.entries if t == tag]
+
+    def __contains__(self, tag: int) -> bool:
+        return tag in self._last
+
+    def __getitem__(self, tag: int) -> int:
+        return self._last[tag]
+
+
+class ElfFile:
+    """A decoded ELF file. Immutable; holds a read-only map of the bytes until ``close()``.
+
+    ``source`` is a path, a file descriptor, bytes, a memoryview or a binary file object.
+    Raises ``OSError`` when the source cannot be read and ``FormatError`` when it is not a well-formed ELF file.
+    """
+
+    __slots__ = (
+        "_dynamic",
+        "_strings",
+        "abiversion",
+        "bits",
+        "cache",
+        "data",
+        "entry",
+        "flags",
+        "identity",
+        "loads",
+        "machine",
+        "name",
+        "order",
+        "osabi",
+        "path",
+        "phentsize",
+        "phnum",
+        "phoff",
+        "segments",
+        "size",
+        "type",
+    )
+
+    data: memoryview
+
+    def __init__(self, source: Source, name: str | None = None) -> None:
+        self.name: str
+        self.path: str | None
+        self.identity: tuple[int, int] | None
+        self.name, self.path, self.identity, self.data = read_source(source, name)  # type: ignore[assignment]
+        self.size = len(self.data)
+        self.cache: dict[str, object] = {}  # decoded tables (tables.py), by name
+        self._dynamic: Dynamic | None | bool = False
+        self._strings: tuple[int, int] | None = None
+        self._read_header()
+        self._read_segments()
+
+    def __repr__(self) -> str:
+        return f"<ElfFile {self.name}>"
+
+    def close(self) -> None:
+        """Drop the bytes. Views made of them must be gone, or the map stays until they are."""
+        self.cache.clear()
+        self.data.release()
+
+    def fail(self, structure: str, field: str, found: object, expected: object) -> FormatError:
+        return FormatError(self.name, structure, field, found, expected)
+
+    # -- header -----------------------------------------------------------------------------------
+
+    def _read_header(self) -> None:
+        data = self.data
+        if self.size < 16 or data[:4] != ELFMAG:
+            found = bytes(data[:4])
+            raise self.fail("ELF header", "magic", found if found else "an empty file", "'\\x7fELF'")
+        if data[4] not in (1, 2):
+            raise self.fail("ELF header", "EI_CLASS", data[4], "1 or 2")
+        if data[5] not in (1, 2):
+            raise self.fail("ELF header", "EI_DATA", data[5], "1 or 2")
+        if data[6] != 1:
+            raise self.fail("ELF header", "EI_VERSION", data[6], 1)
+        self.bits = 32 * data[4]
+        self.order = "<" if data[5] == 1 else ">"
+        self.osabi, self.abiversion = data[7], data[8]
+        form = struct.Struct(self.order + ("HHIIIIIHHHHHH" if self.bits == 32 else "HHIQQQIHHHHHH"))
+        if self.size < 16 + form.size:
+            raise self.fail("ELF header", "file size", self.size, f"at least {16 + form.size}")
+        fields = form.unpack_from(data, 16)
+        self.type, self.machine, version, self.entry, self.phoff = fields[:5]
+        self.flags = fields[6]
+        ehsize, self.phentsize, self.phnum = fields[7:10]
+        if version != 1:
+            raise self.fail("ELF header", "e_version", version, 1)
+        if ehsize < 16 + form.size:
+            raise self.fail("ELF header", "e_ehsize", ehsize, 16 + form.size)
+
+    def _read_segments(self) -> None:
+        self.segments: tuple[Segment, ...] = ()
+        self.loads: tuple[Segment, ...] = ()
+        if self.phnum == 0:
+            return
+        wide = self.bits == 64
+        size = 56 if wide else 32
+        if self.phentsize != size:
+            raise self.fail("ELF header", "e_phentsize", self.phentsize, size)
+        if self.phnum > _MAX_PHNUM:
+            raise self.fail("ELF header", "e_phnum", self.phnum, f"at most {_MAX_PHNUM}")
+        end = self.phoff + size * self.phnum
+        if end > self.size:
+            raise self.fail("ELF header", "e_phoff", self.phoff, f"{self.phnum} headers inside the {self.size} bytes")
+        rows = struct.iter_unpack(self.order + ("IIQQQQQQ" if wide else "8I"), self.data[self.phoff : end])
+        if wide:
+            self.segments = tuple(map(Segment._make, rows))
+        else:
+            self.segments = tuple(Segment(t, fl, o, v, pa, fs, ms, al) for t, o, v, pa, fs, ms, fl, al in rows)
+        self.loads = tuple([s for s in self.segments if s.type == PT_LOAD])
+        limit = 1 << self.bits
+        previous = 0
+        for load in self.loads:
+            _t, _f, offset, vaddr, _p, filesz, memsz, align = load
+            if filesz > memsz:
+                raise self.fail("PT_LOAD", "p_filesz", filesz, f"at most p_memsz {memsz:#x}")
+            if filesz and offset + filesz > self.size:
+                raise self.fail(
+                    "PT_LOAD", "p_offset + p_filesz", offset + filesz, f"at most the file's size {self.size:#x}"
+                )
+            if vaddr + memsz > limit:
+                raise self.fail("PT_LOAD", "p_vaddr + p_memsz", vaddr + memsz, f"at most {limit:#x}")
+            if align & (align - 1):
+                raise self.fail("PT_LOAD", "p_align", align, "a power of two")
+            if vaddr < previous:
+                raise self.fail("PT_LOAD", "p_vaddr", vaddr, f"ascending segments, so at least {previous:#x}")
+            previous = vaddr + memsz
+
+    def segment(self, kind: int) -> Segment | None:
+        """The last program header of this type, as glibc takes it, or None."""
+        for segment in reversed(self.segments):
+            if segment.type == kind:
+                return segment
+        return None
+
+    def contents(self, segment: Segment) -> memoryview:
+        """A segment's bytes in the file."""
+        end = segment.offset + segment.filesz
+        if end > self.size:
+            raise self.fail(
+                f"program header of type {segment.type:#x}",
+                "p_offset + p_filesz",
+                end,
+                f"at most the file's size {self.size:#x}",
+            )
+        return self.data[segment.offset : end]
+
+    @property
+    def interp(self) -> str | None:
+        """PT_INTERP's path (the first one counts, as in the kernel), or None for a static program."""
+        for segment in self.segments:
+            if segment.type == PT_INTERP:
+                raw = bytes(self.contents(segment))
+                if not 2 <= len(raw) <= _PAGE or raw[-1] != 0:
+                    raise self.fail("PT_INTERP", "path", raw[:40], "a NUL-terminated path of at most 4096 bytes")
+                return os.fsdecode(raw[: raw.index(0)])
+        return None
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """(lowest page-aligned p_vaddr, highest p_vaddr + p_memsz) over PT_LOAD; (0, 0) without any."""
+        if not self.loads:
+            return 0, 0
+        return self.loads[0].vaddr & -_PAGE, self.loads[-1].vaddr + self.loads[-1].memsz
+
+    @property
+    def max_align(self) -> int:
+        """The largest p_align of the PT_LOADs, at least a page: what a load bias must be a multiple of."""
+        return max([_PAGE, *(load.align for load in self.loads)])
+
+    def file_offset(self, vaddr: int, size: int = 1, what: str = "address") -> int:
+        """Where in the file the bytes [vaddr, vaddr + size) of the memory image stand."""
+        for load in self.loads:
+            start = vaddr - load.vaddr
+            if 0 <= start and start + size <= load.filesz:
+                return int(load.offset + start)
+        raise self.fail(what, "address range", f"{vaddr:#x}+{size:#x}", "a range inside one PT_LOAD of the file")
+
+    # -- the dynamic section ----------------------------------------------------------------------
+
+    @property
+    def dynamic(self) -> Dynamic | None:
+        """The dynamic section, or None when there is no PT_DYNAMIC."""
+        if self._dynamic is False:
+            self._dynamic = self._read_dynamic()
+        return self._dynamic  # type: ignore[return-value]
+
+    def _read_dynamic(self) -> Dynamic | None:
+        segment = self.segment(PT_DYNAMIC)
+        if segment is None:
+            return None
+        size = 16 if self.bits == 64 else 8
+        count = segment.filesz // size
+        start = self.file_offset(segment.vaddr, count * size, "PT_DYNAMIC")
+        form = self.order + ("QQ" if size == 16 else "II")
+        entries = []
+        for entry in struct.iter_unpack(form, self.data[start : start + count * size]):
+            if entry[0] == DT_NULL:
+                break
+            entries.append(entry)
+        return Dynamic(entries)  # type: ignore[arg-type]
+
+    @property
+    def is_dynamic(self) -> bool:
+        return self.dynamic is not None
+
+    def strings(self) -> tuple[int, int]:
+        """(file offset, size) of DT_STRTAB; checked to end in NUL, so that every string in it ends."""
+        if self._strings is None:
+            dynamic = self.dynamic
+            address = dynamic.get(DT_STRTAB) if dynamic else None
+            size = dynamic.get(DT_STRSZ) if dynamic else None
+            if address is None or size is None:
+                raise self.fail("dynamic section", "DT_STRTAB, DT_STRSZ", "absent", "present")
+            if size == 0:
+                raise self.fail("dynamic section", "DT_STRSZ", 0, "at least 1")
+            start = self.file_offset(address, size, "DT_STRTAB")
+            if self.data[start + size - 1] != 0:
+                raise self.fail("DT_STRTAB", "last byte", self.data[start + size - 1], 0)
+            self._strings = start, size
+        return self._strings
+
+    def string(self, offset: int, what: str = "string offset") -> str:
+        """The string at ``offset`` of DT_STRTAB."""
+        return os.fsdecode(self.string_bytes(offset, what))
+
+    def string_bytes(self, offset: int, what: str = "string offset") -> bytes:
+        start, size = self.strings()
+        if offset >= size:
+            raise self.fail("DT_STRTAB", what, offset, f"less than DT_STRSZ {size:#x}")
+        begin = start + offset
+        end = begin + 64
+        limit = start + size
+        while True:
+            # Names are short: look in 64 bytes first, then in ever larger pieces.
+            chunk = bytes(self.data[begin : min(end, limit)])
+            stop = chunk.find(0)
+            if stop >= 0:
+                return chunk[:stop]
+            end = begin + 4 * (end - begin)
+
+    def _one_string(self, tag: int, what: str) -> str | None:
+        dynamic = self.dynamic
+        offset = dynamic.get(tag) if dynamic else None
+        return None if offset is None else self.string(offset, what)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        dynamic = self.dynamic
+        return tuple([self.string(o, "DT_NEEDED") for o in dynamic.all(DT_NEEDED)]) if dynamic else ()
+
+    @property
+    def soname(self) -> str | None:
+        return self._one_string(DT_SONAME, "DT_SONAME")
+
+    @property
+    def rpath(self) -> str | None:
+        return self._one_string(DT_RPATH, "DT_RPATH")
+
+    @property
+    def runpath(self) -> str | None:
+        return self._one_string(DT_RUNPATH, "DT_RUNPATH")
+
+    @property
+    def dt_flags(self) -> int:
+        return (self.dynamic.get(DT_FLAGS, 0) or 0) if self.dynamic else 0
+
+    @property
+    def dt_flags_1(self) -> int:
+        return (self.dynamic.get(DT_FLAGS_1, 0) or 0) if self.dynamic else 0
+
+    @property
+    def is_pie(self) -> bool:
+        return self.type == ET_DYN and (self.interp is not None or bool(self.dt_flags_1 & 0x08000000))
+
+    # -- notes ------------------------------------------------------------------------------------
+
+    def notes(self) -> Iterator[Note]:
+        """Every note of every PT_NOTE: (owner's name, type, description bytes)."""
+        for segment in self.segments:
+            if segment.type == PT_NOTE:
+                yield from self._notes_in(segment)
+
+    def _notes_in(self, segment: Segment) -> Iterator[Note]:
+        data = self.contents(segment)
+        # gABI says 4, or 8 in 64-bit files; what is in use is p_align, where anything but 8 means 4 (glibc: dl-load.c).
+        align = 8 if segment.align == 8 else 4
+        at = 0
+        while at + 12 <= len(data):
+            namesz, descsz, kind = struct.unpack_from(self.order + "III", data, at)
+            desc = (at + 12 + namesz + align - 1) & -align
+            if desc + descsz > len(data):
+                raise self.fail("PT_NOTE", "n_namesz, n_descsz", namesz + descsz, f"at most {len(data) - at - 12}")
+            owner = bytes(data[at + 12 : at + 12 + namesz]).rstrip(b"\0").decode("latin-1")
+            yield Note(owner, kind, bytes(data[desc : desc + descsz]))
+            at = (desc + descsz + align - 1) & -align
+
+    @property
+    def build_id(self) -> bytes | None:
+        for note in self.notes():
+            if note.name == "GNU" and note.type == NT_GNU_BUILD_ID:
+                return bytes(note.desc)
+        return None

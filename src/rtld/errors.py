@@ -1,0 +1,167 @@
+"""The exceptions of rtld: fields first, the sentence composed from them.
+
+    RtldError
+    ├── FormatError          a file is malformed: structure, field, found, expected
+    ├── NotFound             a library or program is not where its name leads
+    ├── VersionMismatch      a needed symbol version is not defined by the library it names
+    ├── UnresolvedSymbol     a strong reference has no definition in its scope
+    ├── RelocationError
+    │   ├── Overflow         the value does not fit its field
+    │   └── Unknown          a relocation number that the CPU's table does not know
+    ├── NoSpace              addresses or static TLS are used up
+    ├── TargetFault          the program being linked or run did something that cannot be served
+    └── Unsupported          right, but not something this back end or machine can do
+
+Where people know glibc's wording the sentence is glibc's (elf/dl-load.c, dl-version.c, dl-lookup.c).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "FormatError",
+    "NoSpace",
+    "NotFound",
+    "Overflow",
+    "RelocationError",
+    "RtldError",
+    "TargetFault",
+    "Unknown",
+    "UnresolvedSymbol",
+    "Unsupported",
+    "VersionMismatch",
+]
+
+
+class RtldError(Exception):
+    """Anything rtld has to say no to. ``advice`` is what the user can do about it, if anything."""
+
+    advice: str = ""
+
+
+def show(value: object) -> str:
+    """A field's value as the user would look for it: addresses and sizes in hex, text quoted."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return value if isinstance(value, str) else repr(value)
+    return str(value) if -10 < value < 10 else hex(value)
+
+
+class FormatError(RtldError):
+    """Malformed input. ``str()`` names file, structure, field, what stands there and what should."""
+
+    def __init__(
+        self,
+        path: str,
+        structure: str,
+        field: str = "",
+        found: object = None,
+        expected: object = None,
+        advice: str = "",
+    ) -> None:
+        self.path = path
+        self.structure = structure
+        self.field = field
+        self.found = found
+        self.expected = expected
+        self.advice = advice
+        super().__init__(path, structure, field, found, expected)
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.structure}"
+        if self.field:
+            text += f": {self.field}"
+        if self.found is not None:
+            text += f" is {show(self.found)}"
+        if self.expected is not None:
+            text += f", expected {show(self.expected)}"
+        return f"{text}; {self.advice}" if self.advice else text
+
+
+class NotFound(RtldError):
+    """A file that is needed is nowhere. ``candidates`` are the paths tried, with the reason each failed."""
+
+    def __init__(
+        self,
+        name: str,
+        requester: str | None = None,
+        candidates: Iterable[object] = (),
+        reason: str = "No such file or directory",
+    ) -> None:
+        self.name = name
+        self.requester = requester
+        self.candidates = tuple(candidates)
+        self.reason = reason
+        super().__init__(name, requester)
+
+    def __str__(self) -> str:
+        return f"{self.name}: cannot open shared object file: {self.reason}"
+
+
+class VersionMismatch(RtldError):
+    """A version a module requires is missing in the file it names (glibc: dl-version.c)."""
+
+    def __init__(self, path: str, version: str, requester: str) -> None:
+        self.path = path
+        self.version = version
+        self.requester = requester
+        super().__init__(path, version, requester)
+
+    def __str__(self) -> str:
+        return f"{self.path}: version `{self.version}' not found (required by {self.requester})"
+
+
+class UnresolvedSymbol(RtldError):
+    """A strong reference that no module in scope defines (glibc: dl-lookup.c)."""
+
+    def __init__(self, path: str, symbol: str, version: str | None = None) -> None:
+        self.path = path
+        self.symbol = symbol
+        self.version = version
+        super().__init__(path, symbol, version)
+
+    def __str__(self) -> str:
+        version = f", version {self.version}" if self.version else ""
+        return f"{self.path}: undefined symbol: {self.symbol}{version}"
+
+
+class RelocationError(RtldError):
+    """A relocation that cannot be applied. ``where`` is file and offset, as told by the caller."""
+
+    def __init__(self, where: str, detail: str) -> None:
+        self.where = where
+        self.detail = detail
+        super().__init__(where, detail)
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.detail}"
+
+
+class Overflow(RelocationError):
+    """The value of the formula does not fit the field."""
+
+
+class Unknown(RelocationError):
+    """No row of the CPU's relocation table has this number."""
+
+
+class NoSpace(RtldError):
+    """No addresses, no static TLS, no memory left for what has to be placed."""
+
+
+class TargetFault(RtldError):
+    """The program did something from which it cannot go on."""
+
+
+class Unsupported(RtldError):
+    """A correct request that cannot be served here; ``advice`` names the option that would work."""
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        self.what = what
+        self.advice = advice
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.advice}" if self.advice else self.what
