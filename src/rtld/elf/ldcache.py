@@ -37,7 +37,6 @@ _ENDIAN = {0: "", 1: "invalid", 2: "<", 3: ">"}
 #: In an entry's hwcap word: the low half is an index into the list of glibc-hwcaps names, bits 32-41 an ISA level.
 HWCAP_EXTENSION = 1 << 62
 ISA_LEVEL_MASK = 0x3FF
-HWCAP_TLS = 1 << 63
 
 
 def _number(digits: bytes) -> int:
@@ -260,10 +259,11 @@ class LdCache:
                 if rank and (best is None or rank < best_rank):
                     best, best_rank = value, rank
                 continue
-            # Entries of glibc-hwcaps subdirectories come first; beyond this point none will beat them.
-            if best is not None and best_rank:
+            # Entries of glibc-hwcaps subdirectories come first, so nothing that follows beats what was found. The old
+            # format has none, and there a later entry replaces an earlier one of less specific flags.
+            if best is not None and self._size == _ENTRY_NEW:
                 break
-            if hwcap and not cpu.accepts(hwcap & ~HWCAP_TLS):
+            if hwcap and not cpu.accepts(hwcap):
                 continue
             best = value
             if flags == cpu.cache_default:
