@@ -1,1 +1,1 @@
-"""What knows no file format and no CPU: formulas, the relocation engine, images, modules."""
+"""What knows no file format and no CPU: formulas, the relocation engine, images, modules, spaces."""
