@@ -1,0 +1,147 @@
+"""Every case on every CPU that it is for: the platform's own loader judges it, then our link is compared with that.
+
+Three tests per case and CPU:
+``test_judge`` builds and runs it under the platform's loader (a wrong case fails here);
+``test_link`` compares modules, bindings and initialiser order with ld.so's own account;
+``test_run`` starts it under ``rtld run`` in each mode and compares with the run of ``test_judge``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+from pathlib import Path
+
+import casefile
+import oracle
+import pytest
+import toolchain
+from casefile import Case
+from conftest import require
+from toolchain import Target
+
+PAIRS = [
+    pytest.param(case, toolchain.TARGETS[name], id=f"{case.name}-{name}")
+    for case in casefile.all_cases()
+    for name in case.targets
+]
+# `rtld run` is for programs of this CPU.
+NATIVE = [pair for pair in PAIRS if pair.values[1].native]  # type: ignore[union-attr]
+
+# What `rtld run` is asked for. The kernel's part alone must give the same result as our linking.
+MODES = {"now": ["--now"], "lazy": ["--lazy"], "interp": ["--interp"]}
+
+
+def build(case: Case, want: Target) -> Path:
+    """The case's directory, or skip for want of a tool."""
+    lacking = toolchain.missing(want, cxx=case.cxx)
+    if lacking:
+        require(lacking)
+    return case.build(want)
+
+
+def judge(case: Case, want: Target, place: Path) -> subprocess.CompletedProcess[str]:
+    """The run under the platform's own loader."""
+    program = str(place / "main")
+    return toolchain.run(want, [program, *case.args], case.environment(place), cwd=place)
+
+
+def status_of(case: Case, want: Target) -> int:
+    """The exit status to expect: qemu-user dies of the program's signal itself, so it is the same."""
+    del want
+    return case.status
+
+
+@pytest.mark.parametrize(("case", "want"), PAIRS)
+def test_judge(case: Case, want: Target) -> None:
+    place = build(case, want)
+    done = judge(case, want, place)
+    told = f"stdout:\n{done.stdout}\nstderr:\n{done.stderr}"
+    if case.stdout is not None:
+        assert done.stdout.splitlines() == case.stdout, told
+    assert done.returncode == status_of(case, want), told
+    if want.libc == "glibc":  # the words are glibc's
+        for words in case.stderr:
+            assert words in done.stderr, told
+
+
+def emulator(want: Target) -> list[str]:
+    return [] if toolchain.runs_here(want.arch) else [want.qemu]
+
+
+@pytest.mark.parametrize(("case", "want"), [p for p in PAIRS if "nolink" not in p.values[0].tags])  # type: ignore[union-attr]
+def test_link(case: Case, want: Target) -> None:
+    import rtld
+
+    place = build(case, want)
+    program = str(place / "main")
+    env = toolchain.environment(want, case.environment(place))
+    if oracle.interp(program) is None:
+        pytest.skip("static: nothing to link")
+    link = rtld.link(program, env=env)
+    theirs_listed = oracle.ld_list(program, env, emulator(want))
+    listed = [module.path for module in link.modules if module.path != program]
+    assert listed == [row.path for row in theirs_listed if row.path is not None]
+    for words in case.problems:
+        assert any(words in str(problem.message) for problem in link.problems), link.problems
+    if not case.problems:
+        assert [p for p in link.problems if p.fatal] == []
+    if want.libc != "glibc":
+        return  # musl tells modules, not bindings
+    theirs = oracle.trace(program, env, emulator(want))
+    ours = {
+        (row.referrer, row.definer, row.symbol, row.version)
+        for row in link.bindings()
+        if row.definer is not None
+    }
+    expected = {(row.referrer, row.definer, row.symbol, row.version) for row in theirs.bindings}
+    assert sorted(ours - expected) == []
+    assert sorted(expected - ours) == []
+
+
+@pytest.mark.parametrize(("case", "want"), [p for p in NATIVE if "nolink" not in p.values[0].tags])  # type: ignore[union-attr]
+def test_init_order(case: Case, want: Target) -> None:
+    import rtld
+
+    if want.libc != "glibc" or case.status != 0:
+        pytest.skip("no account of it")
+    place = build(case, want)
+    program = str(place / "main")
+    env = toolchain.environment(want, case.environment(place))
+    if oracle.interp(program) is None:
+        pytest.skip("static: nothing to link")
+    theirs = oracle.ld_init_order(program, case.args, env, cwd=str(place))
+    link = rtld.link(program, env=env)
+    ours = [module.path for module in link.init_order]
+    assert [path for path in ours if path in theirs] == theirs
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("rtld.cli.run") is None, reason="there is no `rtld run` yet"
+)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("case", "want"), [p for p in NATIVE if "norun" not in p.values[0].tags])  # type: ignore[union-attr]
+def test_run(case: Case, want: Target, mode: str, rtld_command: list[str]) -> None:
+    place = build(case, want)
+    theirs = judge(case, want, place)
+    env = toolchain.environment(want, case.environment(place))
+    here = {key: env.pop(key) for key in list(env) if key.startswith("LD_")}
+    settings = [f"--env={key}={value}" for key, value in here.items()]
+    if "PYTHONPATH" in os.environ:
+        env["PYTHONPATH"] = os.environ["PYTHONPATH"]
+        settings += ["--env=PYTHONPATH="]
+    ours = subprocess.run(
+        [*rtld_command, "run", *MODES[mode], *settings, "--", str(place / "main"), *case.args],
+        env=env,
+        cwd=place,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="backslashreplace",
+        timeout=60,
+        check=False,
+    )
+    told = f"stdout:\n{ours.stdout}\nstderr:\n{ours.stderr}"
+    assert ours.stdout == theirs.stdout, told
+    assert ours.returncode == theirs.returncode, told
