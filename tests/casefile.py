@@ -46,7 +46,7 @@ class Case:
                     raise ValueError(f"{path}:{number}: {line}: {error}") from error
 
     def _directive(self, word: str, rest: str) -> None:
-        if word in ("lib", "main", "file", "remove", "link", "copy", "weaken"):
+        if word in ("lib", "main", "file", "remove", "link", "copy", "weaken", "strip"):
             self.steps.append((word, shlex.split(rest) if word != "file" else rest.split(" ", 1)))
         elif word == "env":
             key, _, value = rest.partition("=")
@@ -95,7 +95,7 @@ class Case:
         for word, words in self.steps:
             if word == "file":
                 steps.append(Step("file", words[0], words[1].replace("\\n", "\n") + "\n"))
-            elif word in ("remove", "link", "copy", "weaken"):
+            elif word in ("remove", "link", "copy", "weaken", "strip"):
                 steps.append(Step(word, words[0], words[1] if len(words) > 1 else ""))
             else:
                 steps += self._compile(word, list(words), compiler, source, want, directories)
@@ -128,7 +128,8 @@ class Case:
                 kind += ["-fPIE"]  # the start file is chosen by -static-pie, the code is not
             if want.interp and not {"-static", "-static-pie"} & set(words):
                 kind += [f"-Wl,--dynamic-linker={want.interp}"]
-        rpath = [] if "rpath" in " ".join(words) or "norpath" in self.tags else ["-Wl,-rpath,$ORIGIN"]
+        own = "rpath" in " ".join(words) or "norpath" in self.tags or "-static" in " ".join(words)
+        rpath = [] if own else ["-Wl,-rpath,$ORIGIN"]  # glibc 2.36: a static PIE with one crashes
         search = [f"-L{d}" for d in (".", *directories)]
         links = [f"-Wl,-rpath-link,{d}" for d in (".", *directories)]
         directory = str(Path(output).parent)

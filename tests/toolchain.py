@@ -215,6 +215,8 @@ class Step:
             shutil.copy2(place / self.text, path)
         elif self.verb == "weaken":
             _weaken_version(path, self.text)
+        elif self.verb == "strip":
+            _drop_section_headers(path)
         else:
             path.write_text(self.text)
 
@@ -233,4 +235,13 @@ def _weaken_version(path: Path, version: str) -> None:
     # Elf64_Vernaux: vna_hash (4 bytes), vna_flags (2), ...; the same for ELF32.
     where = int(section[1], 16) + int(entry[1], 16) + 4
     data[where : where + 2] = (2).to_bytes(2, "little" if little else "big")
+    path.write_bytes(data)
+
+
+def _drop_section_headers(path: Path) -> None:
+    """Zero e_shoff, e_shnum and e_shstrndx, as sstrip does; what loads the file never looks there."""
+    data = bytearray(path.read_bytes())
+    offset, offset_size, counts = (40, 8, 58) if data[4] == 2 else (32, 4, 46)
+    data[offset : offset + offset_size] = bytes(offset_size)
+    data[counts : counts + 6] = bytes(6)  # e_shentsize, e_shnum, e_shstrndx
     path.write_bytes(data)
