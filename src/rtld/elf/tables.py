@@ -97,6 +97,7 @@ class Tables:
         "version_hidden",
         "version_names",
         "versym",
+        "versym_limit",
     )
 
     def __init__(self, file: ElfFile) -> None:
@@ -106,6 +107,7 @@ class Tables:
         self.nsyms = self.symtab = self.symtab_limit = self.strtab = self.strsz = 0
         self.syment = 24 if file.bits == 64 else 16
         self.versym = -1
+        self.versym_limit = 0
         self.hash_style = ""
         self.gnu: tuple[int, ...] = ()
         self.sysv: tuple[int, ...] = ()
@@ -225,6 +227,9 @@ class Tables:
         if t.DT_VERSYM in dynamic and self.nsyms:
             offset = file.file_offset(dynamic[t.DT_VERSYM], 2 * self.nsyms, "DT_VERSYM")
             self.versym = self.base + offset
+            # Undefined symbols may stand past the last hashed one; their versions do too.
+            end = next(x.offset + x.filesz for x in file.loads if x.offset <= offset < x.offset + x.filesz)
+            self.versym_limit = (end - offset) // 2
         top = max([1, *(n.index for n in self.needs), *(d.index for d in self.verdefs)])
         # Index 0 and 1 (local, global) have no name; nor has the base definition, which is the file itself.
         self.version_names = [None] * (top + 1)

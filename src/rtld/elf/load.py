@@ -1,0 +1,210 @@
+"""The closure: which files a program is made of, in load order, and the scopes they are searched in.
+
+glibc: breadth first over DT_NEEDED (elf/dl-deps.c), preloads first; a name is first compared with the names of what is
+loaded, then with their DT_SONAMEs, then searched, and last the file found is compared by device and inode
+(elf/dl-load.c). musl: the same walk, but its own names always mean the dynamic linker itself (ldso/dynlink.c).
+"""
+
+from __future__ import annotations
+
+from rtld.core.module import Module, Problem, Scope
+from rtld.elf import types as t
+from rtld.errors import FormatError, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rtld.core.module import Namespace
+    from rtld.elf.file import ElfFile
+    from rtld.elf.search import Found
+
+#: What glibc is made of: one piece of software in several files that only its own ld.so can initialise.
+LIBC_FAMILY = frozenset(
+    "libc libm libpthread libdl librt libutil libresolv libanl libnsl libmvec libBrokenLocale libthread_db "
+    "libc_malloc_debug libnss_files libnss_dns libnss_compat libnss_hesiod libnss_db".split()
+)
+
+
+def is_libc_family(name: str) -> bool:
+    """Whether a base name is a file of the platform's libc (libc.so.6, ld-linux-x86-64.so.2, libm.so.6, ...)."""
+    base = name.rpartition("/")[2]
+    if base.startswith(("ld-linux", "ld64.so", "ld.so", "ld-musl", "libc.musl", "ld-2.")):
+        return True
+    stem, dot, rest = base.partition(".so")
+    return bool(dot) and stem in LIBC_FAMILY and (rest == "" or rest[:1] == ".")
+
+
+def load_program(ns: Namespace, file: ElfFile, path: str) -> Module:
+    """Make the program (or library) at *path* the namespace's first module."""
+    main = Module(file, path)
+    main.soname = file.soname
+    ns.main = main
+    _add(ns, main)
+    return main
+
+
+def load_interpreter(ns: Namespace, file: ElfFile, name: str, path: str) -> Module:
+    """Know the program's dynamic linker by its PT_INTERP name and its soname; it enters the list when it is needed."""
+    interp = Module(file, name, -1)
+    interp.soname = file.soname
+    interp.is_libc_family = True
+    interp.aliases |= {name, path}
+    if interp.soname:
+        interp.aliases.add(interp.soname)
+    ns.interp = interp
+    for alias in interp.aliases:
+        ns.by_name.setdefault(alias, interp)
+    if file.identity:
+        ns.by_identity[file.identity] = interp
+    return interp
+
+
+def load_preloads(ns: Namespace) -> None:
+    """LD_PRELOAD and /etc/ld.so.preload: searched like needs of the program; a missing one is told, not fatal."""
+    for name, source in ns.search.preloads():
+        try:
+            module = find_module(ns, name, ns.main, preload=True)
+        except (NotFound, FormatError, OSError) as error:
+            message = f"object '{name}' from {source} cannot be preloaded ({str(error).partition(': ')[2]}): ignored."
+            ns.problems.append(Problem("preload", ns.main.path, name, message, fatal=False))
+            continue
+        if module.index < 0:
+            _add(ns, module)
+        if module not in ns.preloads and module is not ns.main:
+            ns.preloads.append(module)
+
+
+def load_needed(ns: Namespace, roots: list[Module] | None = None) -> list[Module]:
+    """Walk DT_NEEDED breadth first from the program and its preloads (or *roots*); returns the search list."""
+    order = list(roots) if roots is not None else [ns.main, *ns.preloads]
+    listed = set(order)
+    at = 0
+    while at < len(order):
+        module = order[at]
+        if roots is not None and module.init_index >= 0:
+            # Loaded by an earlier walk: its needs are known.
+            for dependency in module.needed:
+                if dependency not in listed:
+                    listed.add(dependency)
+                    order.append(dependency)
+            at += 1
+            continue
+        for tag, name in _dependencies(module):
+            try:
+                dependency = find_module(ns, name, module)
+            except (NotFound, FormatError) as error:
+                if tag != t.DT_AUXILIARY:
+                    _note_missing(ns, module, name, error)
+                continue
+            if dependency.index < 0:
+                _add(ns, dependency)
+            if dependency not in module.needed:
+                module.needed.append(dependency)
+            if tag == t.DT_NEEDED:
+                if dependency not in listed:
+                    listed.add(dependency)
+                    order.append(dependency)
+            else:
+                at += _place_filtee(order, listed, at, dependency)
+                module.filters.append(dependency)
+        at += 1
+    if roots is None:
+        ns.modules = [*order, *(m for m in ns.modules if m not in listed)]
+        for index, module in enumerate(ns.modules):
+            module.index = index
+    return order
+
+
+def _dependencies(module: Module) -> list[tuple[int, str]]:
+    file = module.file
+    dynamic = file.dynamic
+    if dynamic is None:
+        return []
+    wanted = (t.DT_NEEDED, t.DT_AUXILIARY, t.DT_FILTER)
+    return [(tag, file.string(value, "DT_NEEDED")) for tag, value in dynamic.entries if tag in wanted]
+
+
+def _place_filtee(order: list[Module], listed: set[Module], at: int, filtee: Module) -> int:
+    """Put a filtee just before its filter at ``order[at]``, unless it is searched earlier already; 1 if it was put."""
+    if filtee in listed:
+        if filtee in order[: at + 1]:
+            return 0
+        order.remove(filtee)
+    listed.add(filtee)
+    order.insert(at, filtee)
+    return 1
+
+
+def _note_missing(ns: Namespace, module: Module, name: str, error: Exception) -> None:
+    if name in module.missing:
+        return
+    module.missing.append(name)
+    reason = getattr(error, "reason", None) or str(error)
+    message = f"{name}: cannot open shared object file: {reason}" if isinstance(error, NotFound) else str(error)
+    problem = Problem("library", module.path, name, message)
+    ns.problems.append(problem)
+    ns.missing.setdefault(name, []).append((module, error))
+
+
+def find_module(ns: Namespace, name: str, requester: Module, preload: bool = False) -> Module:
+    """The module that *name* means to *requester*: one that is there already, or a new one (index -1, not yet added).
+
+    Raises NotFound with the candidates tried.
+    """
+    name = ns.search.expand_needed(name, requester)
+    loaded = ns.by_name.get(name)
+    if loaded is not None:
+        return loaded
+    ns.reporter.searching(name, requester)
+    found: Found = ns.search.find(name, requester, preload=preload)
+    ns.searches[(requester.index, name)] = found
+    loaded = ns.by_name.get(found.path)
+    if loaded is None and found.file.identity is not None:
+        loaded = ns.by_identity.get(found.file.identity)
+    if loaded is not None:
+        if ns.model != "musl":
+            ns.by_name.setdefault(name, loaded)
+        elif found.shortname:
+            ns.by_name.setdefault(found.shortname, loaded)
+        loaded.aliases.add(name)
+        return loaded
+    module = Module(found.file, found.path, -1)
+    module.soname = found.file.soname
+    module.found = found
+    module.loader = requester
+    module.aliases.add(name)
+    return module
+
+
+def _add(ns: Namespace, module: Module) -> None:
+    module.index = len(ns.modules)
+    ns.modules.append(module)
+    module.is_libc_family = module.is_libc_family or is_libc_family(module.soname or module.path)
+    if ns.model == "musl":
+        # musl remembers one short name: the one by which a search found the file. A soname means nothing to it.
+        if module.found is not None and module.found.shortname:
+            ns.by_name.setdefault(module.found.shortname, module)
+    else:
+        module.aliases.add(module.path)
+        if module.soname:
+            module.aliases.add(module.soname)
+        for alias in module.aliases:
+            ns.by_name.setdefault(alias, module)
+    if module.file.identity:
+        ns.by_identity.setdefault(module.file.identity, module)
+    ns.reporter.module(module)
+
+
+def build_scopes(ns: Namespace) -> None:
+    """One global scope for all that is loaded at start; DT_SYMBOLIC modules look into themselves first (glibc)."""
+    ns.global_scope = Scope("global", tuple(ns.modules))
+    for module in ns.modules:
+        module.scopes = (ns.global_scope,)
+        if ns.model == "glibc" and is_symbolic(module):
+            module.scopes = (Scope("self", (module,)), ns.global_scope)
+        ns.reporter.scope(module)
+
+
+def is_symbolic(module: Module) -> bool:
+    """DT_SYMBOLIC or DF_SYMBOLIC: the module's own definitions come first. musl ignores both."""
+    dynamic = module.file.dynamic
+    return dynamic is not None and (t.DT_SYMBOLIC in dynamic or bool(module.file.dt_flags & t.DF_SYMBOLIC))

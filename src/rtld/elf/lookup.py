@@ -1,0 +1,424 @@
+"""Symbol look-up: a hash join of all references with all definitions of a scope, and the same rules for one name.
+
+The rules are those of glibc 2.36 (elf/dl-lookup.c: check_match, do_lookup_x) and musl 1.2 (ldso/dynlink.c: find_sym2).
+``Columns`` holds what is gathered of every module; ``join`` finds for each wanted name the definitions of that name in
+scope order; ``first_accepted`` walks them by the model's rules. ``lookup`` does it for a single name and can tell why.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+import numpy as np
+
+from rtld.elf import types as t
+from rtld.elf.flat import flat
+from rtld.elf.hash import Names, gnu_hash, match_names, read_names, sysv_symbol_hashes
+from rtld.elf.tables import tables
+from rtld.errors import FormatError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rtld.core.module import Module
+    from rtld.elf.flat import I64, U32, U64, Bool
+
+DATA, PLT, COPY = 0, 1, 2  # glibc's ELF_RTYPE_CLASS_*, as far as look-up differs
+
+_TYPES = (
+    1 << t.STT_NOTYPE | 1 << t.STT_OBJECT | 1 << t.STT_FUNC | 1 << t.STT_COMMON | 1 << t.STT_TLS | 1 << t.STT_GNU_IFUNC
+)
+_BITMAP_BITS = 22
+
+
+class Columns:
+    """What look-up needs of every module of a namespace, one row a module: positions, limits, version names."""
+
+    def __init__(self, modules: Sequence[Module]) -> None:
+        self.modules: list[Module] = []
+        self.order = modules[0].file.order
+        self.wide = modules[0].file.bits == 64
+        self.syment = 24 if self.wide else 16
+        self._meta_at = 4 if self.wide else 12
+        self._value_at = 8 if self.wide else 4
+        self._version_ids: dict[bytes, int] = {}
+        self.version_names: list[bytes | None] = [None]
+        self._rows: list[tuple[int, ...]] = []
+        self._versions: list[int] = []
+        self._hidden: list[bool] = []
+        self.extend(modules)
+
+    def extend(self, modules: Sequence[Module]) -> None:
+        """Add modules (those of a later dlopen); indices of earlier ones stay."""
+        ids = self._version_ids
+        for module in modules:
+            table = tables(module.file)
+            first = len(self._versions)
+            for name in table.version_names:
+                number = 0
+                if name is not None:
+                    number = ids.get(name, 0)
+                    if not number:
+                        number = ids[name] = len(self.version_names)
+                        self.version_names.append(name)
+                self._versions.append(number)
+            self._hidden += table.version_hidden
+            self._rows.append(
+                (
+                    table.symtab,
+                    table.symtab_limit,
+                    table.strtab,
+                    table.strsz,
+                    table.versym,
+                    table.versym_limit,
+                    first,
+                    len(table.version_names),
+                )
+            )
+            self.modules.append(module)
+        rows = np.array(self._rows, np.int64).reshape(-1, 8).T
+        self.symtab, self.symtab_limit, self.strtab, self.strsz = rows[0], rows[1], rows[2], rows[3]
+        self.versym, self.versym_limit, self.version_first, self.version_count = rows[4], rows[5], rows[6], rows[7]
+        self.version_id = np.array([*self._versions, 0], np.int64)
+        self.version_hidden = np.array([*self._hidden, False], np.bool_)
+
+    # -- gathers ----------------------------------------------------------------------------------
+
+    def symbol_position(self, module: I64, symbol: I64) -> I64:
+        """Positions of symbol table entries; FormatError for one that cannot be in its file."""
+        bad = np.flatnonzero(symbol >= self.symtab_limit[module])
+        if len(bad):
+            where = self.modules[int(module[bad[0]])]
+            limit = int(self.symtab_limit[module[bad[0]]])
+            raise FormatError(where.path, "relocation", "symbol index", int(symbol[bad[0]]), f"less than {limit}")
+        return self.symtab[module] + symbol * self.syment
+
+    def name_position(self, module: I64, at: I64) -> I64:
+        """Positions of the names of symbols at ``at``."""
+        name = flat(self.order + "u4")[at].astype(np.int64)
+        bad = np.flatnonzero(name >= self.strsz[module])
+        if len(bad):
+            where = self.modules[int(module[bad[0]])]
+            limit = int(self.strsz[module[bad[0]]])
+            raise FormatError(where.path, "symbol", "st_name", int(name[bad[0]]), f"less than DT_STRSZ {limit:#x}")
+        return self.strtab[module] + name
+
+    def meta(self, at: I64) -> tuple[U32, U32, U32]:
+        """(st_info, st_other, st_shndx) of the symbols at positions ``at``."""
+        word = flat("<u4")[at + self._meta_at]
+        section = word >> np.uint32(16)
+        if self.order == ">":
+            section = (section >> np.uint32(8)) | ((section & np.uint32(0xFF)) << np.uint32(8))
+        return word & np.uint32(0xFF), (word >> np.uint32(8)) & np.uint32(0xFF), section
+
+    def value(self, at: I64) -> U64:
+        """st_value."""
+        if self.wide:
+            return flat(self.order + "u8")[at + 8]  # type: ignore[no-any-return]
+        return flat(self.order + "u4")[at + 4].astype(np.uint64)  # type: ignore[no-any-return]
+
+    def size(self, at: I64) -> U64:
+        """st_size."""
+        if self.wide:
+            return flat(self.order + "u8")[at + 16]  # type: ignore[no-any-return]
+        return flat(self.order + "u4")[at + 8].astype(np.uint64)  # type: ignore[no-any-return]
+
+    def versions(self, module: I64, symbol: I64) -> tuple[I64, I64, Bool]:
+        """(raw versym entry or -1 without a table, id of the version's name or 0, its hidden flag)."""
+        raw = np.full(len(module), -1, np.int64)
+        has = np.flatnonzero(self.versym[module] >= 0)
+        if len(has):
+            m, s = (module, symbol) if len(has) == len(module) else (module[has], symbol[has])
+            s = np.minimum(s, self.versym_limit[m] - 1)
+            raw[has] = flat(self.order + "u2")[self.versym[m] + 2 * s]
+        index = raw & 0x7FFF
+        inside = (raw >= 0) & (index < self.version_count[module])
+        row = np.where(inside, self.version_first[module] + index, len(self.version_id) - 1)
+        return raw, self.version_id[row], self.version_hidden[row]
+
+    def version_number(self, name: bytes) -> int:
+        """The id of a version's name; -1 when no module of the namespace knows it."""
+        return self._version_ids.get(name, -1)
+
+
+class Candidates:
+    """For each group of equal names its definitions in scope order: CSR of (module, symbol), with their attributes."""
+
+    __slots__ = (
+        "at",
+        "first",
+        "hidden",
+        "info",
+        "module",
+        "other",
+        "raw",
+        "section",
+        "symbol",
+        "usable",
+        "version",
+    )
+
+    first: I64  # [groups + 1]
+    module: I64
+    symbol: I64
+    at: I64
+    info: U32
+    other: U32
+    section: U32
+    raw: I64
+    version: I64
+    usable: Bool  # type and value are those of a definition (or canonical PLT entry)
+
+
+def hashed_names(columns: Columns, order: Sequence[int]) -> tuple[U32, I64, I64, I64]:
+    """GNU hashes (low bit unreliable) of all symbols that modules ``order`` offer, concatenated in that order.
+
+    Returns (hashes, start of each module's run, its first symbol's index, module numbers).
+    """
+    parts: list[U32] = []
+    starts, firsts, numbers = [], [], []
+    total = 0
+    dtype = np.dtype(columns.order + "u4")
+    for number in order:
+        module = columns.modules[number]
+        table = tables(module.file)
+        if table.hash_style == "gnu":
+            first = table.first_hashed
+            part = np.frombuffer(module.file.data, dtype, table.chains_count, table.chains - table.base)
+        elif table.hash_style == "sysv" and table.nsyms > 1:
+            first = 1
+            part = _computed_hashes(columns, number, table.nsyms)
+        else:
+            continue
+        if len(part):
+            parts.append(part)
+            starts.append(total)
+            firsts.append(first)
+            numbers.append(number)
+            total += len(part)
+    hashes = np.concatenate(parts) if parts else np.empty(0, np.uint32)
+    if columns.order == ">":
+        hashes = hashes.astype(np.uint32)
+    return hashes, np.array(starts, np.int64), np.array(firsts, np.int64), np.array(numbers, np.int64)
+
+
+def _computed_hashes(columns: Columns, number: int, nsyms: int) -> U32:
+    symbol = np.arange(1, nsyms)
+    module = np.full(nsyms - 1, number, np.int64)
+    at = columns.symbol_position(module, symbol)
+    return sysv_symbol_hashes(columns.name_position(module, at))
+
+
+def group_names(names: Names) -> tuple[I64, I64]:
+    """(group of each name, representative of each group): names are in one group when they are equal.
+
+    Groups are numbered in order of their hash, so that ``names.hash[representative]`` ascends.
+    """
+    n = len(names.hash)
+    key = np.sort((names.hash << np.uint64(32)) | np.arange(n, dtype=np.uint64))
+    who = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    h = key >> np.uint64(32)
+    new = np.empty(n, np.bool_)
+    if n:
+        new[0] = True
+        np.not_equal(h[1:], h[:-1], out=new[1:])
+    group_sorted = np.cumsum(new) - 1
+    representative = who[new]
+    # Equal hash is not yet equal name: true collisions get groups of their own, after their hash's first.
+    others = np.flatnonzero(~new)
+    bad = others[~names.equal(who[others], representative[group_sorted[others]])]
+    if len(bad):
+        labels: dict[tuple[int, bytes], int] = {}
+        for place in bad.tolist():
+            name = int(who[place])
+            text = names.words[names.start[name] : names.start[name + 1]].tobytes()
+            first = labels.setdefault((int(h[place]), text), place)
+            new[place] = first == place
+        group_sorted = np.cumsum(new) - 1
+        representative = who[new]
+        # A later member of a hash's first group may stand behind a collision: send each to its own name's group.
+        number = {}
+        for place in np.flatnonzero(new).tolist():
+            name = int(who[place])
+            number[int(h[place]), names.words[names.start[name] : names.start[name + 1]].tobytes()] = int(
+                group_sorted[place]
+            )
+        hashes = set(h[bad].tolist())
+        for place in np.flatnonzero(np.isin(h, np.array(list(hashes), np.uint64))).tolist():
+            name = int(who[place])
+            text = names.words[names.start[name] : names.start[name + 1]].tobytes()
+            group_sorted[place] = number[int(h[place]), text]
+    group = np.empty(n, np.int64)
+    group[who] = group_sorted
+    return group, representative
+
+
+def join(columns: Columns, order: Sequence[int], names: Names, representative: I64) -> Candidates:
+    """All definitions in modules ``order`` of the groups' names. Group g's candidates are in scope order."""
+    hashes, starts, firsts, numbers = hashed_names(columns, order)
+    wanted = names.hash[representative]
+    half = (wanted >> np.uint64(1)).astype(np.uint32)
+    mask = np.uint32((1 << _BITMAP_BITS) - 1)
+    bitmap = np.zeros(1 << _BITMAP_BITS, np.bool_)
+    bitmap[half & mask] = True
+    survivors = np.flatnonzero(bitmap[(hashes >> np.uint32(1)) & mask])
+    mine = hashes[survivors] >> np.uint32(1)
+    key = np.sort((mine.astype(np.uint64) << np.uint64(32)) | survivors.astype(np.uint64))
+    mine = (key >> np.uint64(32)).astype(np.uint32)
+    left = np.searchsorted(half, mine, side="left")
+    right = np.searchsorted(half, mine, side="right")
+    count = right - left
+    hit = np.flatnonzero(count)
+    count = count[hit]
+    # A hash without its low bit can belong to two groups (h and h ^ 1), and to more after a collision.
+    which = np.repeat(hit, count)
+    ends = np.cumsum(count)
+    group = left[which] + (np.arange(len(which)) - np.repeat(ends - count, count))
+    index = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)[which]
+    # Back to (group, scope order).
+    key = np.sort((group.astype(np.uint64) << np.uint64(32)) | index.astype(np.uint64))
+    group = (key >> np.uint64(32)).astype(np.int64)
+    index = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    run = np.searchsorted(starts, np.arange(0), side="right") if not len(index) else _runs(starts, len(hashes), index)
+    module = numbers[run] if len(index) else index
+    symbol = (firsts[run] + index - starts[run]) if len(index) else index
+    at = columns.symbol_position(module, symbol)
+    same = match_names(columns.name_position(module, at), names, representative[group])
+    keep = np.flatnonzero(same)
+    result = Candidates()
+    group = group[keep]
+    result.module, result.symbol, result.at = module[keep], symbol[keep], at[keep]
+    result.first = np.searchsorted(group, np.arange(len(representative) + 1))
+    result.info, result.other, result.section = columns.meta(result.at)
+    result.raw, result.version, _ = columns.versions(result.module, result.symbol)
+    result.usable = _usable(columns, result)
+    return result
+
+
+def _runs(starts: I64, total: int, index: I64) -> I64:
+    run = np.zeros(total, np.int32)
+    run[starts[1:]] = 1
+    return np.cumsum(run, dtype=np.int32)[index].astype(np.int64)
+
+
+def _usable(columns: Columns, c: Candidates) -> Bool:
+    kind = c.info & np.uint32(15)
+    typed = ((np.uint32(_TYPES) >> kind) & np.uint32(1)) != 0
+    valued = (columns.value(c.at) != 0) | (c.section == t.SHN_ABS) | (kind == t.STT_TLS)
+    return typed & valued
+
+
+class Wanted:
+    """References to look up, one row each: who asks, group of the name, class, version and its hidden flag."""
+
+    __slots__ = ("group", "kind", "module", "symbolic", "version", "version_hidden")
+
+    module: I64
+    group: I64
+    kind: I64  # DATA, PLT, COPY
+    version: I64  # id, 0 for none
+    version_hidden: Bool
+    symbolic: Bool  # the module's own definitions come first
+
+
+def first_accepted(c: Candidates, w: Wanted, model: str, main: int) -> I64:
+    """For each wanted reference the index of the candidate it binds to, or -1."""
+    result = np.full(len(w.group), -1, np.int64)
+    own = np.flatnonzero(w.symbolic)
+    if len(own):
+        result[own] = _walk(c, w, own, model, main, own_only=True)
+    rest = np.flatnonzero(result < 0)
+    result[rest] = _walk(c, w, rest, model, main, own_only=False)
+    return result
+
+
+def _walk(c: Candidates, w: Wanted, rows: I64, model: str, main: int, own_only: bool) -> I64:
+    result = np.full(len(rows), -1, np.int64)
+    at = c.first[w.group[rows]]
+    end = c.first[w.group[rows] + 1]
+    live = np.flatnonzero(at < end)
+    at, end = at[live], end[live]
+    while len(live):
+        row = rows[live]
+        accept, slow = (_accept_musl if model == "musl" else _accept_glibc)(c, w, row, at, main)
+        if own_only:
+            foreign = c.module[at] != w.module[row]
+            accept &= ~foreign
+            slow &= ~foreign
+        result[live[accept]] = at[accept]
+        for i in np.flatnonzero(slow & ~accept).tolist():
+            # A module that offers the name only in ways that need a second look: decide it whole, then go on behind it.
+            stop = int(at[i])
+            while stop < end[i] and c.module[stop] == c.module[at[i]]:
+                stop += 1
+            chosen = _choose_in_module(c, w, int(row[i]), int(at[i]), stop)
+            if chosen >= 0:
+                result[live[i]] = chosen
+                accept[i] = True
+            else:
+                at[i] = stop - 1
+        go = np.flatnonzero(~accept & (at + 1 < end))
+        live, at, end = live[go], at[go] + 1, end[go]
+    return result
+
+
+def _accept_glibc(c: Candidates, w: Wanted, row: I64, at: I64, main: int) -> tuple[Bool, Bool]:
+    """(taken at once, needs a second look) for reference ``row`` and candidate ``at``."""
+    info, other, raw = c.info[at], c.other[at], c.raw[at]
+    kind = w.kind[row]
+    match = c.usable[at] & ~((kind == PLT) & (c.section[at] == t.SHN_UNDEF))
+    match &= ~((kind == COPY) & (c.module[at] == main))
+    version = w.version[row]
+    low = raw & 0x7FFF
+    unversioned = raw < 0
+    fits = unversioned | (c.version[at] == version)
+    fits |= ~w.version_hidden[row] & (c.version[at] == 0) & (raw & 0x8000 == 0)
+    wants = version != 0
+    taken = match & np.where(wants, fits, unversioned | (low < 3))
+    bind = info >> np.uint32(4)
+    visible = ((other & np.uint32(3)) == t.STV_DEFAULT) | ((other & np.uint32(3)) == t.STV_PROTECTED)
+    good = visible & ((bind == t.STB_GLOBAL) | (bind == t.STB_WEAK) | (bind == t.STB_GNU_UNIQUE))
+    slow = (taken & ~good) | (match & ~wants & ~unversioned & (low >= 3) & (raw & 0x8000 == 0))
+    return taken & good, slow
+
+
+def _choose_in_module(c: Candidates, w: Wanted, row: int, begin: int, end: int) -> int:
+    """glibc's decision within one module's candidates [begin, end): -1 when the module has nothing for the reference."""
+    version, hidden_ok = int(w.version[row]), not bool(w.version_hidden[row])
+    versioned, count, chosen = -1, 0, -1
+    for i in range(begin, end):
+        if not c.usable[i] or (w.kind[row] == PLT and c.section[i] == t.SHN_UNDEF):
+            continue
+        raw = int(c.raw[i])
+        if version:
+            if raw >= 0 and c.version[i] != version and not (hidden_ok and c.version[i] == 0 and not raw & 0x8000):
+                continue
+        elif raw >= 0 and raw & 0x7FFF >= 3:
+            # "If we have seen exactly one versioned symbol while we are looking for an unversioned symbol": that one.
+            if not raw & 0x8000:
+                count += 1
+                versioned = i if count == 1 else versioned
+            continue
+        chosen = i
+        break
+    if chosen < 0 and count == 1:
+        chosen = versioned
+    if chosen < 0:
+        return -1
+    visible = int(c.other[chosen]) & 3 in (t.STV_DEFAULT, t.STV_PROTECTED)
+    bind = int(c.info[chosen]) >> 4
+    return chosen if visible and bind in (t.STB_GLOBAL, t.STB_WEAK, t.STB_GNU_UNIQUE) else -1
+
+
+def _accept_musl(c: Candidates, w: Wanted, row: I64, at: I64, main: int) -> tuple[Bool, Bool]:
+    kind = w.kind[row]
+    info = c.info[at]
+    stt, bind = info & np.uint32(15), info >> np.uint32(4)
+    undefined = c.section[at] == t.SHN_UNDEF
+    # musl has no rule for SHN_ABS: a zero value is no definition unless it is TLS.
+    match = c.usable[at] & ~(undefined & ((kind == PLT) | (stt == t.STT_TLS))) & (stt != t.STT_GNU_IFUNC)
+    match &= ~((kind == COPY) & (c.module[at] == main))
+    match &= (c.raw[at] < 0) | (c.raw[at] & 0x8000 == 0)
+    match &= (bind == t.STB_GLOBAL) | (bind == t.STB_WEAK) | (bind == t.STB_GNU_UNIQUE)
+    return match, np.zeros(len(at), np.bool_)
