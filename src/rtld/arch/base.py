@@ -6,7 +6,7 @@ No numpy, no typing, no dataclasses at module level: these files are read by eve
 from __future__ import annotations
 
 from rtld.core.reloc import Action
-from rtld.core.terms import A, B, S
+from rtld.core.terms import TP, A, B, M, S, T
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -190,25 +190,20 @@ class RelocTypes:
         def stored(row: Reloc) -> bool:
             return row.action == Action.STORE and row.width == word and row.field is None
 
-        def tls(end: str) -> int | None:
-            return first(lambda row: stored(row) and end in row.name)
-
         self.none = first(lambda row: row.action == Action.NONE)
         self.relative = first(lambda row: stored(row) and row.value == B + A)
         self.symbolic = first(
             lambda row: stored(row) and row.value == S + A and "GLOB_DAT" not in row.name
         )
-        glob_dat = first(lambda row: row.name.endswith("GLOB_DAT"))
+        glob_dat = first(lambda row: "GLOB_DAT" in row.name)
         self.glob_dat = self.symbolic if glob_dat is None else glob_dat
         self.jump_slot = first(lambda row: row.action == Action.JUMP_SLOT)
         self.copy = first(lambda row: row.action == Action.COPY)
-        self.irelative = first(lambda row: row.action == Action.IFUNC)
+        self.irelative = first(lambda row: row.name.endswith("IRELATIVE"))
         self.tlsdesc = first(lambda row: row.action == Action.TLSDESC)
-        self.dtpmod = tls("DTPMOD")
-        dtpoff = tls("DTPOFF")
-        self.dtpoff = tls("DTPREL") if dtpoff is None else dtpoff
-        tpoff = tls("TPOFF")
-        self.tpoff = tls("TPREL") if tpoff is None else tpoff
+        self.dtpmod = first(lambda row: row.value == M)
+        self.dtpoff = first(lambda row: stored(row) and T in row.value and TP not in row.value)
+        self.tpoff = first(lambda row: stored(row) and ("TP", 1) in row.value.terms)
 
 
 class Cpu(_Record):
@@ -471,8 +466,8 @@ class Stub:
         code = bytearray()
         assembly = []
         for line in text.splitlines():
-            line = line.split(" #", 1)[0].strip()
-            if not line:
+            line = line.strip()
+            if not line or line.startswith("#"):
                 continue
             left, _, right = line.partition("  ")
             code += bytes.fromhex(left)

@@ -1,0 +1,66 @@
+"""Machine code stubs: the bytes on the left are what an assembler makes of the text on the right."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rtld.arch import ARCHES, by_name
+from rtld.arch.base import Stub
+from rtld.core.terms import A, P, S
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# fmt: off
+ASSEMBLERS = {
+    "x86_64":      ("x86_64-linux-gnu-", ["--64"]),
+    "i386":        ("i686-linux-gnu-", ["--32"]),
+    "aarch64":     ("aarch64-linux-gnu-", []),
+    "arm":         ("arm-linux-gnueabihf-", []),
+    "riscv64":     ("riscv64-linux-gnu-", []),
+    "s390x":       ("s390x-linux-gnu-", []),
+    "ppc64le":     ("powerpc64le-linux-gnu-", []),
+    "mips64el":    ("mips64el-linux-gnuabi64-", []),
+    "loongarch64": ("loongarch64-linux-gnu-", []),
+}
+# fmt: on
+STUBS = [(name, stub) for name in ARCHES for stub in by_name(name).stubs]
+
+
+@pytest.mark.parametrize(("name", "which"), STUBS)
+def test_bytes_are_the_assembly(name: str, which: str, tmp_path: Path) -> None:
+    stub = by_name(name).stubs[which]
+    prefix, options = ASSEMBLERS[name]
+    if not shutil.which(prefix + "as"):
+        if os.environ.get("RTLD_REQUIRE") == "all":
+            pytest.fail(f"no {prefix}as")
+        pytest.skip(f"no {prefix}as")
+    source, objfile, flat = tmp_path / "s.s", tmp_path / "s.o", tmp_path / "s.bin"
+    source.write_text("\n".join((*stub.assembly, "")))
+    subprocess.run([prefix + "as", *options, "-o", objfile, source], check=True)
+    subprocess.run([prefix + "objcopy", "-O", "binary", "-j", ".text", objfile, flat], check=True)
+    made = flat.read_bytes()
+    assert made[: len(stub)] == stub.code
+    assert not any(made[len(stub) :].replace(b"\x90", b""))  # padding of the section at most
+
+
+def test_text_and_holes() -> None:
+    stub = Stub(
+        """
+        # comment
+        41 53              push  %r11
+        ff 35 00 00 00 00  push  0(%rip)
+        """,
+        holes={"map": (4, S + A - P)},
+    )
+    assert stub.code == bytes.fromhex("4153 ff3500000000")
+    assert stub.assembly == ("push %r11", "push 0(%rip)")
+    assert len(stub) == 8
+    filled = stub.fill(0x1000, {"map": {"S": 0x2000, "A": -4}})
+    assert filled == bytes.fromhex("4153 ff35") + (0x2000 - 4 - 0x1004).to_bytes(4, "little")
+    assert stub.fill(0, {"map": {"S": 1, "A": 4}}, ">")[4:] == (1).to_bytes(4, "big")
