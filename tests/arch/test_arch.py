@@ -202,9 +202,9 @@ def test_r_info() -> None:
             column = np.array([info], f"u{arch.word}")
             symbol, types = arch.rinfo.split(column)
             assert (int(symbol[0]), int(types[0])) == (0x1234, number)
-    # From a Debian mips64el library: symbol 5, R_MIPS_REL32 then R_MIPS_64.
-    raw = bytes.fromhex("05000000 00 00 12 03")
-    assert by_name("mips64el").rinfo.split(int.from_bytes(raw, "little")) == (5, 0x1203)
+    # From Debian's mips64el libc.so.6: R_MIPS_REL32, then R_MIPS_64, against symbol 3052.
+    raw = bytes.fromhex("ec0b0000 00 00 12 03")
+    assert by_name("mips64el").rinfo.split(int.from_bytes(raw, "little")) == (3052, 0x1203)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def legacy_names(cpu: Cpu) -> tuple[str, ...]:
         return (*names, "i686")
     if "cx8" in cpu.flags:
         return (*names, "i586")
-    return (*names, cpu.platform) if cpu.platform else names
+    return (*names, cpu.platform or "i386")
 
 
 STUBS = {
