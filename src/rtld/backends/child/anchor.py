@@ -25,7 +25,8 @@ STATE_ENVP0     = 0x618   # envp[0] or 0
 STATE_AUXV_SIZE = 0x620   # in bytes, with AT_NULL
 STATE_ARGV      = 0x628   # address of argv
 STATE_ENVP      = 0x630   # address of envp
-STATE_AUX       = 0x640   # + 8 * type: address of the value of that entry, 0 if there is none
+STATE_NONE      = 0x638   # 0
+STATE_AUX       = 0x640   # + 8 * type: address of the value of that entry
 LIST            = 0x880
 # fmt: on
 
@@ -89,5 +90,7 @@ class Anchor:
             struct.pack_into(segment, image, sizes[0] + sizes[1], 0x6474E551, *flags, 16)
         code = entry.code + loop.code
         image[CODE : CODE + len(code)] = code
+        # An entry that the kernel does not give reads as a word that is 0.
+        image[STATE_AUX : STATE_AUX + 512] = struct.pack("<Q", self.home + STATE_NONE) * 64
         image[LIST : LIST + len(content)] = content
         return bytes(image)

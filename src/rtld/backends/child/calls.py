@@ -287,6 +287,12 @@ class CallList:
         """A word of memory that starts as *value*; returns its address."""
         return self.data((value & _WORD).to_bytes(8, "little"))
 
+    def forget_posix_spawn(self) -> None:
+        """glibc's posix_spawn leaves its two internal signals ignored: back to their defaults."""
+        action = self.data(bytes(32))
+        for number in (32, 33):
+            self.call("rt_sigaction", number, action, 0, 8)
+
     def failing(self, status_fd: int, message: bytes) -> int:
         """A list for failures: report to *status_fd* (the record; -1: *message* to stderr), exit 126."""
         if status_fd >= 0:

@@ -154,6 +154,7 @@ X86_64_LOOP = Stub("""
     49 83 c7 40                advance:  add   $64,%r15
     e9 0c ff ff ff                       jmp   next
     cc                         stop:     int3
+    eb f4                                jmp   advance
 """)
 
 I386_ENTRY = Stub("""
@@ -283,5 +284,9 @@ I386_LOOP = Stub("""
     83 c4 40                   advance:  add   $64,%esp
     e9 23 ff ff ff                       jmp   next
     cc                         stop:     int3
+    eb f5                                jmp   advance
 """)
 # fmt: on
+
+# Offset of `moved` in ENTRY: where a process that needs no copying starts, the image in %rbx or %ebx.
+MOVED = {64: 0x1D, 32: 0x1E}

@@ -89,7 +89,7 @@ def spawn(
     try:
         return os.posix_spawn(
             path,
-            argv,
+            list(argv),
             env,
             file_actions=actions,
             setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
@@ -124,6 +124,7 @@ def spawn_traced(
     try:
         failing = calls.failing(status, b"")
         calls.call("ptrace", 0, failure=failing)
+        calls.forget_posix_spawn()
         calls.call("fcntl", status, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         execute = len(calls) + 2
         calls.add(ADD, calls.field(execute, 1), anchor.state(STATE_ARGV))

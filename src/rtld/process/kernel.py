@@ -1,0 +1,455 @@
+"""Start a program the kernel's way: our loader does what ``execve`` does, the program's own interpreter links it.
+
+    status = run_program("/bin/ls", ["ls", "-l"])
+
+``prepare`` decides whether a file can be run so and decodes it; ``backends/child/exec.py`` does it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import namedtuple
+
+from rtld.backends.child import exec as execution
+from rtld.backends.child.exec import ExecImage, Job, Placement
+from rtld.backends.child.spawn import high, memory_file
+from rtld.elf.file import ElfFile
+from rtld.elf.types import (
+    EM_386,
+    EM_X86_64,
+    ET_DYN,
+    ET_EXEC,
+    PT_GNU_STACK,
+    PT_INTERP,
+    PT_LOAD,
+)
+from rtld.errors import FormatError, RtldError, Unsupported
+from rtld.process.foreground import Foreground
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rtld.backends.child.ptrace import Tracee
+    from rtld.backends.child.spawn import Environment, Text
+
+NOT_FOUND = 127
+NOT_RUNNABLE = 126
+
+_PAGE = 4096
+_MAX_SCRIPTS = 5  # of scripts as interpreters of scripts (exec_binprm in fs/exec.c)
+_SHEBANG = 256  # BINPRM_BUF_SIZE
+
+# Where Linux puts an ET_DYN program that has an interpreter (ELF_ET_DYN_BASE, two thirds of the address space, in
+# pages), where the brk area of one that has none, and how much it varies both.
+_DYN_BASE = {64: 0x555555554000, 32: 0x56555000}
+_LONE_BRK = {64: 0x555555555000, 32: 0x56555000}
+_DYN_BITS = {64: 28, 32: 8}
+_BRK_RANGE = {64: 1 << 30, 32: 1 << 25}
+
+
+class CannotRun(RtldError):
+    """This file cannot be run in this way; ``status`` is what a shell would return: 126 or 127."""
+
+    def __init__(
+        self, path: str, reason: str, advice: str = "", status: int = NOT_RUNNABLE
+    ) -> None:
+        self.path = path
+        self.reason = reason
+        self.advice = advice
+        self.status = status
+        super().__init__(path, reason)
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.reason}"
+        return f"{text}; {self.advice}" if self.advice else text
+
+
+# A program that can be started: its decoded file and interpreter, descriptors of both, the arguments after `#!`.
+Prepared = namedtuple("Prepared", "file fd interp interp_fd argv path on_disk")
+
+
+def run_program(
+    program: Text | memoryview,
+    argv: Sequence[Text] | None = None,
+    env: Environment | None = None,
+    *,
+    aslr: bool = True,
+    seed: int | None = None,
+    method: str = "auto",
+    image: bool = False,
+    kill_with_us: bool = False,
+) -> int:
+    """Run a program and wait for it; returns its wait status (see os.WIFEXITED, ``foreground.die_like``).
+
+    *program* is a path, or the bytes of an ELF file if *image*.  *method*: "auto", "self" (without ptrace), "ptrace".
+    *kill_with_us*: it is killed when the calling thread ends.  CannotRun says why it cannot be started.
+    """
+    with Foreground() as foreground:
+        pid = start_program(
+            program, argv, env,
+            aslr=aslr, seed=seed, method=method, image=image, kill_with_us=kill_with_us,
+            sigmask=foreground.sigmask,
+        )  # fmt: skip
+        return foreground.wait(pid)
+
+
+def start_program(
+    program: Text | memoryview,
+    argv: Sequence[Text] | None = None,
+    env: Environment | None = None,
+    *,
+    aslr: bool = True,
+    seed: int | None = None,
+    method: str = "auto",
+    image: bool = False,
+    kill_with_us: bool = False,
+    sigmask: set[int] | None = None,
+) -> int:
+    """The same without waiting: returns the pid of a running child."""
+    result = _start(program, argv, env, aslr, seed, method, image, kill_with_us, sigmask, False)
+    assert isinstance(result, int)
+    return result
+
+
+def start_stopped(
+    program: Text | memoryview,
+    argv: Sequence[Text] | None = None,
+    env: Environment | None = None,
+    *,
+    aslr: bool = True,
+    seed: int | None = None,
+    image: bool = False,
+    sigmask: set[int] | None = None,
+) -> Tracee:
+    """The same, traced by this thread and stopped at its first instruction (of its interpreter)."""
+    result = _start(program, argv, env, aslr, seed, "ptrace", image, False, sigmask, True)
+    assert not isinstance(result, int)
+    return result
+
+
+def replace_program(
+    program: Text,
+    argv: Sequence[Text] | None = None,
+    env: Environment | None = None,
+    *,
+    aslr: bool = True,
+    seed: int | None = None,
+) -> None:
+    """Become the program, in this process: same pid, same parent, nothing left behind.  Does not return.
+
+    /proc/self/exe is right only with CAP_CHECKPOINT_RESTORE (``exec.can_set_exe``).
+    """
+    prepared = prepare(program, argv)
+    try:
+        execution.replace(_job(prepared, env, aslr, seed, None, 0))
+    except OSError as error:
+        raise CannotRun(prepared.path, error.strerror or str(error)) from error
+
+
+def _start(
+    program: Text | memoryview,
+    argv: Sequence[Text] | None,
+    env: Environment | None,
+    aslr: bool,
+    seed: int | None,
+    method: str,
+    image: bool,
+    kill_with_us: bool,
+    sigmask: set[int] | None,
+    stopped: bool,
+) -> int | Tracee:
+    if image:
+        prepared = prepare_image(program, argv)
+    else:
+        assert isinstance(program, str | bytes)
+        prepared = prepare(program, argv)
+    try:
+        job = _job(prepared, env, aslr, seed, sigmask, 9 if kill_with_us else 0)
+        if prepared.on_disk and not image:
+            job = job._replace(over=(program, list(argv) if argv else [program]))
+        over = job.over is not None and not execution.can_set_exe()
+        if method == "self" or (method == "auto" and not over):
+            return execution.start_self(job)
+        try:
+            tracee = execution.start_over(job) if over else execution.start_traced(job)
+        except Unsupported:
+            if method != "auto" or stopped:
+                raise
+            return execution.start_self(job)  # tracing is forbidden: /proc/self/exe is the anchor
+        if not stopped:
+            tracee.memory.close()
+            tracee.detach()
+            return tracee.pid
+        return tracee
+    except OSError as error:
+        raise CannotRun(prepared.path, error.strerror or str(error)) from error
+    finally:
+        for fd in (prepared.fd, prepared.interp_fd):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _job(
+    prepared: Prepared,
+    env: Environment | None,
+    aslr: bool,
+    seed: int | None,
+    sigmask: set[int] | None,
+    death_signal: int,
+) -> Job:
+    program = exec_image(prepared.file, prepared.fd)
+    interp = exec_image(prepared.interp, prepared.interp_fd) if prepared.interp else None
+    name = os.fsencode(prepared.path)
+    environment = initial_environment() if env is None else env
+    return Job(
+        program, interp, list(prepared.argv), environment,
+        execfn=name, comm=os.path.basename(name), exe_fd=prepared.fd,
+        placement=place(program, interp, aslr, seed),
+        no_randomize=not aslr or seed is not None,
+        sigmask=sigmask, death_signal=death_signal,
+    )  # fmt: skip
+
+
+def exec_image(file: ElfFile, fd: int) -> ExecImage:
+    """What the loader needs of a decoded file."""
+    phdr = 0
+    for s in file.loads:
+        if s.offset <= file.phoff < s.offset + s.filesz:
+            phdr = file.phoff - s.offset + s.vaddr
+            break
+    stack = file.segment(PT_GNU_STACK)
+    return ExecImage(
+        file.name, fd, file.bits, tuple(file.loads), file.entry, phdr, file.phentsize, file.phnum,
+        file.type == ET_DYN, None if stack is None else stack.flags,
+    )  # fmt: skip
+
+
+def place(program: ExecImage, interp: ExecImage | None, aslr: bool, seed: int | None) -> Placement:
+    """Addresses as Linux chooses them, from its random numbers or from ours (*seed*)."""
+    bits = program.bits
+    if seed is not None:
+        numbers = splitmix(seed)
+    elif aslr and randomizes():
+        numbers = splitmix(int.from_bytes(os.urandom(8), "little"))
+    else:
+        numbers = None
+    # ET_DYN without an interpreter (static-pie, ld.so itself) stands in the mmap area, its brk area apart.
+    alone = program.dynamic and interp is None
+    base = _DYN_BASE[bits] if program.dynamic and interp is not None else None
+    brk = _LONE_BRK[bits] if alone else None
+    if numbers is None:
+        return Placement(base, brk)
+    if base is not None:
+        base += next(numbers) % (1 << _DYN_BITS[bits]) * _PAGE
+    offset = next(numbers) % (_BRK_RANGE[bits] // _PAGE) * _PAGE
+    if brk is not None:
+        brk += offset
+    random = None if seed is None else b"".join(next(numbers).to_bytes(8, "little") for _ in "12")
+    return Placement(base, brk, offset, random)
+
+
+def splitmix(seed: int):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    """Steele, Lea, Flood: splitmix64.  A good sequence of 64-bit numbers from any seed."""
+    mask = (1 << 64) - 1
+    while True:
+        seed = seed + 0x9E3779B97F4A7C15 & mask
+        z = (seed ^ seed >> 30) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+        yield z ^ z >> 31
+
+
+def randomizes() -> bool:
+    """Does this system randomize addresses, and does this process let it?"""
+    try:
+        with open("/proc/sys/kernel/randomize_va_space") as file:
+            if file.read().strip() == "0":
+                return False
+        with open("/proc/self/personality") as file:
+            return not int(file.read(), 16) & 0x0040000
+    except OSError:
+        return True
+
+
+def initial_environment() -> Mapping[bytes, bytes]:
+    """os.environ, without the LC_CTYPE that Python itself sets in the C locale (PEP 538)."""
+    environment = dict(os.environb)
+    if environment.get(b"LC_CTYPE", b"").lower() in (b"c.utf-8", b"c.utf8", b"utf-8"):
+        try:
+            with open("/proc/self/environ", "rb") as file:
+                if not any(e.startswith(b"LC_CTYPE=") for e in file.read().split(b"\0")):
+                    del environment[b"LC_CTYPE"]
+        except OSError:
+            pass
+    return environment
+
+
+# What can be run.
+
+
+def prepare(program: Text, argv: Sequence[Text] | None = None) -> Prepared:
+    """Open and decode *program* and its interpreter, through `#!` lines; CannotRun if it cannot be run."""
+    path = os.fsdecode(program)
+    arguments: list[Text] = [*argv] if argv else [path]
+    target = path
+    for _ in range(_MAX_SCRIPTS + 1):
+        fd = open_executable(target, path)
+        line = os.pread(fd, _SHEBANG, 0)
+        if line[:2] != b"#!":
+            break
+        os.close(fd)
+        words = script_interpreter(line)
+        if words is None:
+            raise CannotRun(path, "its #! line names no interpreter")
+        arguments = [*words, target, *arguments[1:]]
+        target = os.fsdecode(words[0])
+    else:
+        raise CannotRun(path, "too many levels of #! interpreters")
+    return _with_interpreter(path, target, fd, arguments, on_disk=True)
+
+
+def prepare_image(image: Text | memoryview, argv: Sequence[Text] | None = None) -> Prepared:
+    """The same for an ELF file that is in memory only."""
+    assert not isinstance(image, str)
+    arguments: list[Text] = [*argv] if argv else ["image"]
+    name = os.fsdecode(arguments[0])
+    low = memory_file(os.path.basename(name)[:200] or "image", image)
+    fd = high(low)
+    os.close(low)
+    return _with_interpreter(name, name, fd, arguments, on_disk=False)
+
+
+def _with_interpreter(
+    path: str, target: str, fd: int, arguments: list[Text], *, on_disk: bool
+) -> Prepared:
+    """Decode what *fd* is; find its PT_INTERP."""
+    interp, interp_fd = None, -1
+    try:
+        file = _decode(path, target, fd)
+        check_runnable(file, path)
+        name = file.interp if file.segment(PT_INTERP) else None
+        if name is not None:
+            interp_fd = open_executable(name, path, f"its interpreter {name}")
+            interp = _decode(path, name, interp_fd)
+            check_runnable(interp, f"{path}: its interpreter {name}")
+            check_same_cpu(file, interp, path)
+    except BaseException:
+        os.close(fd)
+        if interp_fd >= 0:
+            os.close(interp_fd)
+        raise
+    return Prepared(file, fd, interp, interp_fd, arguments, path, on_disk)
+
+
+def _decode(path: str, target: str, fd: int) -> ElfFile:
+    try:
+        return ElfFile(fd, name=target)
+    except FormatError as error:
+        if error.field == "magic":
+            raise CannotRun(path, "neither an ELF file nor a script with #!") from None
+        raise CannotRun(path, str(error).removeprefix(f"{path}: ")) from error
+
+
+def open_executable(target: str, path: str, what: str = "") -> int:
+    """A high descriptor of a file that may be executed, or CannotRun for *path*."""
+    prefix = f"{what}: " if what else (f"its interpreter {target}: " if target != path else "")
+    try:
+        low = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        status = NOT_FOUND
+        raise CannotRun(path, f"{prefix}No such file or directory", status=status) from error
+    except PermissionError as error:
+        advice = ""
+        if os.access(target, os.X_OK, effective_ids=True):
+            advice = "it may be executed but not read, so only the kernel can load it"
+        raise CannotRun(path, f"{prefix}Permission denied", advice) from error
+    except OSError as error:
+        missing = error.errno == errno.ENOTDIR
+        raise CannotRun(
+            path, f"{prefix}{error.strerror}", status=NOT_FOUND if missing else NOT_RUNNABLE
+        ) from error
+    try:
+        _check_mode(low, target, path, prefix)
+        return high(low)
+    finally:
+        os.close(low)
+
+
+def _check_mode(fd: int, target: str, path: str, prefix: str) -> None:
+    """What the kernel asks of a file before it looks inside."""
+    info = os.fstat(fd)
+    if stat.S_ISDIR(info.st_mode):
+        raise CannotRun(path, f"{prefix}Is a directory")
+    if not stat.S_ISREG(info.st_mode):
+        raise CannotRun(path, f"{prefix}not a regular file")
+    mount = os.fstatvfs(fd).f_flag
+    if mount & os.ST_NOEXEC:
+        raise CannotRun(path, f"{prefix}on a file system mounted noexec", "copy it elsewhere")
+    if not os.access(target, os.X_OK, effective_ids=True):
+        advice = f"make it executable: chmod +x {target}"
+        raise CannotRun(path, f"{prefix}Permission denied", advice)
+    gained = _gained(fd, info) if not mount & os.ST_NOSUID else ""
+    if gained:
+        advice = (
+            "only the kernel can grant that; run rtld itself with those rights (sudo rtld run ...)"
+        )
+        raise CannotRun(path, f"{prefix}it is {gained}", advice)
+
+
+def _gained(fd: int, info: os.stat_result) -> str:
+    """The rights that executing the file would give, in words; empty if none."""
+    if info.st_mode & stat.S_ISUID and info.st_uid != os.geteuid():
+        return f"set-user-ID (to user {info.st_uid})"
+    both = stat.S_ISGID | stat.S_IXGRP
+    if info.st_mode & both == both and info.st_gid != os.getegid():
+        return f"set-group-ID (to group {info.st_gid})"
+    if os.geteuid() != 0:
+        try:
+            os.getxattr(fd, "security.capability")
+        except OSError:
+            return ""
+        return "a file with capabilities"
+    return ""
+
+
+def script_interpreter(line: bytes) -> list[bytes] | None:
+    """`#! interpreter [one argument]` as the kernel reads it (fs/binfmt_script.c)."""
+    text = line[2:].partition(b"\n")[0]
+    words = text.strip(b" \t").split(b"\0")[0].replace(b"\t", b" ").split(b" ", 1)
+    words = [w.strip(b" \t") for w in words]
+    if not words[0]:
+        return None
+    return words if len(words) > 1 and words[1] else words[:1]
+
+
+def check_runnable(file: ElfFile, path: str) -> None:
+    """Is it a program, and for this CPU?"""
+    kind = (file.machine, file.bits, file.order)
+    if kind not in ((EM_X86_64, 64, "<"), (EM_386, 32, "<")):
+        name = f"{file.bits}-bit {machine_name(file.machine)}"
+        raise CannotRun(
+            path, f"a program for another CPU ({name})", "`rtld link` and `rtld tree` can read it"
+        )
+    if file.type not in (ET_EXEC, ET_DYN):
+        kinds = {1: "an object file, which a link editor must link first", 4: "a core dump"}
+        raise CannotRun(path, f"not a program but {kinds.get(file.type, 'of no known ELF type')}")
+    if not any(s.type == PT_LOAD for s in file.segments):
+        raise CannotRun(path, "an ELF file with nothing to load")
+
+
+def check_same_cpu(file: ElfFile, interp: ElfFile, path: str) -> None:
+    """Is the interpreter for the program's own instruction set?"""
+    if (interp.machine, interp.bits) != (file.machine, file.bits):
+        raise CannotRun(path, f"its interpreter {interp.name} is for another CPU")
+
+
+def machine_name(number: int) -> str:
+    """The name of an e_machine, from <elf.h>."""
+    from rtld.elf import types
+
+    for name, value in vars(types).items():
+        if name.startswith("EM_") and value == number:
+            return name[3:].lower().replace("_", "-")
+    return f"e_machine {number}"
