@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "ElfFile": "rtld.elf.file",
     "FormatError": "rtld.errors",
-    "Link": "rtld.elf.link",
+    "Link": "rtld.process.link",
     "NoSpace": "rtld.errors",
     "NotFound": "rtld.errors",
     "Overflow": "rtld.errors",
@@ -23,7 +23,7 @@ _PUBLIC = {
     "UnresolvedSymbol": "rtld.errors",
     "Unsupported": "rtld.errors",
     "VersionMismatch": "rtld.errors",
-    "link": "rtld.elf.link",
+    "link": "rtld.process.link",
 }
 
 __all__ = [  # noqa: RUF022 - the version first, then by name
