@@ -197,11 +197,14 @@ def hwcap_mask(env: Mapping[str, str]) -> int | None:
         name, _, value = setting.partition("=")
         if name == "glibc.cpu.hwcap_mask":
             text = value
-    if not text:
+    if text is None:
         return None
-    digits = text.lower()
-    base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
-    try:
-        return int(digits, base) & ((1 << 64) - 1)
-    except ValueError:
-        return None
+    # strtoul: as many digits as there are.
+    digits = text.strip().lower()
+    base, allowed = 10, "0123456789"
+    if digits.startswith("0x"):
+        digits, base, allowed = digits[2:], 16, "0123456789abcdef"
+    elif digits.startswith("0"):
+        base, allowed = 8, "01234567"
+    digits = digits[: len(digits) - len(digits.lstrip(allowed))]
+    return int(digits, base) & ((1 << 64) - 1) if digits else 0

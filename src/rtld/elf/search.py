@@ -478,6 +478,9 @@ class Search:
                 return refusal
         order = "little" if self.main.order == "<" else "big"
         number = int.from_bytes
+        version = number(header[20:24], order)  # type: ignore[arg-type]
+        if version != 1 and not self._rules.lenient:
+            raise FormatError(path, "ELF file version does not match current one", "", version, 1)
         machine = number(header[18:20], order)  # type: ignore[arg-type]
         flags = number(header[48:52] if wide else header[36:40], order)  # type: ignore[arg-type]
         wrong = self._wrong_machine(machine, flags)
@@ -488,6 +491,9 @@ class Search:
             raise FormatError(
                 path, "only ET_DYN and ET_EXEC can be loaded", "e_type", TYPE_NAMES.get(kind, kind)
             )
+        entry = number(header[54:56] if wide else header[42:44], order)  # type: ignore[arg-type]
+        if entry != (56 if wide else 32):
+            raise FormatError(path, "ELF file's phentsize not the expected size", "", entry)
         return None
 
     def _wrong_ident(self, path: str, header: bytes) -> tuple[str, str] | None:
