@@ -136,14 +136,28 @@ class Case:
         if directory not in (".", *directories):
             directories.append(directory)
             steps.append(Step("file", f"{directory}/.keep"))
-        argv = [compiler, *_COMMON, *kind, source, *_LINK, *search, *links, *rpath, *words, "-o", output]
+        argv = [
+            compiler,
+            *_COMMON,
+            *kind,
+            source,
+            *_LINK,
+            *search,
+            *links,
+            *rpath,
+            *words,
+            "-o",
+            output,
+        ]
         return [*steps, argv]
 
     def build(self, want: Target) -> Path:
         """The directory with the built case; the program is ``main`` in it."""
         compiler = want.cxx if self.cxx else want.cc
         commands = self.commands(want)
-        words = [" ".join(c) if isinstance(c, list) else f"{c.verb} {c.name} {c.text}" for c in commands]
+        words = [
+            " ".join(c) if isinstance(c, list) else f"{c.verb} {c.name} {c.text}" for c in commands
+        ]
         return toolchain.compile_all([toolchain.version_of(compiler), *words], commands)
 
     def environment(self, place: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 import toolchain
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -80,7 +81,9 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
             return
-        assert path.exists(), f"no {path}; make it with: pytest --update-golden -k {request.node.name}"
+        assert path.exists(), (
+            f"no {path}; make it with: pytest --update-golden -k {request.node.name}"
+        )
         assert text == path.read_text()
 
     return check

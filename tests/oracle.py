@@ -42,7 +42,9 @@ class Trace(NamedTuple):
 
     modules: list[Listed]
     bindings: list[Binding]
-    undefined: list[tuple[str, str | None, str]]  # symbol, version, file: "undefined symbol: f, version V	(./a)"
+    undefined: list[
+        tuple[str, str | None, str]
+    ]  # symbol, version, file: "undefined symbol: f, version V	(./a)"
     messages: list[str]  # every other line on stderr: missing versions, warnings
     status: int
 
@@ -64,10 +66,16 @@ def interp(program: str) -> str | None:
             return None
         order = "<" if head[5] == 1 else ">"
         if head[4] == 2:
-            phoff, (size, count) = struct.unpack_from(order + "Q", head, 32)[0], struct.unpack_from(order + "HH", head, 54)
+            phoff, (size, count) = (
+                struct.unpack_from(order + "Q", head, 32)[0],
+                struct.unpack_from(order + "HH", head, 54),
+            )
             layout = ("IIQQQQ", 2, 5)  # p_type, p_flags, p_offset, ...; p_filesz is the sixth
         else:
-            phoff, (size, count) = struct.unpack_from(order + "I", head, 28)[0], struct.unpack_from(order + "HH", head, 42)
+            phoff, (size, count) = (
+                struct.unpack_from(order + "I", head, 28)[0],
+                struct.unpack_from(order + "HH", head, 42),
+            )
             layout = ("IIIII", 1, 4)
         for index in range(count):
             file.seek(phoff + index * size)
@@ -132,26 +140,27 @@ _BINDING = re.compile(
     r"^\s*\d+:\s+binding file (?P<referrer>.*) \[\d+\] to (?P<definer>.*) \[\d+\]: "
     r"(?P<kind>normal|protected) symbol `(?P<symbol>[^']*)'(?: \[(?P<version>.*)\])?$"
 )
-_LISTED = re.compile(r"^\t(?:(?P<name>.*) => )?(?P<path>not found|.*?)(?: \(0x[0-9a-f]+\))?$")
+_LISTED = re.compile(r"^\t(?:(?P<name>.*) => )?(?P<path>not found|.*?)(?: \((?:0x)?[0-9a-f]+\))?$")
 _UNDEFINED = re.compile(r"^undefined symbol: (.*?)(?:, version (.*?))?\s+\((.*)\)$")
 _VDSO = re.compile(r"linux-(vdso|gate)\S*$")
+# Looked up for a register, not for a relocation (sysdeps/riscv/dl-machine.h: elf_machine_runtime_setup).
+_OWN_LOOKUPS = {"__global_pointer$"}
 
 
 def parse_bindings(lines: Sequence[str]) -> Iterator[Binding]:
-    """LD_DEBUG=bindings lines, without those of the vDSO (ld.so looks up its own five functions there)."""
+    """LD_DEBUG=bindings lines, without what ld.so looks up for itself (five functions of the vDSO, RISC-V's gp)."""
     for line in lines:
         match = _BINDING.match(line)
-        if match and not _VDSO.search(match["definer"]):
-            yield Binding(
-                match["referrer"], match["definer"], match["symbol"], match["version"], match["kind"]
-            )
+        if not match or _VDSO.search(match["definer"]) or match["symbol"] in _OWN_LOOKUPS:
+            continue
+        yield Binding(*match.group("referrer", "definer", "symbol", "version", "kind"))
 
 
 def parse_list(text: str) -> Iterator[Listed]:
     """The lines of ``ldd``, without the vDSO."""
     for line in text.splitlines():
         match = _LISTED.match(line)
-        if not match or not (" => " in line or "(0x" in line):
+        if not match or not (" => " in line or " (0" in line):
             continue
         path = None if match["path"] == "not found" else match["path"]
         name = match["name"] if match["name"] is not None else (path or "")
@@ -191,8 +200,20 @@ def ld_bindings(program: str, env: Env | None = None, prefix: Sequence[str] = ()
 
 
 def ld_list(program: str, env: Env | None = None, prefix: Sequence[str] = ()) -> list[Listed]:
-    """The lines of ldd: needed name and path, in load order, without the vDSO."""
-    return list(parse_list(ask(program, "", env, prefix=prefix).stdout))
+    """The lines of ldd: needed name and path, in load order, without the vDSO. Asks musl's loader in its own way."""
+    loader = interp(program) or ""
+    if "ld-musl-" not in os.path.basename(loader):
+        return list(parse_list(ask(program, "", env, prefix=prefix).stdout))
+    done = subprocess.run(
+        [loader, "--list", program],
+        env=dict(os.environ if env is None else env),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # musl prints itself first, under both of its names; libc is part of it.
+    rows = parse_list(done.stdout)
+    return [row for row in rows if row.path != loader]
 
 
 def ld_init_order(
@@ -218,7 +239,9 @@ def ld_fini_order(
     cwd: str | None = None,
 ) -> list[str]:
     """Paths in the order in which finalisers run. **Runs the program.**"""
-    return [p.removesuffix(" [0]") for p in _calls(program, "calling fini: ", args, env, prefix, cwd)]
+    return [
+        p.removesuffix(" [0]") for p in _calls(program, "calling fini: ", args, env, prefix, cwd)
+    ]
 
 
 def _calls(
@@ -269,7 +292,7 @@ def ld_search(
 class Symbol(NamedTuple):
     """A row of ``readelf --dyn-syms``; ``section`` is "UND", "ABS", "COM" or a number."""
 
-    index: int
+    number: int
     value: int
     size: int
     type: str
@@ -338,10 +361,17 @@ def readelf_symbols(path: str) -> list[Symbol]:
     for line in readelf(path, "--dyn-syms").splitlines():
         match = _SYMBOL.match(line)
         if match:
-            index, value, size, kind, bind, visibility, section, name = match.groups()
+            number, value, size, kind, bind, visibility, section, name = match.groups()
             rows.append(
                 Symbol(
-                    int(index), int(value, 16), int(size, 0), kind, bind, visibility, section, *split_version(name or "")
+                    int(number),
+                    int(value, 16),
+                    int(size, 0),
+                    kind,
+                    bind,
+                    visibility,
+                    section,
+                    *split_version(name or ""),
                 )
             )
     return rows
@@ -371,7 +401,9 @@ def readelf_relocations(path: str) -> list[Relocation]:
         elif named:
             symbol = named[2]
         name, version, _ = split_version(symbol)
-        rows.append(Relocation(int(match[1], 16), int(match[2], 16), match[3], name, version, addend))
+        rows.append(
+            Relocation(int(match[1], 16), int(match[2], 16), match[3], name, version, addend)
+        )
     return rows
 
 
@@ -386,8 +418,11 @@ def readelf_headers(path: str) -> list[Header]:
     for line in readelf(path, "-l").splitlines():
         match = _HEADER.match(line)
         if match:
-            numbers = [int(match[i], 16) for i in range(2, 7)]
-            rows.append(Header(match[1], *numbers, match[7].replace(" ", ""), int(match[8], 16)))
+            offset, vaddr, paddr, filesz, memsz = (int(match[i], 16) for i in range(2, 7))
+            flags = match[7].replace(" ", "")
+            rows.append(
+                Header(match[1], offset, vaddr, paddr, filesz, memsz, flags, int(match[8], 16))
+            )
     return rows
 
 
@@ -403,7 +438,9 @@ def readelf_dynamic(path: str) -> list[tuple[int, str, str]]:
 
 def readelf_needed(path: str) -> list[str]:
     """DT_NEEDED, in order."""
-    return [value.partition("[")[2][:-1] for _, name, value in readelf_dynamic(path) if name == "NEEDED"]
+    return [
+        value.partition("[")[2][:-1] for _, name, value in readelf_dynamic(path) if name == "NEEDED"
+    ]
 
 
 def readelf_build_id(path: str) -> str | None:

@@ -82,7 +82,9 @@ def runs_here(arch: str) -> bool:
 def _kernel_runs_i386() -> bool:
     loader = TARGETS["i386"].interp
     try:
-        return subprocess.run([loader, "--version"], capture_output=True, check=False).returncode == 0
+        return (
+            subprocess.run([loader, "--version"], capture_output=True, check=False).returncode == 0
+        )
     except OSError:
         return False
 
