@@ -6,15 +6,17 @@ import functools
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import toolchain
-
 from rtld.core.module import Module
 from rtld.elf.file import ElfFile
 from rtld.elf.search import Search, SearchOptions, debug_lines
 from rtld.errors import FormatError, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 
@@ -22,7 +24,16 @@ LOADER = "/lib64/ld-linux-x86-64.so.2"
 @functools.cache
 def _stub(soname: str, cc: str) -> Path:
     """A library whose only content is its DT_SONAME: what is linked against to get a DT_NEEDED."""
-    argv = [cc, "-shared", "-nostdlib", f"-Wl,-soname,{soname}", "-xc", "/dev/null", "-o", "stub.so"]
+    argv = [
+        cc,
+        "-shared",
+        "-nostdlib",
+        f"-Wl,-soname,{soname}",
+        "-xc",
+        "/dev/null",
+        "-o",
+        "stub.so",
+    ]
     return toolchain.compile_all([toolchain.version_of(cc), *argv], [argv]) / "stub.so"
 
 

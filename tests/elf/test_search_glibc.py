@@ -8,17 +8,21 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
 import toolchain
 from elf.search_bed import LOADER, Answer, Bed, ask_loader, ask_us
-
 from rtld.elf.search import SearchOptions
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
 pytestmark = pytest.mark.skipif(
-    platform.machine() != "x86_64" or not os.path.exists(LOADER), reason="the judge is x86-64's ld.so"
+    platform.machine() != "x86_64" or not os.path.exists(LOADER),
+    reason="the judge is x86-64's ld.so",
 )
 
 V3 = "glibc-hwcaps/x86-64-v3"
@@ -57,7 +61,7 @@ def where(answer: Answer, name: str = "libx.so") -> str:
 # ------------------------------------------------------------------------------------------ order of the rules
 
 
-def test_rpath_before_env_before_runpath(bed: Bed):
+def test_rpath_before_env_before_runpath(bed: Bed) -> None:
     for place in ("rp", "env", "run"):
         bed.lib(f"{place}/libx.so")
         bed.lib(f"{place}/liby.so")
@@ -68,7 +72,7 @@ def test_rpath_before_env_before_runpath(bed: Bed):
     assert where(compare(bed)).endswith("/run/libx.so")
 
 
-def test_runpath_before_cache_before_default(bed: Bed):
+def test_runpath_before_cache_before_default(bed: Bed) -> None:
     bed.lib("run/libm.so.6")
     bed.main("libm.so.6", "libc.so.6", runpath="$ORIGIN/run")
     answer = compare(bed)
@@ -76,14 +80,14 @@ def test_runpath_before_cache_before_default(bed: Bed):
     assert where(answer, "libc.so.6") == "/lib/x86_64-linux-gnu/libc.so.6"
 
 
-def test_inhibit_cache_leaves_the_default_directories(bed: Bed):
+def test_inhibit_cache_leaves_the_default_directories(bed: Bed) -> None:
     bed.main("libm.so.6", "libc.so.6", "libnothere.so")
     answer = compare(bed, loader=["--inhibit-cache"], inhibit_cache=True, by_loader=True)
     assert where(answer, "libm.so.6") == "/lib/x86_64-linux-gnu/libm.so.6"
     assert where(answer, "libnothere.so") == "not found"
 
 
-def test_missing_library_looks_everywhere(bed: Bed):
+def test_missing_library_looks_everywhere(bed: Bed) -> None:
     bed.lib("a/libdep.so", "libnowhere.so", "libnowhere2.so", runpath="$ORIGIN/x:$ORIGIN")
     bed.main("libdep.so", "libnowhere.so", rpath="$ORIGIN/a")
     compare(bed, env={"LD_LIBRARY_PATH": "/nonexistent:$DIR/a"})
@@ -92,21 +96,21 @@ def test_missing_library_looks_everywhere(bed: Bed):
 # ------------------------------------------------------------------------------------------ RPATH and RUNPATH
 
 
-def test_runpath_is_not_inherited(bed: Bed):
+def test_runpath_is_not_inherited(bed: Bed) -> None:
     bed.lib("a/libdep.so", "libx.so")
     bed.lib("a/libx.so")
     bed.main("libdep.so", runpath="$ORIGIN/a")
     assert where(compare(bed)) == "not found"
 
 
-def test_rpath_is_inherited(bed: Bed):
+def test_rpath_is_inherited(bed: Bed) -> None:
     bed.lib("a/libdep.so", "libx.so")
     bed.lib("a/libx.so")
     bed.main("libdep.so", rpath="$ORIGIN/a")
     assert where(compare(bed)).endswith("/a/libx.so")
 
 
-def test_rpath_of_each_loader_up_the_chain(bed: Bed):
+def test_rpath_of_each_loader_up_the_chain(bed: Bed) -> None:
     bed.lib("a/liba.so", "libb.so", rpath="$ORIGIN/../b:$ORIGIN/../x2")
     bed.lib("b/libb.so", "libc1.so", rpath="$ORIGIN/../c:$ORIGIN/../x1")
     bed.lib("c/libc1.so", "libx.so", rpath="$ORIGIN/../none")
@@ -115,7 +119,7 @@ def test_rpath_of_each_loader_up_the_chain(bed: Bed):
     assert where(compare(bed)).endswith("/x2/libx.so")
 
 
-def test_rpath_of_the_chain_skips_objects_with_runpath(bed: Bed):
+def test_rpath_of_the_chain_skips_objects_with_runpath(bed: Bed) -> None:
     bed.lib("a/libdep.so", "libmid.so", runpath="$ORIGIN/../mid:$ORIGIN/../x1")
     bed.lib("mid/libmid.so", "libx.so")
     bed.lib("x1/libx.so")
@@ -124,20 +128,20 @@ def test_rpath_of_the_chain_skips_objects_with_runpath(bed: Bed):
     assert where(compare(bed)).endswith("/x2/libx.so")
 
 
-def test_rpath_not_used_when_requester_has_runpath(bed: Bed):
+def test_rpath_not_used_when_requester_has_runpath(bed: Bed) -> None:
     bed.lib("a/libdep.so", "libx.so", runpath="$ORIGIN/nothing")
     bed.lib("a/libx.so")
     bed.main("libdep.so", rpath="$ORIGIN/a")
     assert where(compare(bed)) == "not found"
 
 
-def test_rpath_of_main_is_searched_once(bed: Bed):
+def test_rpath_of_main_is_searched_once(bed: Bed) -> None:
     bed.lib("a/libdep.so", "libx.so", rpath="$ORIGIN/none")
     bed.main("libdep.so", rpath="$ORIGIN/a:$ORIGIN/b")
     compare(bed)
 
 
-def test_empty_rpath_and_runpath(bed: Bed):
+def test_empty_rpath_and_runpath(bed: Bed) -> None:
     bed.lib("libx.so")
     bed.main("libx.so", rpath="")
     compare(bed)
@@ -145,13 +149,13 @@ def test_empty_rpath_and_runpath(bed: Bed):
     assert where(compare(bed)) == "libx.so"
 
 
-def test_directories_named_twice_and_with_slashes(bed: Bed):
+def test_directories_named_twice_and_with_slashes(bed: Bed) -> None:
     bed.lib("b/libx.so")
     bed.main("libx.so", rpath="$ORIGIN/a/:$ORIGIN/a:$ORIGIN/a//:$ORIGIN/b///:/")
     compare(bed)
 
 
-def test_directory_shared_by_two_lists(bed: Bed):
+def test_directory_shared_by_two_lists(bed: Bed) -> None:
     """The heading "search path=" follows the list a directory was first named in."""
     bed.lib("a/libdep.so", "libnowhere.so", runpath="$ORIGIN:/usr/lib:$ORIGIN/../new:/lib")
     (bed.place / "new").mkdir()
@@ -159,14 +163,14 @@ def test_directory_shared_by_two_lists(bed: Bed):
     compare(bed, env={"LD_LIBRARY_PATH": "$DIR/a:/usr/lib:$DIR/env"})
 
 
-def test_missing_directory_is_not_tried_again(bed: Bed):
+def test_missing_directory_is_not_tried_again(bed: Bed) -> None:
     bed.lib("b/libx.so")
     bed.lib("b/liby.so")
     bed.main("libx.so", "liby.so", rpath="$ORIGIN/missing:$ORIGIN/b")
     compare(bed)
 
 
-def test_inhibit_rpath_by_path(bed: Bed):
+def test_inhibit_rpath_by_path(bed: Bed) -> None:
     bed.lib("a/libdep.so", "libx.so", runpath="$ORIGIN/x")
     bed.lib("a/x/libx.so")
     bed.main("libdep.so", rpath=str(bed.place / "a"))
@@ -175,7 +179,7 @@ def test_inhibit_rpath_by_path(bed: Bed):
     assert where(answer) == "not found"
 
 
-def test_inhibit_rpath_of_main_is_the_empty_name(bed: Bed):
+def test_inhibit_rpath_of_main_is_the_empty_name(bed: Bed) -> None:
     bed.lib("a/libx.so")
     bed.main("libx.so", rpath="$ORIGIN/a")
     for listed in ("", "./main", ":a", "a:"):
@@ -185,7 +189,7 @@ def test_inhibit_rpath_of_main_is_the_empty_name(bed: Bed):
 # ------------------------------------------------------------------------------------------ LD_LIBRARY_PATH
 
 
-def test_env_empty_element_is_the_current_directory(bed: Bed):
+def test_env_empty_element_is_the_current_directory(bed: Bed) -> None:
     bed.lib("libx.so")
     bed.main("libx.so", "liby.so")
     assert where(compare(bed, env={"LD_LIBRARY_PATH": ":/nonexistent"})) == "libx.so"
@@ -193,25 +197,25 @@ def test_env_empty_element_is_the_current_directory(bed: Bed):
     assert where(compare(bed, env={"LD_LIBRARY_PATH": ""})) == "not found"
 
 
-def test_env_semicolon_divides_too(bed: Bed):
+def test_env_semicolon_divides_too(bed: Bed) -> None:
     bed.lib("b/libx.so")
     bed.main("libx.so")
     assert where(compare(bed, env={"LD_LIBRARY_PATH": "$DIR/a;$DIR/b"})).endswith("/b/libx.so")
 
 
-def test_env_relative_directories(bed: Bed):
+def test_env_relative_directories(bed: Bed) -> None:
     bed.lib("sub/b/libx.so")
     bed.main("libx.so", "liby.so")
     assert where(compare(bed, "../main", {"LD_LIBRARY_PATH": "a:b/"}, cwd="sub")) == "b/libx.so"
 
 
-def test_env_tokens(bed: Bed):
+def test_env_tokens(bed: Bed) -> None:
     bed.lib("b/libx.so")
     bed.main("libx.so")
     assert where(compare(bed, env={"LD_LIBRARY_PATH": "${ORIGIN}/b"})).endswith("/b/libx.so")
 
 
-def test_library_path_option_replaces_the_variable(bed: Bed):
+def test_library_path_option_replaces_the_variable(bed: Bed) -> None:
     bed.lib("a/libx.so")
     bed.lib("b/libx.so")
     bed.main("libx.so")
@@ -244,12 +248,12 @@ def test_library_path_option_replaces_the_variable(bed: Bed):
         "$ORIGIN",
     ],
 )
-def test_tokens(bed: Bed, text: str):
+def test_tokens(bed: Bed, text: str) -> None:
     bed.main("libx.so", rpath=text)
     compare(bed)
 
 
-def test_origin_of_a_library_is_the_path_it_was_opened_by(bed: Bed):
+def test_origin_of_a_library_is_the_path_it_was_opened_by(bed: Bed) -> None:
     bed.lib("real/libdep.so", "libx.so", runpath="$ORIGIN/x")
     bed.lib("real/x/libx.so")
     bed.lib("link/x/libx.so")
@@ -258,7 +262,7 @@ def test_origin_of_a_library_is_the_path_it_was_opened_by(bed: Bed):
     assert where(compare(bed)).endswith("/link/x/libx.so")
 
 
-def test_origin_of_main_is_the_real_file(bed: Bed):
+def test_origin_of_main_is_the_real_file(bed: Bed) -> None:
     bed.lib("real/x/libx.so")
     bed.lib("link/x/libx.so")
     bed.main("libx.so", name="real/main", runpath="$ORIGIN/x")
@@ -266,7 +270,7 @@ def test_origin_of_main_is_the_real_file(bed: Bed):
     assert where(compare(bed, "link/main")).endswith("/real/x/libx.so")
 
 
-def test_origin_of_main_given_to_the_loader_keeps_the_link(bed: Bed):
+def test_origin_of_main_given_to_the_loader_keeps_the_link(bed: Bed) -> None:
     bed.lib("real/x/libx.so")
     bed.lib("link/x/libx.so")
     bed.main("libx.so", name="real/main", runpath="$ORIGIN/x")
@@ -275,7 +279,7 @@ def test_origin_of_main_given_to_the_loader_keeps_the_link(bed: Bed):
     assert where(answer).endswith("/./link/x/libx.so")
 
 
-def test_origin_of_a_library_found_by_a_relative_path(bed: Bed):
+def test_origin_of_a_library_found_by_a_relative_path(bed: Bed) -> None:
     bed.lib("a/libdep.so", "libx.so", runpath="$ORIGIN/x")
     bed.lib("a/x/libx.so")
     bed.main("libdep.so")
@@ -283,7 +287,7 @@ def test_origin_of_a_library_found_by_a_relative_path(bed: Bed):
     assert where(answer) == f"{bed.place}/./a/x/libx.so"
 
 
-def test_needed_with_a_token(bed: Bed):
+def test_needed_with_a_token(bed: Bed) -> None:
     bed.lib("a/libx.so", "liby.so", runpath="$ORIGIN/y")
     bed.lib("a/y/liby.so")
     bed.main("$ORIGIN/a/libx.so")
@@ -293,7 +297,7 @@ def test_needed_with_a_token(bed: Bed):
 # ------------------------------------------------------------------------------------------ names with a slash
 
 
-def test_slash_name_is_opened_as_it_is(bed: Bed):
+def test_slash_name_is_opened_as_it_is(bed: Bed) -> None:
     bed.lib("a/libdep.so", "liby.so", runpath="$ORIGIN")
     bed.lib("a/liby.so")
     bed.main("./a/libdep.so", "a/libdep.so", "./nothere/libz.so")
@@ -303,14 +307,14 @@ def test_slash_name_is_opened_as_it_is(bed: Bed):
 # ------------------------------------------------------------------------------------------ names and identity
 
 
-def test_soname_of_a_loaded_library_matches(bed: Bed):
+def test_soname_of_a_loaded_library_matches(bed: Bed) -> None:
     bed.lib("a/liba.so", soname="libx.so")
     bed.lib("b/libx.so")
     bed.main("liba.so", "libx.so", rpath="$ORIGIN/a:$ORIGIN/b")
     assert [n for n, _ in compare(bed).libraries] == ["liba.so"]
 
 
-def test_same_file_by_another_name_is_one_module(bed: Bed):
+def test_same_file_by_another_name_is_one_module(bed: Bed) -> None:
     bed.lib("a/liba.so")
     os.link(bed.place / "a/liba.so", bed.place / "a/libb.so")
     (bed.place / "a/libc1.so").symlink_to("liba.so")
@@ -321,7 +325,7 @@ def test_same_file_by_another_name_is_one_module(bed: Bed):
 # ------------------------------------------------------------------------------------------ DF_1_NODEFLIB
 
 
-def test_nodeflib(bed: Bed):
+def test_nodeflib(bed: Bed) -> None:
     bed.lib("a/libdep.so", "libm.so.6", "libnowhere.so", flags=["-Wl,-z,nodefaultlib"])
     bed.main("libdep.so", rpath="$ORIGIN/a")
     assert where(compare(bed), "libm.so.6") == "not found"
@@ -334,9 +338,18 @@ def test_nodeflib(bed: Bed):
 
 @pytest.mark.parametrize(
     "subdir",
-    ["glibc-hwcaps/x86-64-v2", V3, "tls/haswell/x86_64", "tls", "tls/x86_64", "haswell", "x86_64", ""],
+    [
+        "glibc-hwcaps/x86-64-v2",
+        V3,
+        "tls/haswell/x86_64",
+        "tls",
+        "tls/x86_64",
+        "haswell",
+        "x86_64",
+        "",
+    ],
 )
-def test_hwcaps_subdirectory(bed: Bed, subdir: str):
+def test_hwcaps_subdirectory(bed: Bed, subdir: str) -> None:
     bed.lib(f"a/{subdir}/libx.so")
     bed.lib("a/liby.so")
     bed.lib("a/libx.so")
@@ -344,7 +357,7 @@ def test_hwcaps_subdirectory(bed: Bed, subdir: str):
     compare(bed)
 
 
-def test_hwcaps_all_at_once(bed: Bed):
+def test_hwcaps_all_at_once(bed: Bed) -> None:
     for subdir in (V3, "glibc-hwcaps/x86-64-v2", "tls/haswell", "haswell/x86_64", "x86_64"):
         bed.lib(f"a/{subdir}/libx.so")
     bed.lib("a/haswell/x86_64/liby.so")
@@ -352,7 +365,7 @@ def test_hwcaps_all_at_once(bed: Bed):
     compare(bed)
 
 
-def test_hwcaps_mask(bed: Bed):
+def test_hwcaps_mask(bed: Bed) -> None:
     bed.lib(f"a/{V3}/libx.so")
     bed.lib("a/glibc-hwcaps/x86-64-v2/libx.so")
     bed.main("libx.so", rpath="$ORIGIN/a")
@@ -360,7 +373,7 @@ def test_hwcaps_mask(bed: Bed):
         compare(bed, loader=["--glibc-hwcaps-mask", mask], hwcaps_mask=mask, by_loader=True)
 
 
-def test_hwcaps_prepend(bed: Bed):
+def test_hwcaps_prepend(bed: Bed) -> None:
     bed.lib("a/glibc-hwcaps/mine/libx.so")
     bed.lib(f"a/{V3}/libx.so")
     bed.main("libx.so", rpath="$ORIGIN/a")
@@ -369,12 +382,12 @@ def test_hwcaps_prepend(bed: Bed):
 
 
 @pytest.mark.parametrize("mask", ["0", "2", "0x4", "06", "0xffffffffffffffff", ""])
-def test_hwcap_mask_variable(bed: Bed, mask: str):
+def test_hwcap_mask_variable(bed: Bed, mask: str) -> None:
     bed.main("libx.so", rpath="$ORIGIN")
     compare(bed, env={"LD_HWCAP_MASK": mask})
 
 
-def test_hwcap_mask_tunable(bed: Bed):
+def test_hwcap_mask_tunable(bed: Bed) -> None:
     bed.main("libx.so", rpath="$ORIGIN")
     compare(bed, env={"GLIBC_TUNABLES": "glibc.malloc.check=0:glibc.cpu.hwcap_mask=0"})
 
@@ -382,7 +395,7 @@ def test_hwcap_mask_tunable(bed: Bed):
 # ------------------------------------------------------------------------------------------ files passed over
 
 
-def test_wrong_class_is_passed_over(bed: Bed, require: Callable[[str], None]):
+def test_wrong_class_is_passed_over(bed: Bed, require: Callable[[str], None]) -> None:
     if toolchain.missing(toolchain.target("i386"), run=False):
         require("i686-linux-gnu-gcc")
     bed.lib("a/libx.so", cc="i686-linux-gnu-gcc")
@@ -392,7 +405,7 @@ def test_wrong_class_is_passed_over(bed: Bed, require: Callable[[str], None]):
     assert where(compare(bed)).endswith("/b/libx.so")
 
 
-def test_wrong_machine_is_passed_over(bed: Bed, require: Callable[[str], None]):
+def test_wrong_machine_is_passed_over(bed: Bed, require: Callable[[str], None]) -> None:
     if toolchain.missing(toolchain.target("aarch64"), run=False):
         require("aarch64-linux-gnu-gcc")
     bed.lib("a/libx.so", cc="aarch64-linux-gnu-gcc")
@@ -416,7 +429,7 @@ def test_wrong_machine_is_passed_over(bed: Bed, require: Callable[[str], None]):
         (54, b"\1", "ELF file's phentsize not the expected size"),
     ],
 )
-def test_header_that_stops_the_search(bed: Bed, at: int, value: bytes, message: str):
+def test_header_that_stops_the_search(bed: Bed, at: int, value: bytes, message: str) -> None:
     data = bytearray(bed.lib("a/libx.so").read_bytes())
     data[at : at + len(value)] = value
     (bed.place / "a/libx.so").write_bytes(data)
@@ -429,7 +442,7 @@ def test_header_that_stops_the_search(bed: Bed, at: int, value: bytes, message: 
     assert [x for x in ours.lines if x] == [x for x in theirs.lines if x]
 
 
-def test_osabi_gnu_is_accepted(bed: Bed):
+def test_osabi_gnu_is_accepted(bed: Bed) -> None:
     data = bytearray(bed.lib("a/libx.so").read_bytes())
     data[7:9] = b"\3\1"
     (bed.place / "a/libx.so").write_bytes(data)
@@ -438,7 +451,7 @@ def test_osabi_gnu_is_accepted(bed: Bed):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF", b"#!/bin/sh\n" * 20])
-def test_no_elf_stops_the_search(bed: Bed, content: bytes):
+def test_no_elf_stops_the_search(bed: Bed, content: bytes) -> None:
     (bed.place / "a").mkdir()
     (bed.place / "a/libx.so").write_bytes(content)
     bed.main("libx.so", rpath="$ORIGIN/a")
@@ -447,7 +460,7 @@ def test_no_elf_stops_the_search(bed: Bed, content: bytes):
     assert message in ask_us("./main", bed.place, SearchOptions(env={})).error
 
 
-def test_directory_of_that_name_stops_the_search(bed: Bed):
+def test_directory_of_that_name_stops_the_search(bed: Bed) -> None:
     (bed.place / "a/libx.so").mkdir(parents=True)
     bed.main("libx.so", rpath="$ORIGIN/a")
     message = "cannot read file data"
@@ -455,7 +468,7 @@ def test_directory_of_that_name_stops_the_search(bed: Bed):
     assert message in ask_us("./main", bed.place, SearchOptions(env={})).error
 
 
-def test_loop_of_links_ends_the_list(bed: Bed):
+def test_loop_of_links_ends_the_list(bed: Bed) -> None:
     (bed.place / "a").mkdir()
     (bed.place / "a/libx.so").symlink_to("libx.so")
     bed.lib("b/libx.so")
@@ -465,13 +478,13 @@ def test_loop_of_links_ends_the_list(bed: Bed):
     assert where(answer).endswith("/c/libx.so")
 
 
-def test_file_in_place_of_a_directory(bed: Bed):
+def test_file_in_place_of_a_directory(bed: Bed) -> None:
     bed.lib("b/libx.so")
     bed.main("libx.so", "liby.so", rpath="$ORIGIN/main:main:$ORIGIN/b")
     compare(bed)
 
 
-def test_dangling_link_is_passed_over(bed: Bed):
+def test_dangling_link_is_passed_over(bed: Bed) -> None:
     (bed.place / "a").mkdir()
     (bed.place / "a/libx.so").symlink_to("nowhere")
     bed.lib("b/libx.so")
@@ -479,7 +492,7 @@ def test_dangling_link_is_passed_over(bed: Bed):
     assert where(compare(bed)).endswith("/b/libx.so")
 
 
-def test_note_of_a_future_kernel_is_not_looked_at(bed: Bed):
+def test_note_of_a_future_kernel_is_not_looked_at(bed: Bed) -> None:
     """glibc 2.26 to 2.35 refused it; 2.36 no longer reads the ABI note."""
     note = bed.place / "note.s"
     note.write_text(
@@ -495,9 +508,16 @@ def test_note_of_a_future_kernel_is_not_looked_at(bed: Bed):
 
 @pytest.mark.parametrize(
     "text",
-    ["$DIR/p/libp.so", "libp.so", "libp.so:libq.so", "libp.so libq.so", " : libq.so  $DIR/p/libp.so", "libm.so.6"],
+    [
+        "$DIR/p/libp.so",
+        "libp.so",
+        "libp.so:libq.so",
+        "libp.so libq.so",
+        " : libq.so  $DIR/p/libp.so",
+        "libm.so.6",
+    ],
 )
-def test_preload(bed: Bed, text: str):
+def test_preload(bed: Bed, text: str) -> None:
     bed.lib("p/libp.so", "libq.so")
     bed.lib("p/libq.so")
     bed.lib("p/libx.so")
@@ -505,13 +525,13 @@ def test_preload(bed: Bed, text: str):
     compare(bed, env={"LD_PRELOAD": text})
 
 
-def test_missing_preload_is_no_error(bed: Bed):
+def test_missing_preload_is_no_error(bed: Bed) -> None:
     bed.lib("p/libx.so")
     bed.main("libx.so", rpath="$ORIGIN/p")
     compare(bed, env={"LD_PRELOAD": "libnowhere.so:/nonexistent/liby.so"})
 
 
-def test_preload_option_comes_after_the_variable(bed: Bed):
+def test_preload_option_comes_after_the_variable(bed: Bed) -> None:
     for name in ("libp.so", "libq.so", "libx.so"):
         bed.lib(f"p/{name}")
     bed.main("libx.so", rpath="$ORIGIN/p")
@@ -528,8 +548,11 @@ def test_preload_option_comes_after_the_variable(bed: Bed):
 
 
 @pytest.mark.live
-@pytest.mark.parametrize("program", ["/bin/bash", "/usr/bin/gdb", "/usr/bin/python3", "/usr/bin/perl", "/usr/bin/inkscape"])
-def test_installed_program(bed: Bed, program: str, require: Callable[[str], None]):
+@pytest.mark.parametrize(
+    "program",
+    ["/bin/bash", "/usr/bin/gdb", "/usr/bin/python3", "/usr/bin/perl", "/usr/bin/inkscape"],
+)
+def test_installed_program(bed: Bed, program: str, require: Callable[[str], None]) -> None:
     if not shutil.which(program):
         require(program)
     compare(bed, program)

@@ -61,20 +61,20 @@ def expand(
             result.append(text[at:stop])
             at = stop
             continue
-        token, length = _token_at(text, at + 1)
-        if not token:
+        name, length = _token_at(text, at + 1)
+        if not name:
             result.append("$")
             at += 1
             continue
         value: str | None
-        if token == "ORIGIN":
+        if name == "ORIGIN":
             value = origin
             if trusted is not None:
                 if at != 0 or text[1 + length : 2 + length] not in ("", "/"):
                     return ""
                 check = is_main
         else:
-            value = platform if token == "PLATFORM" else lib
+            value = platform if name == "PLATFORM" else lib
         if value is None:
             return ""
         result.append(value)
@@ -96,7 +96,11 @@ def is_trusted(path: str, trusted: tuple[str, ...]) -> bool:
                 parts.pop()
         elif part not in ("", "."):
             parts.append(part)
-    normal = "/" + "".join([part + "/" for part in parts]) if path.startswith("/") else "/".join([*parts, ""])
+    normal = (
+        "/" + "".join([part + "/" for part in parts])
+        if path.startswith("/")
+        else "/".join([*parts, ""])
+    )
     return normal.startswith(trusted)
 
 

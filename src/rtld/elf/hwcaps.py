@@ -42,11 +42,23 @@ class Capabilities:
     The CPU is looked at only when a directory or an entry asks for it.
     """
 
-    __slots__ = ("_cpu", "_level", "_names", "arch", "cache_default", "cache_flags", "mask", "prepend", "wanted")
+    __slots__ = (
+        "_cpu",
+        "_level",
+        "_names",
+        "arch",
+        "cache_default",
+        "cache_flags",
+        "mask",
+        "prepend",
+        "wanted",
+    )
 
     def __init__(self, arch: Arch | None, cpu: Cpu | str = "native") -> None:
         self.arch = arch
-        self._level: int | None = None  # how many glibc-hwcaps subdirectories count, when a name says so
+        self._level: int | None = (
+            None  # how many glibc-hwcaps subdirectories count, when a name says so
+        )
         if isinstance(cpu, str):
             hwcaps = arch.hwcaps if arch is not None else ()
             if cpu in hwcaps:
@@ -57,7 +69,9 @@ class Capabilities:
         self._cpu: Any = cpu
         self._names: tuple[str, ...] | None = None
         self.cache_default: int = 3 if arch is None else arch.cache_flags
-        self.cache_flags = frozenset((1, 3) if arch is None else (arch.cache_flags, *arch.cache_accepts))
+        self.cache_flags = frozenset(
+            (1, 3) if arch is None else (arch.cache_flags, *arch.cache_accepts)
+        )
         self.mask: int | None = None  # LD_HWCAP_MASK; None: what glibc calls important
         self.prepend: tuple[str, ...] = ()  # --glibc-hwcaps-prepend
         self.wanted: tuple[str, ...] | None = None  # --glibc-hwcaps-mask
@@ -81,9 +95,15 @@ class Capabilities:
                 from rtld.arch.x86_64 import BASELINE, LEVELS
 
                 # bmi1 and bmi2 are in the psABI's v3, though glibc asks for them only where it chooses "haswell".
-                flags = [words for name, words in LEVELS if name in arch.hwcaps[len(arch.hwcaps) - self._level :]]
+                flags = [
+                    words
+                    for name, words in LEVELS
+                    if name in arch.hwcaps[len(arch.hwcaps) - self._level :]
+                ]
                 extra = "bmi1 bmi2" if self._level >= 2 else ""
-                self._cpu = cpu(" ".join([BASELINE, extra, *flags]), "GenuineIntel", platform="x86_64")
+                self._cpu = cpu(
+                    " ".join([BASELINE, extra, *flags]), "GenuineIntel", platform="x86_64"
+                )
             elif self._cpu == "native" and is_native(arch):
                 from rtld.arch.base import host_cpu
 
@@ -126,7 +146,9 @@ class Capabilities:
         bits = _X86_BITS
         if arch.legacy_names is None:
             bits = {name: bit for bit, name in arch.legacy_hwcaps.items()}
-        return {name: bits[name] for name in names if self.mask is None or self.mask >> bits[name] & 1}
+        return {
+            name: bits[name] for name in names if self.mask is None or self.mask >> bits[name] & 1
+        }
 
     @property
     def legacy(self) -> tuple[str, ...]:
@@ -156,7 +178,9 @@ class Capabilities:
         arch = self.arch
         if arch is None or arch.machine != EM_X86_64:
             return True
-        return level <= (self._level if self._level is not None else len(arch.active_hwcaps(self.cpu)))
+        return level <= (
+            self._level if self._level is not None else len(arch.active_hwcaps(self.cpu))
+        )
 
     def accepts(self, hwcap: int) -> bool:
         """Whether an entry of a legacy directory may be used: all its bits are there and the platform is ours."""
@@ -169,7 +193,9 @@ class Capabilities:
         return not wanted or (platform in names and wanted == 1 << (first + names.index(platform)))
 
 
-def capabilities(machine: int, bits: int, order: str, flags: int = 0, cpu: Cpu | str = "native") -> Capabilities:
+def capabilities(
+    machine: int, bits: int, order: str, flags: int = 0, cpu: Cpu | str = "native"
+) -> Capabilities:
     """The CPU ``cpu`` of the machine of an ELF header: a Cpu, or the name of one.
 
     "native" is this computer's CPU, or "baseline" when it is another machine; "baseline" is the least there is; a

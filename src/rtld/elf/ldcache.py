@@ -100,13 +100,21 @@ class LdCache:
         "path",
     )
 
+    _count: int
+
     def __init__(self, data: bytes, path: str = "/etc/ld.so.cache", order: str = "<") -> None:
         self.path = path
         self.order = order
-        self.generator: str | None = None  # who wrote it, e.g. "ldconfig (Debian GLIBC 2.36-9) stable release 2.36"
-        self.hwcaps: tuple[str, ...] = ()  # names of the glibc-hwcaps subdirectories that have files in here
+        self.generator: str | None = (
+            None  # who wrote it, e.g. "ldconfig (Debian GLIBC 2.36-9) stable release 2.36"
+        )
+        self.hwcaps: tuple[
+            str, ...
+        ] = ()  # names of the glibc-hwcaps subdirectories that have files in here
         self._data = bytes(data)
-        self._keys: dict[int, bytes] = {}  # the first entries a binary search visits are always the same
+        self._keys: dict[
+            int, bytes
+        ] = {}  # the first entries a binary search visits are always the same
         if self._data[: len(MAGIC_NEW)] == MAGIC_NEW:
             self._read_new(0)
         elif self._data[: len(MAGIC_OLD)] == MAGIC_OLD:
@@ -162,24 +170,36 @@ class LdCache:
         data = self._data
         size = len(data)
         if offset % 4 or offset + 8 > size:
-            raise self._fail("header", "extension_offset", offset, f"a multiple of 4 below {size:#x}")
+            raise self._fail(
+                "header", "extension_offset", offset, f"a multiple of 4 below {size:#x}"
+            )
         magic, count = struct.unpack_from(self.order + "II", data, offset)
         if magic != _EXTENSION_MAGIC:
             raise self._fail("extension directory", "magic", magic, _EXTENSION_MAGIC)
         if count > (size - offset - 8) // 16:
-            raise self._fail("extension directory", "count", count, f"sections inside the {size:#x} bytes")
+            raise self._fail(
+                "extension directory", "count", count, f"sections inside the {size:#x} bytes"
+            )
         for i in range(count):
-            tag, _flags, start, length = struct.unpack_from(self.order + "4I", data, offset + 8 + 16 * i)
+            tag, _flags, start, length = struct.unpack_from(
+                self.order + "4I", data, offset + 8 + 16 * i
+            )
             if start + length > size:
-                raise self._fail("extension section", "offset + size", start + length, f"at most {size:#x}")
+                raise self._fail(
+                    "extension section", "offset + size", start + length, f"at most {size:#x}"
+                )
             if tag == _TAG_GENERATOR:
                 self.generator = data[start : start + length].decode("utf-8", "replace")
             elif tag == _TAG_HWCAPS:
                 if start % 4 or length % 4:
-                    raise self._fail("glibc-hwcaps section", "offset, size", start | length, "multiples of 4")
+                    raise self._fail(
+                        "glibc-hwcaps section", "offset, size", start | length, "multiples of 4"
+                    )
                 names = struct.unpack_from(f"{self.order}{length // 4}I", data, start)
                 # These are offsets from the start of the file, not of the new header.
-                self.hwcaps = tuple([os.fsdecode(self._text(0, n, size, "hwcaps name")) for n in names])
+                self.hwcaps = tuple(
+                    [os.fsdecode(self._text(0, n, size, "hwcaps name")) for n in names]
+                )
 
     # -- entries ----------------------------------------------------------------------------------
 
@@ -207,15 +227,20 @@ class LdCache:
             if is_extension(hwcap):
                 number = hwcap & 0xFFFFFFFF
                 if number >= len(self.hwcaps):
-                    raise self._fail("entry", "glibc-hwcaps index", number, f"less than {len(self.hwcaps)}")
+                    raise self._fail(
+                        "entry", "glibc-hwcaps index", number, f"less than {len(self.hwcaps)}"
+                    )
                 name, level = self.hwcaps[number], (hwcap >> 32) & ISA_LEVEL_MASK
             path = self._text(self._base, row[2], self._limit, "value")
-            yield CacheEntry(os.fsdecode(self._key(index)), os.fsdecode(path), row[0], hwcap, name, level)
+            yield CacheEntry(
+                os.fsdecode(self._key(index)), os.fsdecode(path), row[0], hwcap, name, level
+            )
 
     def serves(self, flags: frozenset[int]) -> bool:
         """Whether any entry is for programs that accept these flags."""
         return any(
-            self._unpack(self._data, self._entries + index * self._size)[0] in flags for index in range(self._count)
+            self._unpack(self._data, self._entries + index * self._size)[0] in flags
+            for index in range(self._count)
         )
 
     def lookup(self, name: str, cpu: Capabilities) -> str | None:
@@ -268,7 +293,11 @@ class LdCache:
             best = value
             if flags == cpu.cache_default:
                 break
-        return None if best is None else os.fsdecode(self._text(self._base, best, self._limit, "value"))
+        return (
+            None
+            if best is None
+            else os.fsdecode(self._text(self._base, best, self._limit, "value"))
+        )
 
     def _rank(self, hwcap: int, cpu: Capabilities) -> int:
         """The priority of an entry's glibc-hwcaps subdirectory on this CPU: 1 is best, 0 not usable."""

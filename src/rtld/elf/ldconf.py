@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def parse_ld_so_conf(
-    path: str, read: Callable[[str], bytes], names: Callable[[str], list[str]], seen: set[str] | None = None
+    path: str,
+    read: Callable[[str], bytes],
+    names: Callable[[str], list[str]],
+    seen: set[str] | None = None,
 ) -> list[str]:
     """The directories of an ld.so.conf in order, includes followed, without the trailing slashes.
 
@@ -37,7 +40,11 @@ def parse_ld_so_conf(
         word = line[:7]
         if word == "include" and line[7:8] in (" ", "\t"):
             for pattern in line[8:].split():
-                where = pattern if pattern.startswith("/") else os.path.join(os.path.dirname(path), pattern)
+                where = (
+                    pattern
+                    if pattern.startswith("/")
+                    else os.path.join(os.path.dirname(path), pattern)
+                )
                 for found in _glob(where, names):
                     directories += parse_ld_so_conf(found, read, names, seen)
         elif word[:5].lower() == "hwcap" and line[5:6] in (" ", "\t"):

@@ -15,13 +15,8 @@ from collections import namedtuple
 
 from rtld.elf.dst import expand, has_tokens
 from rtld.elf.file import ElfFile
-from rtld.elf.types import (
-    ELFMAG,
-    ET_DYN,
-    ET_EXEC,
-    TYPE_NAMES,
-    machine_name,
-)
+from rtld.elf.types import ELFMAG
+from rtld.elf.verify import refuse
 from rtld.errors import FormatError, NotFound
 
 TYPE_CHECKING = False
@@ -44,8 +39,7 @@ Candidate = namedtuple("Candidate", "path rule outcome detail")
 FOUND = "found"
 MISSING = "missing"
 UNREADABLE = "unreadable"
-WRONG_CLASS = "wrong class"
-WRONG_MACHINE = "wrong machine"
+# "wrong class" and "wrong machine" come from verify.py
 REFUSED = "refused"
 # Two kinds of row are no path that was tried but a place that was looked at next: what LD_DEBUG=libs prints as
 # "search path=" and "search cache=".
@@ -53,11 +47,13 @@ SEARCH_PATH = "search path"
 SEARCH_CACHE = "search cache"
 
 #: Variables the loader removes from the environment of a program with AT_SECURE (sysdeps/generic/unsecvars.h).
-UNSECURE = frozenset(
-    "GCONV_PATH GETCONF_DIR HOSTALIASES LD_AUDIT LD_DEBUG LD_DEBUG_OUTPUT LD_DYNAMIC_WEAK LD_HWCAP_MASK "
-    "LD_LIBRARY_PATH LD_ORIGIN_PATH LD_PRELOAD LD_PROFILE LD_SHOW_AUXV LOCALDOMAIN LOCPATH MALLOC_TRACE NIS_PATH "
-    "NLSPATH RESOLV_HOST_CONF RES_OPTIONS TMPDIR TZDIR GLIBC_TUNABLES".split()
-)
+# fmt: off
+UNSECURE = frozenset((
+    "GCONV_PATH", "GETCONF_DIR", "GLIBC_TUNABLES", "HOSTALIASES", "LD_AUDIT", "LD_DEBUG", "LD_DEBUG_OUTPUT",
+    "LD_DYNAMIC_WEAK", "LD_HWCAP_MASK", "LD_LIBRARY_PATH", "LD_ORIGIN_PATH", "LD_PRELOAD", "LD_PROFILE", "LD_SHOW_AUXV",
+    "LOCALDOMAIN", "LOCPATH", "MALLOC_TRACE", "NIS_PATH", "NLSPATH", "RESOLV_HOST_CONF", "RES_OPTIONS", "TMPDIR", "TZDIR",
+))
+# fmt: on
 
 # O_NONBLOCK: a FIFO in a search directory must not stop us.
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -205,17 +201,17 @@ class Search:
     __slots__ = (
         "_cpu",
         "_files",
-        "_ident",
         "_interp",
-        "_rules",
         "cwd",
         "env",
         "errno",
+        "ident",
         "main",
         "main_path",
         "model",
         "options",
         "other_class",
+        "rules",
         "steps",
         "sysroot",
     )
@@ -228,7 +224,7 @@ class Search:
         self.other_class = False  # a file of the other ELF class was met
         self._files: dict[tuple[int, int], ElfFile] = {}
         self._cpu: Capabilities | None = None
-        self._interp: Found | None | bool = False
+        self._interp: Found | bool | None = False
         self.sysroot: Sysroot | None = None
         self.cwd = options.cwd or ""
         self.main_path = main_path
@@ -243,17 +239,17 @@ class Search:
         if main.identity is not None:
             self._files[main.identity] = main
         ident = ELFMAG + bytes((main.bits // 32, 1 if main.order == "<" else 2, 1))
-        self._ident = (ident + bytes(9), ident + b"\3" + bytes(8))
+        self.ident = (ident + bytes(9), ident + b"\3" + bytes(8))
         self.model = options.model or model_of(main)
-        self._rules: Any
+        self.rules: Any
         if self.model == "musl":
             from rtld.elf.search_musl import MuslRules
 
-            self._rules = MuslRules(self)
+            self.rules = MuslRules(self)
         else:
             from rtld.elf.search_glibc import GlibcRules
 
-            self._rules = GlibcRules(self)
+            self.rules = GlibcRules(self)
 
     def _enter_sysroot(self, path: str) -> None:
         from rtld.elf.sysroot import Sysroot
@@ -278,7 +274,7 @@ class Search:
         self.steps = []
         self.errno = errno.ENOENT
         self.other_class = False
-        found: Found = self._rules.find(name, requester, preload)
+        found: Found = self.rules.find(name, requester, preload)
         return found
 
     def open(self, path: str, rule: str = "path") -> Found:
@@ -307,7 +303,7 @@ class Search:
 
     def preloads(self) -> list[tuple[str, str]]:
         """(name, where it was asked for) of every library to preload, in order."""
-        rows: list[tuple[str, str]] = self._rules.preloads()
+        rows: list[tuple[str, str]] = self.rules.preloads()
         return rows
 
     @property
@@ -343,13 +339,13 @@ class Search:
     @property
     def cache(self) -> LdCache | None:
         """The decoded ld.so.cache, or None (glibc only)."""
-        cache: LdCache | None = self._rules.cache
+        cache: LdCache | None = self.rules.cache
         return cache
 
     @property
     def default_directories(self) -> tuple[str, ...]:
         """Where the loader looks last, each with a "/" at its end."""
-        directories: tuple[str, ...] = self._rules.default_directories
+        directories: tuple[str, ...] = self.rules.default_directories
         return directories
 
     # -- paths ------------------------------------------------------------------------------------
@@ -419,7 +415,7 @@ class Search:
             return text
         is_main = requester is None or requester.file is self.main
         origin = self.origin(None if is_main or requester is None else requester.path)
-        rules = self._rules
+        rules = self.rules
         trusted = rules.default_directories if self.options.secure else None
         platform = self.cpu.platform if "PLATFORM" in text else None
         return expand(text, origin, rules.lib, platform, trusted=trusted, is_main=is_main)
@@ -437,7 +433,8 @@ class Search:
         except OSError as error:
             self.errno = error.errno or errno.ENOENT
             outcome = MISSING if self.errno in (errno.ENOENT, errno.ENOTDIR) else UNREADABLE
-            self.steps.append((path, rule, outcome, "" if outcome == MISSING else error.strerror))
+            detail = "" if outcome == MISSING else os.strerror(self.errno)
+            self.steps.append((path, rule, outcome, detail))
             return None
         except ValueError:  # a NUL in the path: C would have ended there, nobody means that
             self.errno = errno.ENOENT
@@ -447,7 +444,7 @@ class Search:
             status = os.fstat(fd)
             file = self._files.get((status.st_dev, status.st_ino))
             if file is None:
-                refusal = self._refusal(fd, path)
+                refusal = refuse(self, fd, path)
                 if refusal is not None:
                     self.errno = errno.ENOENT
                     self.steps.append((path, rule, *refusal))
@@ -462,75 +459,6 @@ class Search:
             os.close(fd)
         self.steps.append((path, rule, FOUND, ""))
         return file
-
-    def _refusal(self, fd: int, path: str) -> tuple[str, str] | None:
-        """Why a file is passed over: (outcome, detail), or None when its header is right."""
-        try:
-            header = os.pread(fd, 64, 0)
-        except OSError as error:
-            raise FormatError(path, "cannot read file data", "", error.strerror) from None
-        wide = self.main.bits == 64
-        if len(header) < (64 if wide else 52):
-            raise FormatError(path, "file too short", "size", len(header), f"at least {64 if wide else 52}")
-        if self._rules.lenient or header[:16] not in self._ident:
-            refusal = self._wrong_ident(path, header)
-            if refusal is not None:
-                return refusal
-        order = "little" if self.main.order == "<" else "big"
-        number = int.from_bytes
-        version = number(header[20:24], order)  # type: ignore[arg-type]
-        if version != 1 and not self._rules.lenient:
-            raise FormatError(path, "ELF file version does not match current one", "", version, 1)
-        machine = number(header[18:20], order)  # type: ignore[arg-type]
-        flags = number(header[48:52] if wide else header[36:40], order)  # type: ignore[arg-type]
-        wrong = self._wrong_machine(machine, flags)
-        if wrong is not None:
-            return WRONG_MACHINE, wrong
-        kind = number(header[16:18], order)  # type: ignore[arg-type]
-        if kind not in (ET_DYN, ET_EXEC):
-            raise FormatError(
-                path, "only ET_DYN and ET_EXEC can be loaded", "e_type", TYPE_NAMES.get(kind, kind)
-            )
-        entry = number(header[54:56] if wide else header[42:44], order)  # type: ignore[arg-type]
-        if entry != (56 if wide else 32):
-            raise FormatError(path, "ELF file's phentsize not the expected size", "", entry)
-        return None
-
-    def _wrong_ident(self, path: str, header: bytes) -> tuple[str, str] | None:
-        """e_ident is none of the two usual ones: pass over (the other class), stop, or take it after all."""
-        main = self.main
-        if header[:4] != ELFMAG:
-            raise FormatError(path, "invalid ELF header", "magic", header[:4], "'\\x7fELF'")
-        if header[4] != main.bits // 32:
-            self.other_class = True
-            return WRONG_CLASS, f"ELFCLASS{32 * header[4]}" if header[4] in (1, 2) else f"class {header[4]}"
-        if header[5] != (1 if main.order == "<" else 2):
-            kind = "little-endian" if main.order == "<" else "big-endian"
-            raise FormatError(path, f"ELF file data encoding not {kind}", "EI_DATA", header[5])
-        if header[6] != 1:
-            raise FormatError(path, "ELF file version ident does not match current one", "", header[6], 1)
-        if self._rules.lenient:
-            return None
-        osabi, version = header[7], header[8]
-        arch = self.cpu.arch
-        limits = {0: 1, 3: 4} if arch is None else arch.osabi
-        if osabi not in limits:
-            raise FormatError(path, "ELF file OS ABI invalid", "EI_OSABI", osabi, f"one of {list(limits)}")
-        if version >= limits[osabi]:
-            raise FormatError(path, "ELF file ABI version invalid", "", version, f"less than {limits[osabi]}")
-        if any(header[9:16]):
-            raise FormatError(path, "nonzero padding in e_ident", "", header[9:16].hex())
-        return None
-
-    def _wrong_machine(self, machine: int, flags: int) -> str | None:
-        """Why a library's code does not run beside the program's, or None (glibc: elf_machine_matches_host)."""
-        main = self.main
-        if machine != main.machine:
-            return machine_name(machine)
-        if flags == main.flags:
-            return None
-        arch = self.cpu.arch
-        return None if arch is None else arch.compatible(main.flags, flags)
 
     def not_found(self, name: str, requester: Module | None) -> NotFound:
         """The exception for the search on record."""

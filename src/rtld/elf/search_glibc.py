@@ -24,6 +24,8 @@ from rtld.errors import FormatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rtld.core.module import Module
     from rtld.elf.file import ElfFile
     from rtld.elf.ldcache import LdCache
@@ -48,7 +50,9 @@ class Directory:
         self.where = where
         self.checked = 0
         self.live: list[str] = []
-        self.tops: dict[str, bool] = {}  # first components of subdirectories -> exists; "" is the directory itself
+        self.tops: dict[
+            str, bool
+        ] = {}  # first components of subdirectories -> exists; "" is the directory itself
 
 
 class GlibcRules:
@@ -73,7 +77,7 @@ class GlibcRules:
         self.search = search
         self._directories: dict[str, Directory] = {}
         self._lists: dict[ElfFile, list[Directory]] = {}
-        self._cache: LdCache | None | bool = False
+        self._cache: LdCache | bool | None = False
         self._conf: list[Directory] | None = None
         self._system: tuple[str, ...] | None = None
         self._lib = ""
@@ -261,7 +265,9 @@ class GlibcRules:
             # Only what root has marked may be put into programs of other users.
             if not os.stat(search.host(path)).st_mode & stat.S_ISUID:
                 search.errno = errno.ENOENT
-                search.steps.append((path, rule, REFUSED, "not set-user-ID, so not preloaded in secure mode"))
+                search.steps.append(
+                    (path, rule, REFUSED, "not set-user-ID, so not preloaded in secure mode")
+                )
                 return None
         return path, file
 
@@ -341,7 +347,8 @@ class GlibcRules:
     def _default_list(self) -> list[Directory]:
         if self._defaults is None:
             self._defaults = [
-                self._directory(name, "system search path", None) for name in self.default_directories
+                self._directory(name, "system search path", None)
+                for name in self.default_directories
             ]
         return self._defaults
 
@@ -441,20 +448,20 @@ def directories_in(file: ElfFile) -> tuple[str, ...]:
 
     (elf/gen-trusted-dirs.awk.) () when there is no such place in the file.
     """
-    data = file.data.obj
+    data: Any = file.data.obj
     if not hasattr(data, "find"):
         data = bytes(file.data)
-    at = data.find(b"/\0/")  # type: ignore[attr-defined]
+    at = data.find(b"/\0/")
     while at >= 0:
-        begin = data.rfind(b"\0", max(0, at - 256), at) + 1  # type: ignore[attr-defined]
+        begin = data.rfind(b"\0", max(0, at - 256), at) + 1
         names = []
-        while data[begin : begin + 1] == b"/":  # type: ignore[index]
-            end = data.find(b"\0", begin, begin + 256)  # type: ignore[attr-defined]
-            if end < 0 or data[end - 1 : end] != b"/":  # type: ignore[index]
+        while data[begin : begin + 1] == b"/":
+            end = data.find(b"\0", begin, begin + 256)
+            if end < 0 or data[end - 1 : end] != b"/":
                 break
-            names.append(os.fsdecode(data[begin:end]))  # type: ignore[index]
+            names.append(os.fsdecode(data[begin:end]))
             begin = end + 1
         if names and all("lib" in name for name in names):
             return tuple(names)
-        at = data.find(b"/\0/", at + 1)  # type: ignore[attr-defined]
+        at = data.find(b"/\0/", at + 1)
     return ()

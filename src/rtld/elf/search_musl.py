@@ -51,7 +51,13 @@ class MuslRules:
     @property
     def default_directories(self) -> tuple[str, ...]:
         """Where the loader looks last."""
-        return tuple([name.rstrip("/") + "/" for name in self._system_path()[0].replace("\n", ":").split(":") if name])
+        return tuple(
+            [
+                name.rstrip("/") + "/"
+                for name in self._system_path()[0].replace("\n", ":").split(":")
+                if name
+            ]
+        )
 
     def find(self, name: str, requester: Module | None, preload: bool) -> Found:
         """The rules in order; raises NotFound."""
@@ -224,8 +230,13 @@ class MuslRules:
         search = self.search
         option = search.options.preload
         if option is not None:
-            return [(n, "--preload") for n in (split_preload(option, "musl") if isinstance(option, str) else option)]
-        return [(name, "LD_PRELOAD") for name in split_preload(search.env.get("LD_PRELOAD", ""), "musl")]
+            return [
+                (n, "--preload")
+                for n in (split_preload(option, "musl") if isinstance(option, str) else option)
+            ]
+        return [
+            (name, "LD_PRELOAD") for name in split_preload(search.env.get("LD_PRELOAD", ""), "musl")
+        ]
 
 
 def defines(file: ElfFile, name: bytes) -> bool:
