@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 from collections import namedtuple
 
@@ -30,7 +31,7 @@ from rtld.process.foreground import Foreground
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rtld.backends.child.ptrace import Tracee
     from rtld.backends.child.spawn import Environment, Text
@@ -68,70 +69,71 @@ class CannotRun(RtldError):
 
 
 # A program that can be started: its decoded file and interpreter, descriptors of both, the arguments after `#!`.
-Prepared = namedtuple("Prepared", "file fd interp interp_fd argv path on_disk")
+Prepared = namedtuple("Prepared", "file fd interp interp_fd argv path")
+
+
+# How to start: aslr, seed: addresses; method: see run_program; death_signal: what the program gets when the thread
+# that started it ends; sigmask: what it blocks; stopped: leave it traced at its first instruction.
+_How = namedtuple("_How", "aslr seed method death_signal sigmask stopped")
 
 
 def run_program(
-    program: Text | memoryview,
+    program: str | bytes | memoryview,
     argv: Sequence[Text] | None = None,
     env: Environment | None = None,
     *,
     aslr: bool = True,
     seed: int | None = None,
     method: str = "auto",
-    image: bool = False,
-    kill_with_us: bool = False,
 ) -> int:
     """Run a program and wait for it; returns its wait status (see os.WIFEXITED, ``foreground.die_like``).
 
-    *program* is a path, or the bytes of an ELF file if *image*.  *method*: "auto", "self" (without ptrace), "ptrace".
-    *kill_with_us*: it is killed when the calling thread ends.  CannotRun says why it cannot be started.
+    *program* is a path, or an ELF file as bytes.  *argv* begins with argv[0]; *env* is ``initial_environment()`` if
+    not given.  *aslr*: random addresses, as the system is set; *seed*: the same "random" addresses each time.
+    *method*: "self" does without ptrace, "ptrace" insists on it.  CannotRun says why it cannot be started.
+
+    The program dies with us: this thread waits here until it has ended, so it cannot be killed wrongly.
     """
     with Foreground() as foreground:
-        pid = start_program(
-            program, argv, env,
-            aslr=aslr, seed=seed, method=method, image=image, kill_with_us=kill_with_us,
-            sigmask=foreground.sigmask,
-        )  # fmt: skip
+        how = _How(aslr, seed, method, int(signal.SIGKILL), foreground.sigmask, stopped=False)
+        pid = _start(program, argv, env, how)
+        assert isinstance(pid, int)
         return foreground.wait(pid)
 
 
 def start_program(
-    program: Text | memoryview,
+    program: str | bytes | memoryview,
     argv: Sequence[Text] | None = None,
     env: Environment | None = None,
     *,
     aslr: bool = True,
     seed: int | None = None,
     method: str = "auto",
-    image: bool = False,
-    kill_with_us: bool = False,
-    sigmask: set[int] | None = None,
+    sigmask: Iterable[int] | None = None,
 ) -> int:
-    """The same without waiting: returns the pid of a running child."""
-    result = _start(program, argv, env, aslr, seed, method, image, kill_with_us, sigmask, False)
-    assert isinstance(result, int)
-    return result
+    """The same without waiting: returns the pid of a running child, which may outlive us."""
+    pid = _start(program, argv, env, _How(aslr, seed, method, 0, sigmask, stopped=False))
+    assert isinstance(pid, int)
+    return pid
 
 
 def start_stopped(
-    program: Text | memoryview,
+    program: str | bytes | memoryview,
     argv: Sequence[Text] | None = None,
     env: Environment | None = None,
     *,
     aslr: bool = True,
     seed: int | None = None,
-    image: bool = False,
-    sigmask: set[int] | None = None,
+    sigmask: Iterable[int] | None = None,
 ) -> Tracee:
     """The same, traced by this thread and stopped at its first instruction (of its interpreter)."""
-    result = _start(program, argv, env, aslr, seed, "ptrace", image, False, sigmask, True)
-    assert not isinstance(result, int)
-    return result
+    tracee = _start(program, argv, env, _How(aslr, seed, "ptrace", 0, sigmask, stopped=True))
+    assert not isinstance(tracee, int)
+    return tracee
 
 
 def replace_program(
-    program: Text,
+    program: str | bytes | memoryview,
     argv: Sequence[Text] | None = None,
     env: Environment | None = None,
     *,
@@ -144,62 +146,52 @@ def replace_program(
     """
     prepared = prepare(program, argv)
     try:
-        execution.replace(_job(prepared, env, aslr, seed, None, 0))
-    except OSError as error:
-        raise CannotRun(prepared.path, error.strerror or str(error)) from error
-
-
-def _start(
-    program: Text | memoryview,
-    argv: Sequence[Text] | None,
-    env: Environment | None,
-    aslr: bool,
-    seed: int | None,
-    method: str,
-    image: bool,
-    kill_with_us: bool,
-    sigmask: set[int] | None,
-    stopped: bool,
-) -> int | Tracee:
-    if image:
-        prepared = prepare_image(program, argv)
-    else:
-        assert isinstance(program, str | bytes)
-        prepared = prepare(program, argv)
-    try:
-        job = _job(prepared, env, aslr, seed, sigmask, 9 if kill_with_us else 0)
-        if prepared.on_disk and not image:
-            job = job._replace(over=(program, list(argv) if argv else [program]))
-        over = job.over is not None and not execution.can_set_exe()
-        if method == "self" or (method == "auto" and not over):
-            return execution.start_self(job)
-        try:
-            tracee = execution.start_over(job) if over else execution.start_traced(job)
-        except Unsupported:
-            if method != "auto" or stopped:
-                raise
-            return execution.start_self(job)  # tracing is forbidden: /proc/self/exe is the anchor
-        if not stopped:
-            tracee.memory.close()
-            tracee.detach()
-            return tracee.pid
-        return tracee
+        execution.replace(_job(prepared, env, _How(aslr, seed, "self", 0, None, stopped=False)))
     except OSError as error:
         raise CannotRun(prepared.path, error.strerror or str(error)) from error
     finally:
-        for fd in (prepared.fd, prepared.interp_fd):
-            if fd >= 0:
-                os.close(fd)
+        _close(prepared)
 
 
-def _job(
-    prepared: Prepared,
+def _start(
+    program: str | bytes | memoryview,
+    argv: Sequence[Text] | None,
     env: Environment | None,
-    aslr: bool,
-    seed: int | None,
-    sigmask: set[int] | None,
-    death_signal: int,
-) -> Job:
+    how: _How,
+) -> int | Tracee:
+    prepared = prepare(program, argv)
+    try:
+        job = _job(prepared, env, how)
+        if isinstance(program, str):
+            job = job._replace(over=(program, [*argv] if argv else [program]))
+        # Without the capability only a real execve makes /proc/self/exe right.
+        over = job.over is not None and not execution.can_set_exe()
+        if how.method == "self" or (how.method == "auto" and not over):
+            return execution.start_self(job)
+        try:
+            tracee = execution.start_over(job) if over else execution.start_traced(job)
+        except Unsupported:  # tracing is forbidden
+            if how.method != "auto":
+                raise
+            return execution.start_self(job)
+        if how.stopped:
+            return tracee
+        tracee.memory.close()
+        tracee.detach()
+        return tracee.pid
+    except OSError as error:
+        raise CannotRun(prepared.path, error.strerror or str(error)) from error
+    finally:
+        _close(prepared)
+
+
+def _close(prepared: Prepared) -> None:
+    for fd in (prepared.fd, prepared.interp_fd):
+        if fd >= 0:
+            os.close(fd)
+
+
+def _job(prepared: Prepared, env: Environment | None, how: _How) -> Job:
     program = exec_image(prepared.file, prepared.fd)
     interp = exec_image(prepared.interp, prepared.interp_fd) if prepared.interp else None
     name = os.fsencode(prepared.path)
@@ -207,9 +199,9 @@ def _job(
     return Job(
         program, interp, list(prepared.argv), environment,
         execfn=name, comm=os.path.basename(name), exe_fd=prepared.fd,
-        placement=place(program, interp, aslr, seed),
-        no_randomize=not aslr or seed is not None,
-        sigmask=sigmask, death_signal=death_signal,
+        placement=place(program, interp, how.aslr, how.seed),
+        no_randomize=not how.aslr or how.seed is not None,
+        sigmask=how.sigmask, death_signal=how.death_signal,
     )  # fmt: skip
 
 
@@ -251,7 +243,7 @@ def place(program: ExecImage, interp: ExecImage | None, aslr: bool, seed: int | 
     return Placement(base, brk, offset, random)
 
 
-def splitmix(seed: int):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def splitmix(seed: int) -> Iterator[int]:
     """Steele, Lea, Flood: splitmix64.  A good sequence of 64-bit numbers from any seed."""
     mask = (1 << 64) - 1
     while True:
@@ -289,41 +281,37 @@ def initial_environment() -> Mapping[bytes, bytes]:
 # What can be run.
 
 
-def prepare(program: Text, argv: Sequence[Text] | None = None) -> Prepared:
-    """Open and decode *program* and its interpreter, through `#!` lines; CannotRun if it cannot be run."""
-    path = os.fsdecode(program)
-    arguments: list[Text] = [*argv] if argv else [path]
-    target = path
+def prepare(program: str | bytes | memoryview, argv: Sequence[Text] | None = None) -> Prepared:
+    """Open and decode a program and its interpreter, through `#!` lines; CannotRun if it cannot be run."""
+    if not isinstance(program, str):
+        return _prepare_image(program, argv)
+    arguments: list[Text] = [*argv] if argv else [program]
+    target = program
     for _ in range(_MAX_SCRIPTS + 1):
-        fd = open_executable(target, path)
+        fd = open_executable(target, program)
         line = os.pread(fd, _SHEBANG, 0)
         if line[:2] != b"#!":
-            break
+            return _with_interpreter(program, target, fd, arguments)
         os.close(fd)
         words = script_interpreter(line)
         if words is None:
-            raise CannotRun(path, "its #! line names no interpreter")
+            raise CannotRun(program, "its #! line names no interpreter")
         arguments = [*words, target, *arguments[1:]]
         target = os.fsdecode(words[0])
-    else:
-        raise CannotRun(path, "too many levels of #! interpreters")
-    return _with_interpreter(path, target, fd, arguments, on_disk=True)
+    raise CannotRun(program, "too many levels of #! interpreters")
 
 
-def prepare_image(image: Text | memoryview, argv: Sequence[Text] | None = None) -> Prepared:
+def _prepare_image(image: bytes | memoryview, argv: Sequence[Text] | None) -> Prepared:
     """The same for an ELF file that is in memory only."""
-    assert not isinstance(image, str)
     arguments: list[Text] = [*argv] if argv else ["image"]
     name = os.fsdecode(arguments[0])
     low = memory_file(os.path.basename(name)[:200] or "image", image)
     fd = high(low)
     os.close(low)
-    return _with_interpreter(name, name, fd, arguments, on_disk=False)
+    return _with_interpreter(name, name, fd, arguments)
 
 
-def _with_interpreter(
-    path: str, target: str, fd: int, arguments: list[Text], *, on_disk: bool
-) -> Prepared:
+def _with_interpreter(path: str, target: str, fd: int, arguments: list[Text]) -> Prepared:
     """Decode what *fd* is; find its PT_INTERP."""
     interp, interp_fd = None, -1
     try:
@@ -340,7 +328,7 @@ def _with_interpreter(
         if interp_fd >= 0:
             os.close(interp_fd)
         raise
-    return Prepared(file, fd, interp, interp_fd, arguments, path, on_disk)
+    return Prepared(file, fd, interp, interp_fd, arguments, path)
 
 
 def _decode(path: str, target: str, fd: int) -> ElfFile:
@@ -348,7 +336,8 @@ def _decode(path: str, target: str, fd: int) -> ElfFile:
         return ElfFile(fd, name=target)
     except FormatError as error:
         if error.field == "magic":
-            raise CannotRun(path, "neither an ELF file nor a script with #!") from None
+            advice = f"a shell would read it as a script: /bin/sh {path}"
+            raise CannotRun(path, "neither an ELF file nor a script with #!", advice) from None
         raise CannotRun(path, str(error).removeprefix(f"{path}: ")) from error
 
 
@@ -390,28 +379,26 @@ def _check_mode(fd: int, target: str, path: str, prefix: str) -> None:
     if not os.access(target, os.X_OK, effective_ids=True):
         advice = f"make it executable: chmod +x {target}"
         raise CannotRun(path, f"{prefix}Permission denied", advice)
-    gained = _gained(fd, info) if not mount & os.ST_NOSUID else ""
-    if gained:
-        advice = (
-            "only the kernel can grant that; run rtld itself with those rights (sudo rtld run ...)"
-        )
-        raise CannotRun(path, f"{prefix}it is {gained}", advice)
+    who, what = _gained(fd, info) if not mount & os.ST_NOSUID else ("", "")
+    if who:
+        advice = f"only the kernel can grant that: run it directly, or run rtld {who}"
+        raise CannotRun(path, f"{prefix}it is {what}", advice)
 
 
-def _gained(fd: int, info: os.stat_result) -> str:
-    """The rights that executing the file would give, in words; empty if none."""
+def _gained(fd: int, info: os.stat_result) -> tuple[str, str]:
+    """The rights that executing the file would give: (who has them already, their name); "" if none."""
     if info.st_mode & stat.S_ISUID and info.st_uid != os.geteuid():
-        return f"set-user-ID (to user {info.st_uid})"
+        return f"as user {info.st_uid}", "set-user-ID"
     both = stat.S_ISGID | stat.S_IXGRP
     if info.st_mode & both == both and info.st_gid != os.getegid():
-        return f"set-group-ID (to group {info.st_gid})"
+        return f"as group {info.st_gid}", "set-group-ID"
     if os.geteuid() != 0:
         try:
             os.getxattr(fd, "security.capability")
         except OSError:
-            return ""
-        return "a file with capabilities"
-    return ""
+            return "", ""
+        return "as root", "a file with capabilities"
+    return "", ""
 
 
 def script_interpreter(line: bytes) -> list[bytes] | None:
