@@ -2,6 +2,9 @@
 
 The GNU hash is h = 5381, then h * 33 + c for each byte, modulo 2**32. Eight bytes at a time it is
 h * 33**8 + sum(c[i] * 33**(7-i)); the sum is made inside one 64-bit word by three multiplications (SWAR).
+
+Many names are handled longest first: at each step the names that still have eight bytes to go are a prefix of the
+columns, so nothing has to be selected or moved.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from rtld.elf.flat import flat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rtld.elf.flat import I64, U32, U64
+    from collections.abc import Iterable
+
+    from rtld.elf.flat import I64, U32, U64, Bool
 
 _U = np.uint64
 _ONES = _U(0x0101010101010101)
@@ -41,107 +46,132 @@ def sysv_hash(name: bytes) -> int:
     return h
 
 
+class Strings:
+    """Where the strings of many string tables end: the positions of all NULs, ascending."""
+
+    __slots__ = ("nuls",)
+
+    def __init__(self, tables: Iterable[tuple[int, int]]) -> None:
+        parts = [_nuls(start, size) for start, size in sorted(set(tables)) if size]
+        self.nuls: I64 = np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def lengths(self, positions: I64) -> I64:
+        """The lengths of the strings at ``positions``, each of which lies in one of the tables."""
+        order = np.argsort(positions)
+        ordered = positions[order]
+        result = np.empty(len(positions), np.int64)
+        result[order] = self.nuls[np.searchsorted(self.nuls, ordered)] - ordered
+        return result
+
+
+def _nuls(start: int, size: int) -> I64:
+    """Positions of the zero bytes of one string table, which ends in one."""
+    words = flat("<u8")[start : start + (size - 1) // 8 * 8 + 1 : 8]
+    hits = np.flatnonzero((words - _ONES) & ~words & _HIGH)
+    rows, columns = np.nonzero(words[hits].view(np.uint8).reshape(-1, 8) == 0)
+    found = start + 8 * hits[rows] + columns
+    # The last word may reach beyond the table.
+    end = len(found)
+    while end and found[end - 1] >= start + size:
+        end -= 1
+    return found[:end]
+
+
 class Names:
-    """Many NUL-terminated names, read once: their hashes, and their bytes packed in words for exact comparison.
+    """Many names, as columns: position (flat.py), length in bytes, GNU hash (32 bits)."""
 
-    hash    uint64[n]   GNU hash, full 32 bits
-    start   int64[n+1]  where each name's words begin in ``words``
-    words   uint64[]    the bytes, little-endian, zero after the name's end; the last word of a name holds its NUL
-    last    uint64[n]   mask over a name's last word that covers its bytes and its NUL
-    """
+    __slots__ = ("hash", "length", "position")
 
-    __slots__ = ("hash", "last", "start", "words")
+    def __init__(self, position: I64, length: I64) -> None:
+        self.position = position
+        self.length = length
+        self.hash = hash_names(position, length)
 
-    def __init__(self, hash: U64, start: I64, words: U64, last: U64) -> None:
-        self.hash = hash
-        self.start = start
-        self.words = words
-        self.last = last
-
-    def equal(self, left: I64, right: I64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def equal(self, left: I64, right: I64) -> Bool:
         """Whether the names ``left[i]`` and ``right[i]`` are the same, for every i."""
-        count = self.start[left + 1] - self.start[left]
-        same = count == self.start[right + 1] - self.start[right]
-        todo = np.flatnonzero(same)
-        if not len(todo):
-            return same
-        count = count[todo]
-        ends = np.cumsum(count)
-        offset = np.arange(ends[-1]) - np.repeat(ends - count, count)
-        a = self.words[np.repeat(self.start[left[todo]], count) + offset]
-        b = self.words[np.repeat(self.start[right[todo]], count) + offset]
-        differ = np.flatnonzero(a != b)
-        if len(differ):
-            same[todo[np.searchsorted(ends, differ, side="right")]] = False
-        return same
+        return self.match(self.position[left], self.length[left], right)
+
+    def match(self, positions: I64, lengths: I64, which: I64) -> Bool:
+        """Whether the name at ``positions[i]``, of ``lengths[i]`` bytes, is number ``which[i]``."""
+        result = lengths == self.length[which]
+        same = np.flatnonzero(result)
+        if len(same) == len(result):
+            return same_bytes(positions, self.position[which], lengths)
+        result[same] = same_bytes(positions[same], self.position[which[same]], lengths[same])
+        return result
+
+    def text(self, number: int) -> bytes:
+        """One name's bytes."""
+        begin = int(self.position[number])
+        return flat("|u1")[begin : begin + int(self.length[number])].tobytes()  # type: ignore[no-any-return]
+
+
+def _longest_first(words: I64) -> tuple[I64, list[int]]:
+    """(order of the columns, longest first; how many have more than k words, for k = 0, 1, ...)."""
+    top = int(words.max()) if len(words) else 0
+    keys = (top - words).astype(np.uint16) if top < 1 << 16 else top - words
+    order = np.argsort(keys, kind="stable")
+    if top > 1 << 12:
+        # Absurdly long names: do not count step by step what has next to no rows.
+        ascending = np.sort(words)
+        live = [len(words) - int(np.searchsorted(ascending, k, side="right")) for k in range(top)]
+    else:
+        live = (len(words) - np.cumsum(np.bincount(words, minlength=top + 1))).tolist()[:top]
+    return order, live
 
 
 def _mix(word: U64) -> U64:
     """sum(c[i] * 33**(7-i)) modulo 2**32 over the eight bytes of each word."""
-    word = (word & _BYTES) * _U(33) + ((word >> _U(8)) & _BYTES)
-    word = (word & _PAIRS) * _U(33**2) + ((word >> _U(16)) & _PAIRS)
-    return (word & _LOW32) * _U(33**4) + (word >> _U(32))
+    high = word >> _U(8)
+    high &= _BYTES
+    word = word & _BYTES
+    word *= _U(33)
+    word += high
+    np.right_shift(word, _U(16), out=high)
+    high &= _PAIRS
+    word &= _PAIRS
+    word *= _U(33**2)
+    word += high
+    np.right_shift(word, _U(32), out=high)
+    word &= _LOW32
+    word *= _U(33**4)
+    word += high
+    return word
 
 
-def read_names(positions: I64) -> Names:
-    """Hash and copy the names at ``positions`` of the flat view. Every one must end before its memory does."""
+def hash_names(position: I64, length: I64) -> U64:
+    """GNU hashes of the names at ``position``, of ``length`` bytes."""
     memory = flat("<u8")
-    n = len(positions)
-    h = np.full(n, 5381, np.uint64)
-    count = np.ones(n, np.int64)
-    last = np.empty(n, np.uint64)
-    rounds: list[tuple[I64, U64]] = []
-    live = np.arange(n)
-    at = positions
-    while len(live):
-        word = memory[at]
-        nul = (word - _ONES) & ~word & _HIGH
-        ended = nul != 0
-        done = np.flatnonzero(ended)
-        if len(done):
-            nul = nul[done]
-            through = nul ^ (nul - _U(1))  # all bits up to the NUL's highest
-            before = through >> _U(8)
-            bits = np.bitwise_count(before).astype(np.uint64)
-            tail = word[done] & before
-            who = live[done]
-            h[who] = h[who] * _POWERS[bits >> _U(3)] + _mix(tail << (_U(64) - bits))
-            last[who] = through
-            word[done] = tail
-        rounds.append((live, word))
-        more = np.flatnonzero(~ended)
-        live = live[more]
-        word = word[more]
-        h[live] = h[live] * _POWERS[8] + _mix(word)
-        count[live] += 1
-        at = at[more] + 8
-    start = np.zeros(n + 1, np.int64)
-    np.cumsum(count, out=start[1:])
-    words = np.empty(start[-1], np.uint64)
-    for number, (who, word) in enumerate(rounds):
-        words[start[who] + number] = word
-    return Names(h & _LOW32, start, words, last)
-
-
-def match_names(positions: I64, names: Names, which: I64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Whether the name at ``positions[i]`` is ``names[which[i]]``. Reads no byte after a difference or a NUL."""
-    memory = flat("<u8")
-    result = np.zeros(len(positions), np.bool_)
-    live = np.arange(len(positions))
-    at = names.start[which]
-    left = names.start[which + 1] - at
-    mask = names.last[which]
-    where = positions
-    while len(live):
-        word = memory[where]
-        final = left == 1
-        differs = (word & np.where(final, mask, _U(0xFFFFFFFFFFFFFFFF))) != names.words[at]
-        result[live[final & ~differs]] = True
-        go = np.flatnonzero(~(final | differs))
-        live, at, left, mask, where = live[go], at[go] + 1, left[go] - 1, mask[go], where[go] + 8
+    order, live = _longest_first(length >> 3)
+    at = position[order]
+    h = np.full(len(at), 5381, np.uint64)
+    for count in live:
+        part = h[:count]
+        part *= _POWERS[8]
+        part += _mix(memory[at[:count]])
+        at[:count] += 8
+    rest = (length[order] & 7).astype(np.uint64)
+    # Shifting by 64 gives 0 in numpy, which is what no bytes at all contribute.
+    h = h * _POWERS[rest] + _mix(memory[at] << (_U(64) - (rest << _U(3))))
+    result = np.empty(len(h), np.uint64)
+    result[order] = h & _LOW32
     return result
 
 
-def sysv_symbol_hashes(positions: I64) -> U32:
-    """GNU hashes of the names at ``positions``, for modules that have only DT_HASH."""
-    return read_names(positions).hash.astype(np.uint32)
+def same_bytes(left: I64, right: I64, length: I64) -> Bool:
+    """Whether the ``length[i]`` bytes at positions ``left[i]`` and ``right[i]`` are the same."""
+    memory = flat("<u8")
+    order, live = _longest_first(length >> 3)
+    a, b, size = left[order], right[order], length[order]
+    # What is left after whole words: the last word again, ending at the name's end; short names are masked.
+    short = size < 8
+    back = np.where(short, 0, size - 8)
+    differ = memory[a + back] ^ memory[b + back]
+    differ[short] &= (_U(1) << (size[short].astype(np.uint64) << _U(3))) - _U(1)
+    for count in live:
+        differ[:count] |= memory[a[:count]] ^ memory[b[:count]]
+        a[:count] += 8
+        b[:count] += 8
+    result = np.empty(len(differ), np.bool_)
+    result[order] = differ == 0
+    return result

@@ -13,7 +13,7 @@ import numpy as np
 
 from rtld.elf import types as t
 from rtld.elf.flat import flat
-from rtld.elf.hash import Names, gnu_hash, match_names, read_names, sysv_symbol_hashes
+from rtld.elf.hash import Names, Strings
 from rtld.elf.tables import tables
 from rtld.errors import FormatError
 
@@ -82,6 +82,18 @@ class Columns:
         self.versym, self.versym_limit, self.version_first, self.version_count = rows[4], rows[5], rows[6], rows[7]
         self.version_id = np.array([*self._versions, 0], np.int64)
         self.version_hidden = np.array([*self._hidden, False], np.bool_)
+        self._strings: Strings | None = None
+
+    @property
+    def strings(self) -> Strings:
+        """The ends of all strings of all modules."""
+        if self._strings is None:
+            self._strings = Strings(zip(self.strtab.tolist(), self.strsz.tolist(), strict=True))
+        return self._strings
+
+    def names(self, positions: I64) -> Names:
+        """The names at ``positions``, hashed."""
+        return Names(positions, self.strings.lengths(positions))
 
     # -- gathers ----------------------------------------------------------------------------------
 
@@ -207,7 +219,7 @@ def _computed_hashes(columns: Columns, number: int, nsyms: int) -> U32:
     symbol = np.arange(1, nsyms)
     module = np.full(nsyms - 1, number, np.int64)
     at = columns.symbol_position(module, symbol)
-    return sysv_symbol_hashes(columns.name_position(module, at))
+    return columns.names(columns.name_position(module, at)).hash.astype(np.uint32)
 
 
 def group_names(names: Names) -> tuple[I64, I64]:
@@ -229,29 +241,22 @@ def group_names(names: Names) -> tuple[I64, I64]:
     others = np.flatnonzero(~new)
     bad = others[~names.equal(who[others], representative[group_sorted[others]])]
     if len(bad):
-        labels: dict[tuple[int, bytes], int] = {}
-        for place in bad.tolist():
-            name = int(who[place])
-            text = names.words[names.start[name] : names.start[name + 1]].tobytes()
-            first = labels.setdefault((int(h[place]), text), place)
-            new[place] = first == place
+        _split_collisions(names, who, h, new, np.unique(h[bad]))
         group_sorted = np.cumsum(new) - 1
         representative = who[new]
-        # A later member of a hash's first group may stand behind a collision: send each to its own name's group.
-        number = {}
-        for place in np.flatnonzero(new).tolist():
-            name = int(who[place])
-            number[int(h[place]), names.words[names.start[name] : names.start[name + 1]].tobytes()] = int(
-                group_sorted[place]
-            )
-        hashes = set(h[bad].tolist())
-        for place in np.flatnonzero(np.isin(h, np.array(list(hashes), np.uint64))).tolist():
-            name = int(who[place])
-            text = names.words[names.start[name] : names.start[name + 1]].tobytes()
-            group_sorted[place] = number[int(h[place]), text]
     group = np.empty(n, np.int64)
     group[who] = group_sorted
     return group, representative
+
+
+def _split_collisions(names: Names, who: I64, h: U64, new: Bool, hashes: U64) -> None:
+    """Put equal names side by side within the runs of these hashes, and mark where each begins."""
+    left, right = np.searchsorted(h, hashes, side="left"), np.searchsorted(h, hashes, side="right")
+    for begin, end in zip(left.tolist(), right.tolist(), strict=True):
+        text = {name: names.text(name) for name in who[begin:end].tolist()}
+        run = sorted(text, key=lambda name: text[name])
+        who[begin:end] = run
+        new[begin:end] = [i == 0 or text[run[i]] != text[run[i - 1]] for i in range(len(run))]
 
 
 def join(columns: Columns, order: Sequence[int], names: Names, representative: I64) -> Candidates:
@@ -284,7 +289,8 @@ def join(columns: Columns, order: Sequence[int], names: Names, representative: I
     module = numbers[run] if len(index) else index
     symbol = (firsts[run] + index - starts[run]) if len(index) else index
     at = columns.symbol_position(module, symbol)
-    same = match_names(columns.name_position(module, at), names, representative[group])
+    name = columns.name_position(module, at)
+    same = names.match(name, columns.strings.lengths(name), representative[group])
     keep = np.flatnonzero(same)
     result = Candidates()
     group = group[keep]

@@ -181,10 +181,10 @@ class Terms:
         info, other, section = columns.meta(at)
         value = np.where(found, columns.value(at), 0)
         self.stt = np.where(found, info & np.uint32(15), 0)
-        self.size = np.where(found, columns.size(at), 0)
+        self.size = np.where(found, columns.size(at), 0).astype(np.uint64)
         bias = np.where(found & (section != t.SHN_ABS) & (self.stt != t.STT_TLS), self.base[module], 0)
         self.symbol_value = value + bias.astype(np.uint64)
-        self.tls_value = value
+        self.tls_value = value.astype(np.uint64)
         self.definer = b.definer
         self.ifunc = (self.stt == t.STT_GNU_IFUNC) & (section != t.SHN_UNDEF)
         self.other = other
@@ -198,11 +198,13 @@ class Terms:
         # Symbol 0 in a TLS relocation means the module itself.
         definer = np.where(known, self.definer[reference], module) if len(self.definer) else module
 
-        def pick(column: Any, none: int = 0) -> Callable[[I64], Any]:
+        def pick(column: Any, bias: bool = False) -> Callable[[I64], Any]:
             def of(chosen: I64) -> Any:
+                # Symbol 0 stands for the module itself: its value is the load bias.
+                none: Any = self.base[module[chosen]] if bias else np.uint64(0)
                 if not len(column):
-                    return np.full(len(chosen), none, np.uint64)
-                return np.where(known[chosen], column[reference[chosen]], none).astype(np.uint64)
+                    return np.broadcast_to(none, len(chosen))
+                return np.where(known[chosen], column[reference[chosen]], none)
 
             return of
 
@@ -214,7 +216,7 @@ class Terms:
             return of
 
         env: dict[str, Any] = {
-            "S": pick(self.symbol_value),
+            "S": pick(self.symbol_value, bias=True),
             "Z": pick(self.size),
             "T": pick(self.tls_value),
             "A": addend.astype(np.uint64),

@@ -15,7 +15,6 @@ import numpy as np
 from rtld.core.module import Problem
 from rtld.elf import types as t
 from rtld.elf.flat import flat
-from rtld.elf.hash import read_names
 from rtld.elf.lookup import COPY, DATA, PLT, Candidates, Columns, Wanted, first_accepted, group_names, join
 from rtld.elf.tables import tables
 from rtld.errors import Unknown
@@ -190,7 +189,7 @@ def resolve_symbols(ns: Namespace, modules: Sequence[Module], order: Sequence[Mo
     lookups = np.flatnonzero(~local)
     if not len(lookups):
         return relocations, bindings
-    names = read_names(columns.name_position(module[lookups], at[lookups]))
+    names = columns.names(columns.name_position(module[lookups], at[lookups]))
     group, representative = group_names(names)
     numbers = {m: i for i, m in enumerate(columns.modules)}
     scope = [numbers[m] for m in order]
