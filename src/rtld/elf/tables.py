@@ -432,4 +432,6 @@ def versym(file: ElfFile) -> NDArray[np.uint16] | None:
 def chains(file: ElfFile) -> U32:
     """The hash values of .gnu.hash, one per symbol from ``first_hashed`` on; the low bit ends a bucket."""
     table = tables(file)
+    if table.chains_count == 0:
+        return np.empty(0, file.order + "u4")
     return np.frombuffer(file.data, file.order + "u4", table.chains_count, table.chains - table.base)
