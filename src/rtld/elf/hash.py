@@ -25,6 +25,8 @@ _HIGH = _U(0x8080808080808080)
 _BYTES = _U(0x00FF00FF00FF00FF)
 _PAIRS = _U(0x0000FFFF0000FFFF)
 _LOW32 = _U(0xFFFFFFFF)
+#: Names worked on at a time, so that the columns stay in the cache.
+_BLOCK = 1 << 13
 _POWERS = np.array([pow(33, n, 1 << 32) for n in range(9)], np.uint64)
 
 
@@ -67,14 +69,19 @@ class Strings:
 def _nuls(start: int, size: int) -> I64:
     """Positions of the zero bytes of one string table, which ends in one."""
     words = flat("<u8")[start : start + (size - 1) // 8 * 8 + 1 : 8]
-    hits = np.flatnonzero((words - _ONES) & ~words & _HIGH)
-    rows, columns = np.nonzero(words[hits].view(np.uint8).reshape(-1, 8) == 0)
-    found = start + 8 * hits[rows] + columns
+    hits = []
+    for begin in range(0, len(words), _BLOCK):
+        word = words[begin : begin + _BLOCK]
+        zero = ~word
+        zero &= _HIGH
+        zero &= word - _ONES
+        hits.append(np.flatnonzero(zero) + begin)
+    hit = hits[0] if len(hits) == 1 else np.concatenate(hits)
+    # Only these words have a NUL, perhaps several; bytes above the first may look like one and are not.
+    zeros = np.flatnonzero(words[hit].view(np.uint8) == 0)
+    found = start + 8 * hit[zeros >> 3] + (zeros & 7)
     # The last word may reach beyond the table.
-    end = len(found)
-    while end and found[end - 1] >= start + size:
-        end -= 1
-    return found[:end]
+    return found[: len(found) - int(np.count_nonzero(found[-8:] >= start + size))]
 
 
 class Names:
@@ -141,37 +148,57 @@ def _mix(word: U64) -> U64:
 
 def hash_names(position: I64, length: I64) -> U64:
     """GNU hashes of the names at ``position``, of ``length`` bytes."""
-    memory = flat("<u8")
     order, live = _longest_first(length >> 3)
-    at = position[order]
+    result = np.empty(len(position), np.uint64)
+    for begin in range(0, len(order), _BLOCK):
+        rows = order[begin : begin + _BLOCK]
+        result[rows] = _hash_block(position[rows], length[rows], live, begin)
+    return result
+
+
+def _hash_block(at: I64, length: I64, live: list[int], begin: int) -> U64:
+    memory = flat("<u8")
     h = np.full(len(at), 5381, np.uint64)
-    for count in live:
+    for total in live:
+        count = total - begin
+        if count <= 0:
+            break
         part = h[:count]
         part *= _POWERS[8]
         part += _mix(memory[at[:count]])
         at[:count] += 8
-    rest = (length[order] & 7).astype(np.uint64)
+    rest = (length & 7).astype(np.uint64)
     # Shifting by 64 gives 0 in numpy, which is what no bytes at all contribute.
-    h = h * _POWERS[rest] + _mix(memory[at] << (_U(64) - (rest << _U(3))))
-    result = np.empty(len(h), np.uint64)
-    result[order] = h & _LOW32
-    return result
+    h *= _POWERS[rest]
+    h += _mix(memory[at] << (_U(64) - (rest << _U(3))))
+    return h & _LOW32
 
 
 def same_bytes(left: I64, right: I64, length: I64) -> Bool:
     """Whether the ``length[i]`` bytes at positions ``left[i]`` and ``right[i]`` are the same."""
-    memory = flat("<u8")
     order, live = _longest_first(length >> 3)
-    a, b, size = left[order], right[order], length[order]
+    result = np.empty(len(left), np.bool_)
+    for begin in range(0, len(order), _BLOCK):
+        rows = order[begin : begin + _BLOCK]
+        result[rows] = _same_block(left[rows], right[rows], length[rows], live, begin)
+    return result
+
+
+def _same_block(a: I64, b: I64, size: I64, live: list[int], begin: int) -> Bool:
+    memory = flat("<u8")
     # What is left after whole words: the last word again, ending at the name's end; short names are masked.
     short = size < 8
     back = np.where(short, 0, size - 8)
     differ = memory[a + back] ^ memory[b + back]
     differ[short] &= (_U(1) << (size[short].astype(np.uint64) << _U(3))) - _U(1)
-    for count in live:
-        differ[:count] |= memory[a[:count]] ^ memory[b[:count]]
+    for total in live:
+        count = total - begin
+        if count <= 0:
+            break
+        word = memory[a[:count]]
+        word ^= memory[b[:count]]
+        differ[:count] |= word
         a[:count] += 8
         b[:count] += 8
-    result = np.empty(len(differ), np.bool_)
-    result[order] = differ == 0
-    return result
+    same: Bool = differ == 0
+    return same

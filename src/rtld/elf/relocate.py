@@ -261,6 +261,10 @@ def relocate_symbolic(ns: Namespace, modules: Sequence[Module], r: Relocations, 
             ns.arch.relocs, kind[which], sites[which], ns.arena, columns.order, describe=lambda i: describe(int(which[i]))
         )
     terms = Terms(ns, r, b)
+    if ns.arch.implicit_got is not None:
+        from rtld.elf.mips import relocate_got
+
+        relocate_got(ns, modules, r, terms)
     place = offset.astype(np.uint64) + terms.base[module]
     reference = r.reference[rows]
     late = np.zeros(len(rows), np.bool_)

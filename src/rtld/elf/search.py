@@ -179,7 +179,7 @@ def debug_lines(name: str, steps: Iterable[Step], namespace: int = 0) -> list[st
             lines.append(f" search path={path}\t\t{detail}")
         elif outcome == SEARCH_CACHE:
             lines.append(f" search cache={path}")
-        else:
+        elif path != "/etc/ld.so.cache":  # why the cache is not used is no line of ld.so's
             lines.append(f"  trying file={path}")
     lines.append("")
     return lines

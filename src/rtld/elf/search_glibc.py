@@ -172,6 +172,7 @@ class GlibcRules:
         """``name`` in each directory and its subdirectories (open_path)."""
         search = self.search
         what = None
+        any_exists = False
         for index, directory in enumerate(directories):
             if directory.what != what:
                 what = directory.what
@@ -179,10 +180,13 @@ class GlibcRules:
             hit = self._open_in(directory, name, rule, secure_preload)
             if hit is not None:
                 return Found(*hit, rule, owner, search.steps)
-            exists = directory.live or not directory.name.startswith("/")
+            exists = bool(directory.live) or not directory.name.startswith("/")
+            any_exists = any_exists or exists
             if exists and search.errno not in (errno.ENOENT, errno.EACCES):
                 # Something is there that cannot be opened: the rest of this list is not looked at.
-                break
+                return None
+        if not any_exists and directories is not self._env_path and directories is not self._defaults:
+            directories.clear()  # none of them exists: the RPATH or RUNPATH counts as absent from now on
         return None
 
     def _note_path(self, directories: list[Directory], rule: str) -> None:
