@@ -133,7 +133,9 @@ def ask_us(program: str, cwd: Path, options: SearchOptions) -> Answer:
 def _walk(program: str, options: SearchOptions) -> Answer:
     main = Module(ElfFile(program), program)
     search = Search(options, main.file, program)
-    names = {"linux-vdso.so.1", LOADER, "ld-linux-x86-64.so.2"}
+    names = {"linux-vdso.so.1"}
+    if search.interp is not None:
+        names |= {search.interp.path, search.interp.file.soname or ""}
     modules = [main]
     lines: list[str] = []
     libraries: list[tuple[str, str]] = []

@@ -170,6 +170,14 @@ def test_missing_directory_is_not_tried_again(bed: Bed) -> None:
     compare(bed)
 
 
+def test_list_without_any_directory_is_forgotten(bed: Bed) -> None:
+    bed.lib("a/libdep.so", "libx.so", "liby.so", runpath="$ORIGIN/none:/none")
+    bed.main("libdep.so", "libz.so", rpath="$ORIGIN/a")
+    compare(bed, env={"LD_LIBRARY_PATH": "/nowhere"})
+    bed.main("libx.so", "liby.so", rpath="/none")
+    compare(bed)
+
+
 def test_inhibit_rpath_by_path(bed: Bed) -> None:
     bed.lib("a/libdep.so", "libx.so", runpath="$ORIGIN/x")
     bed.lib("a/x/libx.so")

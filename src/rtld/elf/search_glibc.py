@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CACHE = "/etc/ld.so.cache"
 PRELOAD = "/etc/ld.so.preload"
+_PATH_CHARACTERS = "/-_.+0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Directory:
@@ -185,7 +186,11 @@ class GlibcRules:
             if exists and search.errno not in (errno.ENOENT, errno.EACCES):
                 # Something is there that cannot be opened: the rest of this list is not looked at.
                 return None
-        if not any_exists and directories is not self._env_path and directories is not self._defaults:
+        if (
+            not any_exists
+            and directories is not self._env_path
+            and directories is not self._defaults
+        ):
             directories.clear()  # none of them exists: the RPATH or RUNPATH counts as absent from now on
         return None
 
@@ -457,7 +462,11 @@ def directories_in(file: ElfFile) -> tuple[str, ...]:
         data = bytes(file.data)
     at = data.find(b"/\0/")
     while at >= 0:
-        begin = data.rfind(b"\0", max(0, at - 256), at) + 1
+        # Any byte may stand before the first string: it begins with the first "/" of what can be a path.
+        begin = at
+        while begin and chr(data[begin - 1]) in _PATH_CHARACTERS:
+            begin -= 1
+        begin = data.find(b"/", begin)
         names = []
         while data[begin : begin + 1] == b"/":
             end = data.find(b"\0", begin, begin + 256)
