@@ -1,0 +1,142 @@
+"""The command line: which commands there are, and what their exit status means.
+
+    0  fine
+    1  something is missing: a library, a symbol, a version
+    2  usage
+    3  a FILE is unreadable or malformed
+
+A command is a small module with ``COMMAND`` (options.Command) and ``main(options) -> status``. It turns arguments into
+calls of the library and hands the result to ``rtld.report``. It is imported when it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rtld.errors import RtldError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+FINE, MISSING, USAGE, UNREADABLE = range(4)
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+
+# fmt: off
+COMMANDS = {
+    # name   what it is for
+    "tree":  "the libraries a program needs, as a tree, with the rule that found each",
+    "ldd":   "the same as the lines that ldd prints, without executing anything",
+    "link":  "link a program and show the result: modules, addresses, TLS, scopes, bindings",
+    "why":   "why a symbol is bound where it is, or why a library is loaded",
+    "check": "what is missing or would fail: libraries, symbols, versions, static TLS, ...",
+    "run":   "run a program, linked by rtld",
+}
+# fmt: on
+
+EPILOGUE = """\
+examples:
+  rtld tree /usr/bin/gdb                   which libraries, and who wants them
+  rtld why /usr/bin/gdb malloc             which malloc, and what stands behind it
+  rtld check --json ./app                  everything that is missing, for a script
+  rtld run /usr/bin/python3 -c 'print(1)'  start it, linked by rtld
+
+exit status:
+  0 fine, 1 something is missing, 2 wrong usage, 3 a FILE is unreadable or malformed
+
+`rtld COMMAND --help` tells about a command.
+"""
+
+
+class UsageError(Exception):
+    """The command line cannot be understood; ``command`` is whose help to look at."""
+
+    def __init__(self, message: str, command: str = "") -> None:
+        self.command = command
+        super().__init__(message)
+
+
+def overview() -> str:
+    """What ``rtld`` and ``rtld --help`` print."""
+    lines = ["usage: rtld COMMAND [OPTION...] FILE...", "       rtld --help | --version", ""]
+    lines.append(
+        "A complete dynamic linker: finds, loads, binds, relocates and runs ELF programs, and says why."
+    )
+    lines += ["", "commands:"]
+    lines += [f"  {name:<7}{purpose}" for name, purpose in COMMANDS.items()]
+    return "\n".join([*lines, "", EPILOGUE])
+
+
+def run(arguments: list[str]) -> int:
+    """One command line, from its words to its exit status; what may go wrong ends here, in one sentence."""
+    debug = "--debug" in arguments[: arguments.index("--") if "--" in arguments else None]
+    try:
+        status = _dispatch(arguments)
+        sys.stdout.flush()
+    except UsageError as error:
+        tell(f"{error}")
+        name = f"rtld {error.command}" if error.command else "rtld"
+        sys.stderr.write(f"Try `{name} --help' for more information.\n")
+        return USAGE
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. What is still buffered must not be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FINE
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        return INTERRUPTED
+    except (RtldError, OSError, MemoryError, RecursionError) as error:
+        if debug:
+            raise
+        tell(sentence(error))
+        return UNREADABLE
+    except Exception as error:
+        if debug:
+            raise
+        tell(f"internal error: {type(error).__name__}: {error} (--debug shows where)")
+        return UNREADABLE
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        if len(arguments) > 1 and arguments[1] in COMMANDS:
+            return _dispatch([arguments[1], "--help"])
+        sys.stdout.write(overview())
+        return FINE
+    name = arguments[0]
+    if name in ("--version", "-V"):
+        from rtld import __version__
+
+        sys.stdout.write(f"rtld {__version__}\n")
+        return FINE
+    if name not in COMMANDS:
+        kind = "option" if name.startswith("-") else "command"
+        raise UsageError(f"there is no {kind} {name!r}; commands are {', '.join(COMMANDS)}")
+    module: Any = __import__(f"rtld.cli.{name}", fromlist=["COMMAND"])
+    options = module.COMMAND.parse(arguments[1:])
+    if options is None:
+        sys.stdout.write(module.COMMAND.help())
+        return FINE
+    main: Callable[[Any], int] = module.main
+    return main(options)
+
+
+def tell(message: str) -> None:
+    """A line for people, on standard error."""
+    sys.stdout.flush()
+    sys.stderr.write(f"rtld: {message}\n")
+
+
+def sentence(error: BaseException) -> str:
+    """An exception as one line."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}" if str(error) else "out of memory"
+    if isinstance(error, RecursionError):
+        return "the file nests too deeply"
+    return str(error)

@@ -1,0 +1,100 @@
+"""What the commands that read files have in common: options to keywords, files one after the other, the status."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rtld.cli import FINE, MISSING, UNREADABLE, UsageError, sentence, tell
+from rtld.errors import RtldError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from rtld.cli.options import Options
+
+#: What is wrong with a FILE, not with rtld.
+BAD_FILE = (RtldError, OSError, MemoryError, RecursionError)
+
+
+def search_keywords(options: Options) -> dict[str, Any]:
+    """The keywords of ``rtld.link`` that the common options stand for."""
+    keywords: dict[str, Any] = {}
+    for name in ("library_path", "preload", "sysroot", "model"):
+        value = getattr(options, name)
+        if value is not None:
+            keywords[name] = value
+    if options.sysroot is not None and not os.path.isdir(options.sysroot):
+        raise UsageError(f"--sysroot {options.sysroot}: no such directory")
+    if options.env:
+        # The variables are added to what would be there without them: nothing in a sysroot.
+        env = {} if options.sysroot is not None else dict(os.environ)
+        keywords["env"] = env | assignments(options.env)
+    if options.cpu is not None:
+        keywords["cpu"] = options.cpu
+    for name in ("secure", "inhibit_cache"):
+        if getattr(options, name):
+            keywords[name] = True
+    return keywords
+
+
+def assignments(words: list[str]) -> dict[str, str]:
+    """``K=V`` words as a dictionary."""
+    result = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--env {word}: write NAME=VALUE")
+        result[name] = value
+    return result
+
+
+def for_each(
+    options: Options,
+    each: Callable[[str], int],
+    on_error: Callable[[str, BaseException], None] | None = None,
+) -> int:
+    """Call *each* with every FILE; one bad file does not stop the others. The worst status counts."""
+    status = FINE
+    for path in options.rest:
+        try:
+            status = max(status, each(path))
+        except BrokenPipeError:
+            raise
+        except BAD_FILE as error:
+            if options.debug:
+                raise
+            tell(named(path, error))
+            if on_error is not None:
+                on_error(path, error)
+            status = UNREADABLE
+    return status
+
+
+def named(path: str, error: BaseException) -> str:
+    """The error as a sentence that begins with the file's name."""
+    text = sentence(error)
+    return text if text.startswith(path) else f"{path}: {text}"
+
+
+def status_of(problems: list[Any]) -> int:
+    """0, or 1 when something that is needed is not there."""
+    return MISSING if any(p.fatal or p.kind in ("preload", "symbol") for p in problems) else FINE
+
+
+def write(text: str) -> None:
+    """Text that may hold names of files, which need not be UTF-8."""
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode(sys.stdout.encoding or "utf-8", "surrogateescape"))
+
+
+def write_document(command: str, files: list[dict[str, Any]], *, single: bool) -> None:
+    """One JSON document: the keys of the only FILE, or an object for each under ``files``."""
+    from rtld.report.json import document
+
+    write(document(command, files[0] if single and files else {"files": files}))
