@@ -83,6 +83,13 @@ class Case:
         self.targets = [n for n in (only or GLIBC) if n not in without] + musl
 
     @property
+    def dynamic(self) -> bool:
+        """The program has a dynamic linker to judge it."""
+        return not any(
+            {"-static", "-static-pie"} & set(words) for word, words in self.steps if word == "main"
+        )
+
+    @property
     def cxx(self) -> bool:
         return self.path.suffix == ".cc"
 
