@@ -11,21 +11,25 @@ if TYPE_CHECKING:
 
 
 class Image:
-    """The bytes from ``low`` (page-aligned p_vaddr) on, to be placed at ``base + low``.
+    """The bytes of p_vaddr [low, low + len(bytes)): what linking can change of a module, to be placed at ``base + low``.
 
-    Only segments that linking can change are filled at first (``filled``); the others are the file's own bytes.
-    ``start`` is where the array begins in the namespace's arena.
+    That is from the first writable segment to the last; the segments before it are the file's own bytes, and not here,
+    unless the module has text relocations. ``start`` is where the array begins in the namespace's arena.
     """
 
-    __slots__ = ("base", "bytes", "filled", "low", "segments", "start")
+    __slots__ = ("base", "bytes", "low", "segments", "start")
 
     def __init__(self, array: NDArray[np.uint8], low: int, base: int, start: int, segments: tuple[Any, ...]) -> None:
         self.bytes = array
         self.low = low
         self.base = base
         self.start = start
-        self.segments = segments
-        self.filled: set[int] = set()  # indices of segments whose file bytes are in the array
+        self.segments = segments  # the PT_LOADs whose file bytes are in the array
+
+    @property
+    def high(self) -> int:
+        """The p_vaddr behind the last byte."""
+        return self.low + len(self.bytes)
 
     def view(self, vaddr: int, size: int) -> NDArray[np.uint8]:
         """The bytes of [vaddr, vaddr + size)."""

@@ -19,6 +19,7 @@ from rtld.elf import types as t
 from rtld.elf.flat import flat
 from rtld.elf.resolve import UNDEFINED, WEAK_UNDEFINED
 from rtld.elf.tables import tables
+from rtld.errors import NoSpace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rtld.core.module import Module, Namespace
-    from rtld.elf.flat import I64, U64
+    from rtld.elf.file import Segment
+    from rtld.elf.flat import I64, U64, Bool
     from rtld.elf.resolve import Bindings, Relocations
+
+_PAGE = 4096
 
 #: A place whose value a resolver in the target gives: module, site in the arena, resolver's address, addend, PLT use.
 Ifunc = namedtuple("Ifunc", "module site place resolver addend is_slot")
@@ -39,82 +43,83 @@ Copy = namedtuple("Copy", "module place definer source size")
 Descriptor = namedtuple("Descriptor", "module site place offset addend")
 
 
+_HUGE = 2 << 20  # bytes of a huge page
+
+
 def build_images(ns: Namespace, modules: Sequence[Module]) -> None:
-    """One array for each module, all in one anonymous mapping; writable segments are filled from the files."""
-    starts, total = [], 0
-    for module in modules:
-        low, high = module.file.span
-        starts.append(total)
-        total += page_up(high - low)
-    # NORESERVE, so that untouched pages cost nothing: most of a library is never copied here.
+    """One array for each module, all in one anonymous mapping, filled from the files' writable segments."""
+    parts = [(module, _image_segments(module)) for module in modules]
+    ranges = []
+    total = 0
+    for _module, segments in parts:
+        low = segments[0].vaddr & -_PAGE if segments else 0
+        high = page_up(segments[-1].vaddr + segments[-1].memsz) if segments else 0
+        ranges.append((low, total, high - low))
+        total += high - low
+    ns.arena = _allocate(max(total, _PAGE))
+    for (module, segments), (low, start, size) in zip(parts, ranges, strict=True):
+        module.image = Image(ns.arena[start : start + size], low, module.base, start, segments)
+        for load in segments:
+            if load.filesz:
+                source = np.frombuffer(module.file.data, np.uint8, load.filesz, load.offset)
+                module.image.view(load.vaddr, load.filesz)[:] = source
+
+
+def _image_segments(module: Module) -> tuple[Segment, ...]:
+    loads = module.file.loads
+    if has_text_relocations(module):
+        return tuple(loads)
+    writable = [i for i, load in enumerate(loads) if load.flags & t.PF_W]
+    # What stands between two writable segments is in the array too, so it has to be right.
+    return tuple(loads[writable[0] : writable[-1] + 1]) if writable else ()
+
+
+def has_text_relocations(module: Module) -> bool:
+    """DT_TEXTREL or DF_TEXTREL: relocations may lie in segments that are not writable."""
+    dynamic = module.file.dynamic
+    return dynamic is not None and (t.DT_TEXTREL in dynamic or bool(module.file.dt_flags & t.DF_TEXTREL))
+
+
+def _allocate(size: int) -> Any:
+    # NORESERVE: a large bss costs nothing until it is written.
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
-    ns.arena = np.frombuffer(mmap.mmap(-1, max(total, 4096), flags=flags), np.uint8)
-    for module, start in zip(modules, starts, strict=True):
-        low, high = module.file.span
-        array = ns.arena[start : start + page_up(high - low)]
-        image = module.image = Image(array, low, module.base, start, module.file.loads)
-        for index, load in enumerate(module.file.loads):
-            if load.flags & t.PF_W:
-                fill_segment(module, image, index)
-
-
-def fill_segment(module: Module, image: Image, index: int) -> None:
-    """Copy a segment's file bytes into the image, once."""
-    if index in image.filled:
-        return
-    image.filled.add(index)
-    load = image.segments[index]
-    if load.filesz:
-        source = np.frombuffer(module.file.data, np.uint8, load.filesz, load.offset)
-        image.view(load.vaddr, load.filesz)[:] = source
+    try:
+        memory = mmap.mmap(-1, size, flags=flags)
+        if size > _HUGE:
+            # Page faults would be half of the work.
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    except (OSError, OverflowError, ValueError) as error:
+        raise NoSpace(f"the writable segments need {size:#x} bytes: {error}") from None
+    return np.frombuffer(memory, np.uint8)
 
 
 class Places:
     """From p_vaddr of a module to a site in the arena, checked, for whole columns."""
 
     def __init__(self, ns: Namespace) -> None:
-        modules = ns.columns.modules
         self.ns = ns
-        self.modules = modules
-        self.start = np.zeros(len(modules), np.int64)
-        self.low = np.zeros(len(modules), np.int64)
-        self.size = np.zeros(len(modules), np.int64)
-        self.write_low = np.zeros(len(modules), np.int64)
-        self.write_high = np.zeros(len(modules), np.int64)
-        for i, module in enumerate(modules):
-            image = module.image
-            if image is None:
-                continue
-            self.start[i], self.low[i], self.size[i] = image.start, image.low, len(image.bytes)
-            writable = [s for s in image.segments if s.flags & t.PF_W]
-            if writable:
-                self.write_low[i], self.write_high[i] = writable[0].vaddr, writable[-1].vaddr + writable[-1].memsz
+        self.modules = ns.columns.modules
+        images = [module.image for module in self.modules]
+        # A module without an image has an empty range: none of its places is inside.
+        self.shift = np.array([i.start - i.low if i else 0 for i in images], np.int64)
+        self.low = np.array([i.low if i else 1 for i in images], np.int64)
+        self.high = np.array([i.high if i else 0 for i in images], np.int64)
 
-    def sites(self, module: I64, offset: I64, width: int) -> I64:
-        """Sites of the places at p_vaddr ``offset``. Text segments that are hit are filled (DT_TEXTREL)."""
-        outside = (offset < self.write_low[module]) | (offset + width > self.write_high[module])
-        if outside.any():
-            self._open_text(module, offset, width, np.flatnonzero(outside))
-        return self.start[module] + (offset - self.low[module])
+    def sites(self, module: I64, offset: I64) -> tuple[I64, Bool]:
+        """Sites of the places at p_vaddr ``offset``, and which of them lie in their image.
 
-    def _open_text(self, module: I64, offset: I64, width: int, rows: I64) -> None:
-        for number in np.unique(module[rows]).tolist():
-            owner = self.modules[number]
-            mine = offset[rows[module[rows] == number]]
-            image = owner.image
-            left = np.ones(len(mine), np.bool_)
-            for index, load in enumerate(image.segments):
-                inside = (mine >= load.vaddr) & (mine + width <= load.vaddr + load.memsz)
-                if inside.any():
-                    fill_segment(owner, image, index)
-                    left &= ~inside
-            if left.any():
-                bad = int(mine[left][0])
-                raise owner.file.fail("relocation", "r_offset", bad, "a place inside a PT_LOAD")
-            dynamic = owner.file.dynamic
-            if t.DT_TEXTREL not in dynamic and not owner.file.dt_flags & t.DF_TEXTREL:
-                message = f"{owner.path}: relocations in a read-only segment ({int(mine[0]):#x}) without DT_TEXTREL"
-                self.ns.problems.append(Problem("text relocation", owner.path, hex(int(mine[0])), message))
+        Those that do not are told as problems: ld.so would be stopped by the page's protection.
+        """
+        inside = (offset >= self.low[module]) & (offset < self.high[module])
+        for row in np.flatnonzero(~inside).tolist():
+            owner = self.modules[int(module[row])]
+            place = int(offset[row])
+            if not any(load.vaddr <= place < load.vaddr + load.memsz for load in owner.file.loads):
+                raise owner.file.fail("relocation", "r_offset", place, "a place inside a PT_LOAD")
+            if all(p.module != owner.path or p.kind != "text relocation" for p in self.ns.problems):
+                message = f"{owner.path}: a relocation in a read-only segment ({place:#x}) without DT_TEXTREL"
+                self.ns.problems.append(Problem("text relocation", owner.path, hex(place), message))
+        return self.shift[module] + offset, inside
 
 
 def relocate_relative(ns: Namespace, modules: Sequence[Module]) -> None:
@@ -147,10 +152,8 @@ def _add_base(module: Module, image: Image, offsets: Any, addends: Any, base: An
     low, size = image.low, len(image.bytes)
     top, bottom = int(offsets.max()), int(offsets.min())
     if bottom < low or top + word > low + size:
-        raise module.file.fail("relocation", "r_offset", top if bottom >= low else bottom, "inside a PT_LOAD")
-    for index, load in enumerate(image.segments):
-        if index not in image.filled and bottom < load.vaddr + load.memsz and top >= load.vaddr:
-            fill_segment(module, image, index)
+        where = top if bottom >= low else bottom
+        raise module.file.fail("relocation", "r_offset", where, "a place inside a writable PT_LOAD")
     sites = offsets.astype(np.int64)
     sites -= low
     if (sites & (word - 1)).any():
@@ -245,7 +248,10 @@ def relocate_symbolic(ns: Namespace, modules: Sequence[Module], r: Relocations, 
     places = Places(ns)
     live = kind != ns.arch.reloc_types.none
     rows, at, module, kind, offset = rows[live], at[live], module[live], kind[live], offset[live]
-    sites = places.sites(module, offset, 1)
+    sites, inside = places.sites(module, offset)
+    if not inside.all():
+        rows, at, module, kind = rows[inside], at[inside], module[inside], kind[inside]
+        offset, sites = offset[inside], sites[inside]
     is_rela = r.is_rela[rows]
     addend = np.zeros(len(rows), np.int64)
     if is_rela.any():
@@ -366,9 +372,12 @@ def relocate_copies(ns: Namespace) -> None:
 def read_memory(module: Module, vaddr: int, size: int) -> NDArray[np.uint8]:
     """Bytes [vaddr, vaddr + size) of a module as they are after relocation."""
     image = module.image
-    for index, load in enumerate(image.segments):
+    if image is not None and image.low <= vaddr and vaddr + size <= image.high:
+        view: NDArray[np.uint8] = image.view(vaddr, size)
+        return view
+    for load in module.file.loads:
         if load.vaddr <= vaddr and vaddr + size <= load.vaddr + load.memsz:
-            fill_segment(module, image, index)
-            view: NDArray[np.uint8] = image.view(vaddr, size)
-            return view
+            begin = vaddr - load.vaddr
+            stored = np.frombuffer(module.file.data[load.offset : load.offset + load.filesz], np.uint8)[begin : begin + size]
+            return np.concatenate([stored, np.zeros(size - len(stored), np.uint8)])
     raise module.file.fail("symbol", "st_value, st_size", f"{vaddr:#x}+{size:#x}", "inside a PT_LOAD")
