@@ -29,7 +29,6 @@ DATA, PLT, COPY = 0, 1, 2  # glibc's ELF_RTYPE_CLASS_*, as far as look-up differ
 _TYPES = (
     1 << t.STT_NOTYPE | 1 << t.STT_OBJECT | 1 << t.STT_FUNC | 1 << t.STT_COMMON | 1 << t.STT_TLS | 1 << t.STT_GNU_IFUNC
 )
-_BITMAP_BITS = 22
 
 
 class Columns:
@@ -264,8 +263,10 @@ def join(columns: Columns, order: Sequence[int], names: Names, representative: I
     hashes, starts, firsts, numbers = hashed_names(columns, order)
     wanted = names.hash[representative]
     half = (wanted >> np.uint64(1)).astype(np.uint32)
-    mask = np.uint32((1 << _BITMAP_BITS) - 1)
-    bitmap = np.zeros(1 << _BITMAP_BITS, np.bool_)
+    # A table of some thirty bits for each wanted hash lets few others through, and stays in the cache.
+    bits = min(max(len(half).bit_length() + 5, 10), 22)
+    mask = np.uint32((1 << bits) - 1)
+    bitmap = np.zeros(1 << bits, np.bool_)
     bitmap[half & mask] = True
     survivors = np.flatnonzero(bitmap[(hashes >> np.uint32(1)) & mask])
     mine = hashes[survivors] >> np.uint32(1)

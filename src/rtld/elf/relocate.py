@@ -43,8 +43,6 @@ Copy = namedtuple("Copy", "module place definer source size")
 Descriptor = namedtuple("Descriptor", "module site place offset addend")
 
 
-_HUGE = 2 << 20  # bytes of a huge page
-
 
 def build_images(ns: Namespace, modules: Sequence[Module]) -> None:
     """One array for each module, all in one anonymous mapping, filled from the files' writable segments."""
@@ -85,9 +83,6 @@ def _allocate(size: int) -> Any:
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
     try:
         memory = mmap.mmap(-1, size, flags=flags)
-        if size > _HUGE:
-            # Page faults would be half of the work.
-            memory.madvise(mmap.MADV_HUGEPAGE)
     except (OSError, OverflowError, ValueError) as error:
         raise NoSpace(f"the writable segments need {size:#x} bytes: {error}") from None
     return np.frombuffer(memory, np.uint8)
