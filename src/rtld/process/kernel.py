@@ -13,8 +13,16 @@ import signal
 import stat
 from collections import namedtuple
 
-from rtld.backends.child import exec as execution
-from rtld.backends.child.exec import ExecImage, Job, Placement
+from rtld.backends.child.exec import (
+    ExecImage,
+    Job,
+    Placement,
+    can_set_exe,
+    replace,
+    start_over,
+    start_self,
+    start_traced,
+)
 from rtld.backends.child.spawn import high, memory_file
 from rtld.elf.file import ElfFile
 from rtld.elf.types import (
@@ -142,11 +150,11 @@ def replace_program(
 ) -> None:
     """Become the program, in this process: same pid, same parent, nothing left behind.  Does not return.
 
-    /proc/self/exe is right only with CAP_CHECKPOINT_RESTORE (``exec.can_set_exe``).
+    /proc/self/exe is right only with CAP_CHECKPOINT_RESTORE (``can_set_exe()``).
     """
     prepared = prepare(program, argv)
     try:
-        execution.replace(_job(prepared, env, _How(aslr, seed, "self", 0, None, stopped=False)))
+        replace(_job(prepared, env, _How(aslr, seed, "self", 0, None, stopped=False)))
     except OSError as error:
         raise CannotRun(prepared.path, error.strerror or str(error)) from error
     finally:
@@ -165,15 +173,15 @@ def _start(
         if isinstance(program, str):
             job = job._replace(over=(program, [*argv] if argv else [program]))
         # Without the capability only a real execve makes /proc/self/exe right.
-        over = job.over is not None and not execution.can_set_exe()
+        over = job.over is not None and not can_set_exe()
         if how.method == "self" or (how.method == "auto" and not over):
-            return execution.start_self(job)
+            return start_self(job)
         try:
-            tracee = execution.start_over(job) if over else execution.start_traced(job)
+            tracee = start_over(job) if over else start_traced(job)
         except Unsupported:  # tracing is forbidden
             if how.method != "auto":
                 raise
-            return execution.start_self(job)
+            return start_self(job)
         if how.stopped:
             return tracee
         tracee.memory.close()
@@ -403,12 +411,12 @@ def _gained(fd: int, info: os.stat_result) -> tuple[str, str]:
 
 def script_interpreter(line: bytes) -> list[bytes] | None:
     """`#! interpreter [one argument]` as the kernel reads it (fs/binfmt_script.c)."""
-    text = line[2:].partition(b"\n")[0]
-    words = text.strip(b" \t").split(b"\0")[0].replace(b"\t", b" ").split(b" ", 1)
-    words = [w.strip(b" \t") for w in words]
-    if not words[0]:
+    text = line[2:].partition(b"\n")[0].partition(b"\0")[0].strip(b" \t")
+    if not text:
         return None
-    return words if len(words) > 1 and words[1] else words[:1]
+    end = next((i for i, c in enumerate(text) if c in b" \t"), len(text))
+    option = text[end:].strip(b" \t")
+    return [text[:end], option] if option else [text[:end]]
 
 
 def check_runnable(file: ElfFile, path: str) -> None:

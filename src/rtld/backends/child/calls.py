@@ -177,6 +177,7 @@ def vdso_gate(vdso: bytes) -> tuple[int, int] | None:
 
     Between `syscall` and `ret` there may only be `xor` of registers and `pop`, other than of rsp.
     """
+    vdso += bytes(4)
     start = vdso.find(b"\x0f\x05")
     while start >= 0:
         at, pops = start + 2, 0
@@ -293,14 +294,21 @@ class CallList:
         for number in (32, 33):
             self.call("rt_sigaction", number, action, 0, 8)
 
-    def failing(self, status_fd: int, message: bytes) -> int:
-        """A list for failures: report to *status_fd* (the record; -1: *message* to stderr), exit 126."""
-        if status_fd >= 0:
-            first = pack(self.nr["write"], (status_fd, 0, RECORD))
-        else:
-            first = pack(self.nr["getpid"], ())
-            first += pack(self.nr["write"], (2, self.data(message), len(message)))
-        return self.data(first + pack(self.nr["exit_group"], (126,)))
+    # Lists for failures; see LOOP in machine.py.  Each returns its address.
+
+    def failing(self, status_fd: int) -> int:
+        """Write the failed record to *status_fd*; exit 126."""
+        record = pack(self.nr["write"], (status_fd, 0, RECORD))
+        return self.data(record + pack(self.nr["exit_group"], (126,)))
+
+    def complaining(self, message: bytes) -> int:
+        """Write *message* to stderr; exit 126."""
+        record = pack(self.nr["write"], (2, self.data(message), len(message)))
+        return self.data(pack(self.nr["getpid"], ()) + record + pack(self.nr["exit_group"], (126,)))
+
+    def stopping(self) -> int:
+        """Stop, for a tracer."""
+        return self.data(pack(STOP, ()))
 
     def image(self) -> bytes:
         """The bytes to stand at the list's address."""

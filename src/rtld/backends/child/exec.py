@@ -104,11 +104,10 @@ class Loading:
         self.failing = 0
         self.entry = 0  # address of the word with the entry point
 
-    def write(self, status_fd: int, fds: Iterable[int], *, own_exe: bool) -> None:
-        """Everything between the start of the anchor and the jump."""
+    def write(self, failing: int, fds: Iterable[int], *, own_exe: bool) -> None:
+        """Everything between the start of the anchor and the jump.  *failing*: the list for failures."""
         job, calls = self.job, self.calls
-        message = f"rtld: {os.fsdecode(job.execfn)}: cannot be loaded into memory\n"
-        self.failing = calls.failing(status_fd, os.fsencode(message))
+        self.failing = failing
         program = self.map_image(job.program, self.place_of(job.program))
         interp = Place()
         self.entry = self.word(program, job.program.entry)
@@ -328,7 +327,7 @@ def start_self(job: Job) -> int:
     try:
         calls.call("munmap", anchor.base, anchor.size)
         calls.forget_posix_spawn()
-        loading.write(status, [*fds, status], own_exe=False)
+        loading.write(calls.failing(status), [*fds, status], own_exe=False)
         loading.go()
         pid = spawn_anchor(job, anchor.image(job.program.stack), [*fds, status])
         os.close(status)
@@ -351,11 +350,11 @@ def start_traced(job: Job, options: int = PTRACE_O_EXITKILL) -> Tracee:
     read_end, status = status_pipe()
     fds = descriptors(job)
     try:
-        calls.call("ptrace", 0, failure=calls.failing(status, b""))
+        calls.call("ptrace", 0, failure=calls.failing(status))
         calls.add(STOP)
         calls.call("munmap", anchor.base, anchor.size)
         calls.forget_posix_spawn()
-        loading.write(status, [*fds, status], own_exe=False)
+        loading.write(calls.stopping(), [*fds, status], own_exe=False)
         calls.add(STOP)
         pid = spawn_anchor(job, anchor.image(job.program.stack), [*fds, status])
     finally:
@@ -379,7 +378,7 @@ def start_over(job: Job, options: int = PTRACE_O_EXITKILL) -> Tracee:
         calls, anchor = loading.calls, loading.anchor
         for low, high_end, _ in old:
             calls.call("munmap", low, high_end - low)
-        loading.write(-1, fds, own_exe=True)
+        loading.write(calls.stopping(), fds, own_exe=True)
         calls.add(STOP)
         gate = find_gate(tracee)
         flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
@@ -403,6 +402,10 @@ def finish(tracee: Tracee, loading: Loading) -> None:
     size = loading.calls.bits // 8
     try:
         run_to_trap(tracee)
+        at = tracee.regs().rsp if size == 4 else tracee.regs().r15
+        if at == loading.failing:
+            record = tracee.read(tracee.memory.read_word(at + 16, size), RECORD)
+            raise_failure(signed_result(record, loading.calls.bits)[1])
         entry = tracee.memory.read_word(loading.entry, size)
         sp = tracee.memory.read_word(loading.anchor.state(layout.STATE_SP), size)
         nr = loading.calls.nr["munmap"]
@@ -425,7 +428,8 @@ def replace(job: Job) -> None:
     calls, anchor = loading.calls, loading.anchor
     fds = descriptors(job)
     calls.call("munmap", anchor.base, anchor.size)
-    loading.write(-1, fds, own_exe=False)
+    message = os.fsencode(f"rtld: {os.fsdecode(job.execfn)}: cannot be loaded into memory\n")
+    loading.write(calls.complaining(message), fds, own_exe=False)
     loading.go()
     fd = memory_file("anchor", anchor.image(job.program.stack))
     for number in fds:

@@ -122,7 +122,7 @@ def spawn_traced(
     status = high(write_end)
     os.close(write_end)
     try:
-        failing = calls.failing(status, b"")
+        failing = calls.failing(status)
         calls.call("ptrace", 0, failure=failing)
         calls.forget_posix_spawn()
         calls.call("fcntl", status, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
