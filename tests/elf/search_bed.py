@@ -165,8 +165,7 @@ def _walk(program: str, options: SearchOptions) -> Answer:
         module.loader = requester
         module.found = found
         modules.append(module)
-        if "/" not in name:
-            libraries.append((name, found.path))
+        libraries.append((name, found.path))
         names.update({name, found.path, found.file.soname or name})
 
     try:
