@@ -38,8 +38,12 @@ def needed_versions(file: ElfFile) -> list[Need]:
         provider = file.string(name, "vn_file")
         at = address + first
         for _ in range(count):
-            _hash, flags, _other, label, hop = aux.unpack_from(file.data, file.file_offset(at, 16, "Vernaux"))
-            result.append(Need(provider, file.string(label, "vna_name"), bool(flags & VER_FLG_WEAK)))
+            _hash, flags, _other, label, hop = aux.unpack_from(
+                file.data, file.file_offset(at, 16, "Vernaux")
+            )
+            result.append(
+                Need(provider, file.string(label, "vna_name"), bool(flags & VER_FLG_WEAK))
+            )
             if hop == 0:
                 break
             at += hop

@@ -43,7 +43,8 @@ class Tree:
         yield style.bold(ns.main.path) + self._root_note()
         # A stack and not recursion: a chain of libraries may be longer than Python's stack. Each level: the indent of
         # its lines, its edges, which of them is next, the modules above it.
-        levels = [("", self._children(ns.main), [0], (ns.main,))]
+        above: tuple[Module, ...] = (ns.main,)
+        levels = [("", self._children(ns.main), [0], above)]
         while levels:
             indent, children, at, above = levels[-1]
             if at[0] == len(children):
