@@ -57,7 +57,9 @@ class Mutator:
         self.order = "little" if data[5] == 1 else "big"
 
     def mutant(self, number: int) -> bytes:
-        """The mutant of that number; the same each time."""
+        """The mutant of that number; the same each time. Below zero: the undamaged file."""
+        if number < 0:
+            return self.data
         rng = random.Random(f"{len(self.data)}:{number}")
         data = bytearray(self.data)
         for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
