@@ -340,15 +340,14 @@ class ElfFile:
         if offset >= size:
             raise self.fail("DT_STRTAB", what, offset, f"less than DT_STRSZ {size:#x}")
         begin = start + offset
-        end = begin + 64
-        limit = start + size
+        # Names are short: look in 64 bytes first, then in ever larger pieces. The table ends in NUL.
+        length = 64
         while True:
-            # Names are short: look in 64 bytes first, then in ever larger pieces.
-            chunk = bytes(self.data[begin : min(end, limit)])
+            chunk = bytes(self.data[begin : begin + length])
             stop = chunk.find(0)
             if stop >= 0:
                 return chunk[:stop]
-            end = begin + 4 * (end - begin)
+            length *= 4
 
     def _one_string(self, tag: int, what: str) -> str | None:
         dynamic = self.dynamic

@@ -148,10 +148,8 @@ class Tables:
         address = dynamic[t.DT_SYMTAB]
         offset = file.file_offset(address, self.syment, "DT_SYMTAB")
         self.symtab = self.base + offset
-        for load in file.loads:
-            if load.offset <= offset < load.offset + load.filesz:
-                # How many symbols could there be at most: a relocation may name any of them.
-                self.symtab_limit = (load.offset + load.filesz - offset) // self.syment
+        # How many symbols could there be at most: a relocation may name any of them.
+        self.symtab_limit = (self._room(file, offset) - offset) // self.syment
 
     def _read_hashes(self, file: ElfFile, dynamic: Dynamic) -> None:
         if t.DT_GNU_HASH in dynamic:
@@ -164,14 +162,14 @@ class Tables:
             raise file.fail("symbol table", "number of symbols", self.nsyms, f"at most {self.symtab_limit}")
 
     def _read_gnu_hash(self, file: ElfFile, address: int) -> None:
-        word = file.bits // 8
+        size = file.bits // 8
         offset = file.file_offset(address, 16, "DT_GNU_HASH")
         nbuckets, first, nbloom, shift = struct.unpack_from(file.order + "4I", file.data, offset)
         if nbloom == 0 or nbloom & (nbloom - 1):
             raise file.fail("DT_GNU_HASH", "bloom size", nbloom, "a power of two")
         if nbuckets == 0:
             raise file.fail("DT_GNU_HASH", "nbuckets", 0, "at least 1")
-        head = 16 + nbloom * word
+        head = 16 + nbloom * size
         file.file_offset(address, head + 4 * nbuckets, "DT_GNU_HASH")
         buckets_at = offset + head
         chains_at = buckets_at + 4 * nbuckets
@@ -180,29 +178,32 @@ class Tables:
         self.gnu = (offset, nbuckets, first, nbloom, shift, buckets_at, chains_at)
         self.chains = self.base + chains_at
         self.first_hashed = first
-        buckets = np.frombuffer(file.data, file.order + "u4", nbuckets, buckets_at)
-        top = int(buckets.max())
+        top = int(np.frombuffer(file.data, file.order + "u4", nbuckets, buckets_at).max())
         if top == 0:
             self.nsyms = min(first, self.symtab_limit)
             return
-        low = int(buckets[buckets != 0].min())
-        if low < first:
-            raise file.fail("DT_GNU_HASH", "bucket", low, f"0 or at least the first hashed symbol {first}")
-        end = next(load.offset + load.filesz for load in file.loads if load.offset <= offset < load.offset + load.filesz)
-        room = (end - chains_at) // 4
-        at = top - first
+        if top < first:
+            raise file.fail("DT_GNU_HASH", "highest bucket", top, f"0 or at least the first hashed symbol {first}")
+        # The last chain ends at the first odd hash.
+        word = struct.Struct(file.order + "I")
+        end = self._room(file, offset)
+        at = chains_at + 4 * (top - first)
         while True:
-            # The last chain ends at the first odd hash; look ahead in growing steps.
-            count = min(64, room - at)
-            if count <= 0:
+            if at + 4 > end:
                 raise file.fail("DT_GNU_HASH", "last chain", "unterminated", "an odd hash value at its end")
-            ends = np.flatnonzero(np.frombuffer(file.data, file.order + "u4", count, chains_at + 4 * at) & 1)
-            if len(ends):
-                at += int(ends[0])
+            if word.unpack_from(file.data, at)[0] & 1:
                 break
-            at += count
-        self.chains_count = at + 1
+            at += 4
+        self.chains_count = (at - chains_at) // 4 + 1
         self.nsyms = first + self.chains_count
+
+    @staticmethod
+    def _room(file: ElfFile, offset: int) -> int:
+        """Where in the file the PT_LOAD that has ``offset`` ends."""
+        for load in file.loads:
+            if load.offset <= offset < load.offset + load.filesz:
+                return int(load.offset + load.filesz)
+        raise file.fail("PT_LOAD", "file offset", offset, "inside a segment")
 
     def _read_sysv_hash(self, file: ElfFile, address: int) -> None:
         self.hash_style = "sysv"
@@ -228,8 +229,7 @@ class Tables:
             offset = file.file_offset(dynamic[t.DT_VERSYM], 2 * self.nsyms, "DT_VERSYM")
             self.versym = self.base + offset
             # Undefined symbols may stand past the last hashed one; their versions do too.
-            end = next(x.offset + x.filesz for x in file.loads if x.offset <= offset < x.offset + x.filesz)
-            self.versym_limit = (end - offset) // 2
+            self.versym_limit = (self._room(file, offset) - offset) // 2
         top = max([1, *(n.index for n in self.needs), *(d.index for d in self.verdefs)])
         # Index 0 and 1 (local, global) have no name; nor has the base definition, which is the file itself.
         self.version_names = [None] * (top + 1)
@@ -247,68 +247,69 @@ class Tables:
 
     def _read_verneed(self, file: ElfFile, address: int, limit: int | None) -> None:
         need, aux = struct.Struct(file.order + "HHIII"), struct.Struct(file.order + "IHHII")
+        data = file.data
+        at = file.file_offset(address, 16, "DT_VERNEED")
+        end = self._room(file, at)
         seen = 0
         while limit is None or seen < limit:
-            offset = file.file_offset(address, 16, "DT_VERNEED")
-            version, count, name, first, step = need.unpack_from(file.data, offset)
+            self._inside(file, "Verneed", at, 16, end)
+            version, count, name, first, step = need.unpack_from(data, at)
             if version != 1:
                 raise file.fail("Verneed", "vn_version", version, 1)
             provider = file.string_bytes(name, "vn_file")
-            at = address + first
+            entry = at + first
             for _ in range(count):
-                offset = file.file_offset(at, 16, "Vernaux")
-                _hash, flags, other, label, hop = aux.unpack_from(file.data, offset)
+                self._inside(file, "Vernaux", entry, 16, end)
+                _hash, flags, other, label, hop = aux.unpack_from(data, entry)
+                text = file.string_bytes(label, "vna_name")
                 self.needs.append(
-                    VersionNeed(
-                        provider,
-                        file.string_bytes(label, "vna_name"),
-                        other & 0x7FFF,
-                        bool(other & 0x8000),
-                        bool(flags & t.VER_FLG_WEAK),
-                    )
+                    VersionNeed(provider, text, other & 0x7FFF, other > 0x7FFF, bool(flags & t.VER_FLG_WEAK))
                 )
                 if hop == 0:
                     break
-                at += hop
-                self._limit(file, "Verneed", len(self.needs))
+                entry += hop
+            self._limit(file, "Vernaux", len(self.needs))
             seen += 1
             if step == 0:
                 break
-            address += step
+            at += step
             self._limit(file, "Verneed", seen)
 
     def _read_verdef(self, file: ElfFile, address: int, limit: int | None) -> None:
         head, aux = struct.Struct(file.order + "HHHHIII"), struct.Struct(file.order + "II")
+        data = file.data
+        at = file.file_offset(address, 20, "DT_VERDEF")
+        end = self._room(file, at)
+        total = 0
         while limit is None or len(self.verdefs) < limit:
-            offset = file.file_offset(address, 20, "DT_VERDEF")
-            version, flags, index, count, _hash, first, step = head.unpack_from(file.data, offset)
+            self._inside(file, "Verdef", at, 20, end)
+            version, flags, index, count, _hash, first, step = head.unpack_from(data, at)
             if version != 1:
                 raise file.fail("Verdef", "vd_version", version, 1)
             names = []
-            at = address + first
+            entry = at + first
             for _ in range(count):
-                label, hop = aux.unpack_from(file.data, file.file_offset(at, 8, "Verdaux"))
+                self._inside(file, "Verdaux", entry, 8, end)
+                label, hop = aux.unpack_from(data, entry)
                 names.append(file.string_bytes(label, "vda_name"))
                 if hop == 0:
                     break
-                at += hop
-                self._limit(file, "Verdaux", len(names))
+                entry += hop
             if not names:
                 raise file.fail("Verdef", "vd_cnt", count, "at least 1")
-            self.verdefs.append(
-                VersionDef(
-                    names[0],
-                    index & 0x7FFF,
-                    bool(index & 0x8000),
-                    bool(flags & t.VER_FLG_BASE),
-                    bool(flags & t.VER_FLG_WEAK),
-                    tuple(names[1:]),
-                )
-            )
+            total += len(names)
+            self._limit(file, "Verdaux", total)
+            base, weak = bool(flags & t.VER_FLG_BASE), bool(flags & t.VER_FLG_WEAK)
+            self.verdefs.append(VersionDef(names[0], index & 0x7FFF, index > 0x7FFF, base, weak, tuple(names[1:])))
             if step == 0:
                 break
-            address += step
+            at += step
             self._limit(file, "Verdef", len(self.verdefs))
+
+    @staticmethod
+    def _inside(file: ElfFile, what: str, at: int, size: int, end: int) -> None:
+        if at + size > end:
+            raise file.fail(what, "file offset", at, f"at most {end - size:#x}, inside its PT_LOAD")
 
     @staticmethod
     def _limit(file: ElfFile, what: str, count: int) -> None:
