@@ -5,16 +5,21 @@ What is compared is the text of LD_DEBUG=libs, line by line, and where each libr
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 import toolchain
 from elf.search_bed import LOADER, Answer, Bed, ask_loader, ask_us
-from rtld.elf.search import SearchOptions
+from rtld.core.module import Module
+from rtld.elf.file import ElfFile
+from rtld.elf.search import Search, SearchOptions
+from rtld.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -419,6 +424,29 @@ def test_wrong_machine_is_passed_over(bed: Bed, require: Callable[[str], None]) 
     bed.lib("b/libx.so")
     bed.main("libx.so", rpath="$ORIGIN/a:$ORIGIN/b")
     assert where(compare(bed)).endswith("/b/libx.so")
+
+
+def test_reason_in_the_words_of_ld_so(bed: Bed, require: Callable[[str], None]) -> None:
+    if toolchain.missing(toolchain.target("i386"), run=False):
+        require("i686-linux-gnu-gcc")
+    bed.lib("a/libx.so", cc="i686-linux-gnu-gcc")
+    (bed.place / "a/liby.so").symlink_to("liby.so")
+    for name in (
+        "libx.so",
+        "liby.so",
+        "libnothere.so",
+        "./a/liby.so",
+        "./a/libx.so",
+        "./main/libz.so",
+    ):
+        program = bed.main(name, rpath="$ORIGIN/a")
+        done = subprocess.run(
+            ["./main"], cwd=bed.place, env={}, capture_output=True, text=True, check=False
+        )
+        search = Search(SearchOptions(env={}), ElfFile(str(program)), str(program))
+        with pytest.raises(NotFound) as caught, contextlib.chdir(bed.place):
+            search.find(name, Module(search.main, str(program)))
+        assert done.stderr.rstrip().endswith(f": {caught.value.reason}")
 
 
 @pytest.mark.parametrize(

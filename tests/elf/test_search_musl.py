@@ -103,7 +103,9 @@ def _walk(program: str, options: SearchOptions) -> Listing:
             opened.extend(row.path for row in rows)
         if found.rule == "libc":
             if rows:
-                name = "libc.so"  # a second C library was found: the loader asks itself for this one
+                name = (
+                    "libc.so"  # a second C library was found: the loader asks itself for this one
+                )
             # Once for each of the C library's names, whatever follows the dot.
             stem = name.partition(".")[0]
             if stem not in [n.partition(".")[0] for n, p in libraries if p == found.path]:
