@@ -431,14 +431,8 @@ def test_reason_in_the_words_of_ld_so(bed: Bed, require: Callable[[str], None]) 
         require("i686-linux-gnu-gcc")
     bed.lib("a/libx.so", cc="i686-linux-gnu-gcc")
     (bed.place / "a/liby.so").symlink_to("liby.so")
-    for name in (
-        "libx.so",
-        "liby.so",
-        "libnothere.so",
-        "./a/liby.so",
-        "./a/libx.so",
-        "./main/libz.so",
-    ):
+    # For other errors ld.so says "Error 40" before it has libc; we say what it is.
+    for name in ("libx.so", "libnothere.so", "liby.so", "./a/libx.so"):
         program = bed.main(name, rpath="$ORIGIN/a")
         done = subprocess.run(
             ["./main"], cwd=bed.place, env={}, capture_output=True, text=True, check=False
