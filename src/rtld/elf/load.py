@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from rtld.core.module import Module, Problem, Scope
 from rtld.elf import types as t
+from rtld.elf.search import debug_lines
 from rtld.errors import FormatError, NotFound
 
 TYPE_CHECKING = False
@@ -155,7 +156,11 @@ def find_module(ns: Namespace, name: str, requester: Module, preload: bool = Fal
     if loaded is not None:
         return loaded
     ns.reporter.searching(name, requester)
-    found: Found = ns.search.find(name, requester, preload=preload)
+    try:
+        found: Found = ns.search.find(name, requester, preload=preload)
+    finally:
+        if "libs" in ns.reporter.wants and "/" not in name:
+            ns.reporter.searched(name, debug_lines(name, ns.search.steps))
     ns.searches[(requester.index, name)] = found
     loaded = ns.by_name.get(found.path)
     if loaded is None and found.file.identity is not None:
