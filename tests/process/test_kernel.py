@@ -327,7 +327,7 @@ def test_a_malformed_program_fails_cleanly(tmp_path: Path, run_ours: Runner) -> 
     path = tmp_path / "high"
     path.write_bytes(data)
     path.chmod(0o755)
-    for how in ("self", "ptrace", "replace"):
+    for how in WAYS:
         done = run_ours([str(path)], how)
         assert done.returncode == 126
         assert done.stderr.decode().startswith(f"rtld: {path}: ")

@@ -7,18 +7,24 @@ stops, we stop, so that the shell takes the terminal back.
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
 # Left alone: two cannot be caught, the others tell of faults of this very process.
 _OUR_OWN = {
     signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL,
     signal.SIGTRAP, signal.SIGSYS, signal.SIGABRT, signal.SIGPIPE, signal.SIGXFSZ,
+}  # fmt: skip
+# What a key or a window sends to the whole group.
+_FROM_TERMINAL = {
+    signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH,
+    signal.SIGCONT,
 }  # fmt: skip
 _STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
@@ -26,13 +32,23 @@ _STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 class Foreground:
     """``with Foreground() as foreground: pid = ...; status = foreground.wait(pid)``
 
-    Between entering and leaving, this thread blocks all signals; ``sigmask`` is what it blocked before,
-    and what the child should start with.
+    Between entering and leaving, the main thread blocks all signals; ``sigmask`` is what it blocked before,
+    and what the child should start with.  In another thread nothing is blocked and nothing passed on.
     """
 
     def __enter__(self) -> Self:
+        self._main = _thread.get_native_id() == os.getpid()
         self._signals = set(signal.valid_signals()) - _OUR_OWN
-        self.sigmask = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+        self._late: list[int] = []
+        self._handlers: dict[int, Any] = {}
+        # Where there are other threads (of numpy, say), one of them may take a signal although we wait for it.
+        self._alone = len(os.listdir("/proc/self/task")) == 1
+        if self._main and not self._alone:
+            for number in self._signals - {signal.SIGCHLD}:
+                if signal.getsignal(number) is not None:
+                    self._handlers[number] = signal.signal(number, self._note)
+        block = self._signals if self._main else ()
+        self.sigmask = signal.pthread_sigmask(signal.SIG_BLOCK, block)
         return self
 
     def __exit__(
@@ -41,28 +57,52 @@ class Foreground:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self.sigmask)
+        if self._main:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self.sigmask)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def wait(self, pid: int) -> int:
         """Wait for the end of *pid*; returns its wait status (os.waitpid)."""
+        if not self._main:
+            return os.waitpid(pid, 0)[1]
         while True:
             # First: the child may have ended before, and SIGCHLD does not count.
             done, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
             if done and os.WIFSTOPPED(status):
                 self._stop_too(pid, os.WSTOPSIG(status))
-                continue
-            if done:
+            elif done:
                 return status
-            info = signal.sigwaitinfo(self._signals)
-            number = info.si_signo
-            if number == signal.SIGCHLD:
-                continue
-            if number == signal.SIGCONT:
-                if state(pid) == "T":
-                    _send(pid, number)
-            # From a process (kill, sigqueue), not from the terminal, which sends to the whole group.
-            elif info.si_code <= 0 and not is_descendant(info.si_pid, pid):
+            else:
+                self._pass_on(pid)
+
+    def _pass_on(self, pid: int) -> None:
+        """Wait for a signal, and send it to *pid* if it was meant for it and has not reached it."""
+        while self._late:
+            number = self._late.pop()
+            if number not in _FROM_TERMINAL:
                 _send(pid, number)
+        if self._alone:
+            info = signal.sigwaitinfo(self._signals)
+        else:
+            waited = signal.sigtimedwait(self._signals, 0.02)
+            if waited is None:
+                return
+            info = waited
+        number = info.si_signo
+        if number == signal.SIGCHLD:
+            return
+        if number == signal.SIGCONT:
+            if state(pid) == "T":
+                _send(pid, number)
+        # From a process (kill, sigqueue), not from the terminal, which sends to the whole group.
+        elif info.si_code <= 0 and not is_descendant(info.si_pid, pid):
+            _send(pid, number)
+
+    def _note(self, number: int, frame: object) -> None:
+        """Another thread got a signal."""
+        del frame
+        self._late.append(number)
 
     def _stop_too(self, pid: int, signum: int) -> None:
         """Stop as the child did, until somebody continues us; then continue the child."""

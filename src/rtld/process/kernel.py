@@ -34,7 +34,7 @@ from rtld.elf.types import (
     PT_INTERP,
     PT_LOAD,
 )
-from rtld.errors import FormatError, RtldError, Unsupported
+from rtld.errors import FormatError, RtldError, TargetFault, Unsupported
 from rtld.process.foreground import Foreground
 
 TYPE_CHECKING = False
@@ -189,6 +189,8 @@ def _start(
         return tracee.pid
     except OSError as error:
         raise CannotRun(prepared.path, error.strerror or str(error)) from error
+    except TargetFault as error:
+        raise CannotRun(prepared.path, f"cannot be loaded: {error}") from error
     finally:
         _close(prepared)
 

@@ -3,7 +3,7 @@
     tracee.vm = Vm(tracee, address)                  # code and list at `address`, writable and executable
     base, fd = tracee.call_batch([(NR["mmap"], 0, size, 3, 0x22, -1, 0), (NR["openat"], -100, path, 0)])
 
-Results are signed: -2 is -ENOENT.  `machine.py` has the machine code and says how it works.
+Errors are negative: -2 is -ENOENT.  `machine.py` has the machine code and says how it works.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ GO    = -8    # leave: entry a0, sp a1; unmap a4, a5 bytes, by the gadget a3, wh
 
 RECORD = 64
 _record = struct.Struct("<iI7Q")
-_results = struct.Struct("<56xq")
-_results32 = struct.Struct("<56xi4x")
+_results = {64: struct.Struct("<56xQ"), 32: struct.Struct("<56xI4x")}
+_MAX_ERRNO = 4095
 _WORD = (1 << 64) - 1
 
 
@@ -138,8 +138,10 @@ class Vm:
             work.r15 = self.list
         tracee.set_regs(work)
         run_to_trap(tracee)
-        unpack = _results32 if work.is_32bit else _results
-        return [r for (r,) in unpack.iter_unpack(tracee.read(self.list, RECORD * len(calls)))]
+        bits = 32 if work.is_32bit else 64
+        done = tracee.read(self.list, RECORD * len(calls))
+        top, least = 1 << bits, (1 << bits) - _MAX_ERRNO
+        return [r - top if r >= least else r for (r,) in _results[bits].iter_unpack(done)]
 
 
 def run_to_trap(tracee: Tracee) -> None:
@@ -239,7 +241,7 @@ def call_once(tracee: Tracee, gate: int, number: int, *args: int) -> int:
         os.kill(tracee.pid, signum)
     result = result & 0xFFFFFFFF if saved.is_32bit else result
     top = 1 << (32 if saved.is_32bit else 64)
-    return result - top if result >= top - 4095 else result
+    return result - top if result >= top - _MAX_ERRNO else result
 
 
 class CallList:

@@ -16,11 +16,13 @@ import signal
 from rtld.backends.child.anchor import STATE_ARGV, STATE_ENVP, Anchor
 from rtld.backends.child.calls import ADD, RECORD, signed_result
 from rtld.backends.child.ptrace import (
+    PTRACE_CONT,
     PTRACE_O_EXITKILL,
     SIGNAL,
     WALL,
     Tracee,
     decode,
+    request,
 )
 from rtld.errors import TargetFault, Unsupported
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     Environment = Mapping[str, str] | Mapping[bytes, bytes]
 
 ADDR_NO_RANDOMIZE = 0x0040000  # <sys/personality.h>
+# What the kernel sends to a process that it cannot give a memory image.
+_FATAL = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL)
 _FIRST_FD = 900  # our descriptors in the child start here: programs count from 3
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -148,13 +152,12 @@ def adopt(pid: int, status_fd: int, options: int) -> Tracee:
     try:
         _, status = os.waitpid(pid, WALL)
         stop = decode(pid, status)
+        while stop.kind == SIGNAL and stop.value != signal.SIGTRAP:
+            if stop.value not in _FATAL:
+                os.kill(pid, stop.value)  # it came first: it will come again
+            request(PTRACE_CONT, pid, 0, stop.value if stop.value in _FATAL else 0)
+            stop = decode(*os.waitpid(pid, WALL))
         if stop.kind == SIGNAL:
-            while stop.value != signal.SIGTRAP:  # something else came first: it will come again
-                os.kill(pid, stop.value)
-                _libc.ptrace(7, pid, None, None)
-                stop = decode(*os.waitpid(pid, WALL))
-                if stop.kind != SIGNAL:
-                    raise TargetFault(f"the process {pid} ended at its start")
             tracee = Tracee(pid)
             tracee.set_options(options)
             return tracee
