@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 
 from rtld.core.module import Namespace
-from rtld.elf.file import ElfFile
 from rtld.elf.initfini import order_initialisers
 from rtld.elf.load import build_scopes, load_interpreter, load_needed, load_preloads, load_program
 from rtld.elf.search import Search, SearchOptions, model_of
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rtld.core.space import AddressSpace
+    from rtld.elf.file import ElfFile
     from rtld.events import Reporter
 
 
@@ -47,7 +47,20 @@ def open_namespace(file: ElfFile, path: str, options: SearchOptions, reporter: R
         raise Unsupported(f"{path}: {machine_name(file.machine)}, {file.bits} bits, {order}-endian is not known here")
     ns = Namespace(options.model or model_of(file), arch, reporter)
     ns.search = Search(options, file, path)
+    if ns.model == "glibc":
+        ns.dynamic_weak = "LD_DYNAMIC_WEAK" in ns.search.env
+        ns.dynamic_sort = _dynamic_sort(ns.search.env.get("GLIBC_TUNABLES", ""))
     return ns
+
+
+def _dynamic_sort(tunables: str) -> int:
+    """glibc.rtld.dynamic_sort of a GLIBC_TUNABLES string: 1 or, as is the default, 2."""
+    value = 2
+    for setting in tunables.split(":"):
+        name, _, text = setting.partition("=")
+        if name == "glibc.rtld.dynamic_sort" and text in ("1", "2"):
+            value = int(text)
+    return value
 
 
 def find_closure(ns: Namespace, file: ElfFile, path: str) -> Namespace:
@@ -128,14 +141,16 @@ def relocate(ns: Namespace) -> Namespace:
     """Images of all modules, relocated as far as that is possible without running anything."""
     from rtld.elf.relocate import build_images, relocate_copies, relocate_relative, relocate_symbolic
 
+    modules = [module for module in ns.modules if not module.hosted]
+
     # PT_LOAD segments into one array per module; bss is zero.
-    timed(ns, "images", lambda: build_images(ns, ns.modules))
+    timed(ns, "images", lambda: build_images(ns, modules))
 
     # Base-relative relocations need no symbol. They are three in four.
-    timed(ns, "relative", lambda: relocate_relative(ns, ns.modules))
+    timed(ns, "relative", lambda: relocate_relative(ns, modules))
 
     # Symbolic and TLS relocations; lazy slots keep pointing into their PLT.
-    timed(ns, "symbolic", lambda: relocate_symbolic(ns, ns.modules, ns.relocations, ns.bindings))
+    timed(ns, "symbolic", lambda: relocate_symbolic(ns, modules, ns.relocations, ns.bindings))
 
     # Copies last, when what they copy has its final value. Only the program may have them.
     timed(ns, "copies", lambda: relocate_copies(ns))
