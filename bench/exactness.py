@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tests"))
 
-from exact import compare, dynamic_programs  # noqa: E402 - found by the line above
+from exact import compare, dynamic_programs
 
 
 def main() -> int:

@@ -97,6 +97,8 @@ class NotFound(RtldError):
         super().__init__(name, requester)
 
     def __str__(self) -> str:
+        if self.reason.startswith("wrong ELF class"):
+            return f"{self.name}: {self.reason}"
         return f"{self.name}: cannot open shared object file: {self.reason}"
 
 

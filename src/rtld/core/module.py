@@ -24,6 +24,7 @@ class Module:
         "file",
         "filters",
         "found",
+        "hosted",
         "image",
         "index",
         "init_index",
@@ -34,6 +35,7 @@ class Module:
         "path",
         "scopes",
         "soname",
+        "tls_block",
         "tls_id",
         "tls_offset",
     )
@@ -51,6 +53,7 @@ class Module:
         self.missing: list[str] = []  # DT_NEEDED names that were not
         self.filters: list[Module] = []  # DT_FILTER and DT_AUXILIARY targets, searched just before this module
         self.is_libc_family = False  # libc, ld.so and their siblings: the platform's own, never loaded twice
+        self.hosted = False  # loaded and relocated by somebody else already: only looked into, never mapped by us
         # scopes (elf/load.py: build_scopes)
         self.scopes: tuple[Scope, ...] = ()  # searched in turn for this module's references
         # init order (elf/initfini.py)
@@ -58,6 +61,7 @@ class Module:
         # TLS (elf/tls.py)
         self.tls_id = 0  # module id, 0 without PT_TLS
         self.tls_offset = 0  # of the block from the thread pointer, signed
+        self.tls_block = 0  # of the block in TLS module tls_id, where that is shared with others
         # reserve
         self.base = 0  # load bias: address of p_vaddr 0
         # build_images
@@ -115,12 +119,14 @@ class Namespace:
         self.interp: Module | None = None  # the module that is the program's own dynamic linker
         self.global_scope: Scope = Scope("global", ())
         self.dynamic_sort = 2  # glibc.rtld.dynamic_sort: 2 depth first, 1 the older scan
+        self.dynamic_weak = False  # LD_DYNAMIC_WEAK: a strong definition goes before an earlier weak one
         self.relocation_order: list[Module] = []  # dependencies first
         self.init_order: list[Module] = []  # dependencies first; DF_1_INITFIRST before all
         self.problems: list[Problem] = []
         self.missing: dict[str, list[tuple[Module, Exception]]] = {}  # names nobody answers to: who asked, why not
         self.searches: dict[tuple[int, str], Any] = {}  # (requester's index, name) -> search.Found
         self.tls: Any = None  # elf.tls.TlsLayout
+        self.overrides: dict[tuple[Module, int], int] = {}  # definitions that are led to another address
         self.bindings: Any = None  # elf.resolve.Bindings
         self.unique: dict[str, tuple[Module, int]] = {}  # STB_GNU_UNIQUE names that are settled
         self.columns: Any = None  # elf.lookup.Columns

@@ -55,7 +55,7 @@ def read_source(source: Source, name: str | None) -> tuple[str, str | None, obje
     """``source`` as (name, path, identity, buffer). The buffer is a map of the file where there is one."""
     if isinstance(source, bytes | bytearray | memoryview):
         view = memoryview(source)
-        return name or "<bytes>", None, None, view.cast("B") if view.format != "B" else view
+        return name or "<bytes>", None, None, view if view.format == "B" else view.cast("B")
     if isinstance(source, int):
         return (name or f"<fd {source}>", None, *_map_fd(source, name or f"<fd {source}>"))
     if hasattr(source, "read"):
@@ -155,7 +155,7 @@ class ElfFile:
         self.name, self.path, self.identity, self.data = read_source(source, name)  # type: ignore[assignment]
         self.size = len(self.data)
         self.cache: dict[str, object] = {}  # decoded tables (tables.py), by name
-        self._dynamic: Dynamic | None | bool = False
+        self._dynamic: Dynamic | bool | None = False
         self._strings: tuple[int, int] | None = None
         self._read_header()
         self._read_segments()
@@ -177,7 +177,7 @@ class ElfFile:
         data = self.data
         if self.size < 16 or data[:4] != ELFMAG:
             found = bytes(data[:4])
-            raise self.fail("ELF header", "magic", found if found else "an empty file", "'\\x7fELF'")
+            raise self.fail("ELF header", "magic", found or "an empty file", "'\\x7fELF'")
         if data[4] not in (1, 2):
             raise self.fail("ELF header", "EI_CLASS", data[4], "1 or 2")
         if data[5] not in (1, 2):
@@ -239,10 +239,11 @@ class ElfFile:
 
     def segment(self, kind: int) -> Segment | None:
         """The last program header of this type, as glibc takes it, or None."""
-        for segment in reversed(self.segments):
+        found: Segment | None = None
+        for segment in self.segments:
             if segment.type == kind:
-                return segment
-        return None
+                found = segment
+        return found
 
     def contents(self, segment: Segment) -> memoryview:
         """A segment's bytes in the file."""
@@ -277,7 +278,8 @@ class ElfFile:
     @property
     def max_align(self) -> int:
         """The largest p_align of the PT_LOADs, at least a page: what a load bias must be a multiple of."""
-        return max([_PAGE, *(load.align for load in self.loads)])
+        aligns: list[int] = [load.align for load in self.loads]
+        return max([_PAGE, *aligns])
 
     def file_offset(self, vaddr: int, size: int = 1, what: str = "address") -> int:
         """Where in the file the bytes [vaddr, vaddr + size) of the memory image stand."""
@@ -309,7 +311,7 @@ class ElfFile:
             if entry[0] == DT_NULL:
                 break
             entries.append(entry)
-        return Dynamic(entries)  # type: ignore[arg-type]
+        return Dynamic(entries)
 
     @property
     def is_dynamic(self) -> bool:

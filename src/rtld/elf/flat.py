@@ -61,7 +61,8 @@ def flat_bytes() -> U8:
     view = _VIEWS.get("rw")
     if view is None:
         view = _VIEWS["rw"] = np.asarray(_Memory("|u1", writable=True))
-    return view  # type: ignore[no-any-return]
+    result: U8 = view
+    return result
 
 
 def position(data: memoryview) -> int:

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rtld.elf.flat import I64, U32, U64, Bool
+    from rtld.elf.flat import I64, U64, Bool
 
 _U = np.uint64
 _ONES = _U(0x0101010101010101)
@@ -81,7 +81,9 @@ def _nuls(start: int, size: int) -> I64:
     zeros = np.flatnonzero(words[hit].view(np.uint8) == 0)
     found = start + 8 * hit[zeros >> 3] + (zeros & 7)
     # The last word may reach beyond the table.
-    return found[: len(found) - int(np.count_nonzero(found[-8:] >= start + size))]
+    beyond = int(np.count_nonzero(found[-8:] >= start + size))
+    inside: I64 = found[: len(found) - beyond]
+    return inside
 
 
 class Names:
@@ -100,7 +102,7 @@ class Names:
 
     def match(self, positions: I64, lengths: I64, which: I64) -> Bool:
         """Whether the name at ``positions[i]``, of ``lengths[i]`` bytes, is number ``which[i]``."""
-        result = lengths == self.length[which]
+        result: Bool = lengths == self.length[which]
         same = np.flatnonzero(result)
         if len(same) == len(result):
             return same_bytes(positions, self.position[which], lengths)

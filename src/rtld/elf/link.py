@@ -40,11 +40,11 @@ def open_namespace(file: ElfFile, path: str, options: SearchOptions, reporter: R
 
     if file.type not in (ET_EXEC, ET_DYN):
         kind = TYPE_NAMES.get(file.type, file.type)
-        raise FormatError(path, "ELF header", "e_type", kind, "ET_EXEC or ET_DYN: a program or shared library")
+        raise FormatError(file.name, "ELF header", "e_type", kind, "ET_EXEC or ET_DYN: a program or shared library")
     arch = options.arch or arch_for(file.machine, file.bits, file.order, file.flags)
     if arch is None:
         order = "little" if file.order == "<" else "big"
-        raise Unsupported(f"{path}: {machine_name(file.machine)}, {file.bits} bits, {order}-endian is not known here")
+        raise Unsupported(f"{file.name}: {machine_name(file.machine)}, {file.bits} bits, {order}-endian is not known here")
     ns = Namespace(options.model or model_of(file), arch, reporter)
     ns.search = Search(options, file, path)
     if ns.model == "glibc":
@@ -139,7 +139,12 @@ def reserve(ns: Namespace, space: AddressSpace) -> None:
 
 def relocate(ns: Namespace) -> Namespace:
     """Images of all modules, relocated as far as that is possible without running anything."""
-    from rtld.elf.relocate import build_images, relocate_copies, relocate_relative, relocate_symbolic
+    from rtld.elf.relocate import (
+        build_images,
+        relocate_copies,
+        relocate_relative,
+        relocate_symbolic,
+    )
 
     modules = [module for module in ns.modules if not module.hosted]
 

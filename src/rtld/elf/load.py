@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 #: What glibc is made of: one piece of software in several files that only its own ld.so can initialise.
 LIBC_FAMILY = frozenset(
-    "libc libm libpthread libdl librt libutil libresolv libanl libnsl libmvec libBrokenLocale libthread_db "
-    "libc_malloc_debug libnss_files libnss_dns libnss_compat libnss_hesiod libnss_db".split()
-)
+    (
+        "libc", "libm", "libpthread", "libdl", "librt", "libutil", "libresolv", "libanl", "libnsl", "libmvec",
+        "libBrokenLocale", "libthread_db", "libc_malloc_debug",
+        "libnss_files", "libnss_dns", "libnss_compat", "libnss_hesiod", "libnss_db",
+    )
+)  # fmt: skip
 
 
 def is_libc_family(name: str) -> bool:
@@ -63,7 +66,8 @@ def load_preloads(ns: Namespace) -> None:
     """LD_PRELOAD and /etc/ld.so.preload: searched like needs of the program; a missing one is told, not fatal."""
     for name, source in ns.search.preloads():
         try:
-            module = find_module(ns, name, ns.main, preload=True)
+            # To musl a preload is asked for by nobody: no RPATH helps to find it.
+            module = find_module(ns, name, None if ns.model == "musl" else ns.main, preload=True)
         except (NotFound, FormatError, OSError) as error:
             message = f"object '{name}' from {source} cannot be preloaded ({str(error).partition(': ')[2]}): ignored."
             ns.problems.append(Problem("preload", ns.main.path, name, message, fatal=False))
@@ -146,7 +150,7 @@ def _note_missing(ns: Namespace, module: Module, name: str, error: Exception) ->
     ns.missing.setdefault(name, []).append((module, error))
 
 
-def find_module(ns: Namespace, name: str, requester: Module, preload: bool = False) -> Module:
+def find_module(ns: Namespace, name: str, requester: Module | None, preload: bool = False) -> Module:
     """The module that *name* means to *requester*: one that is there already, or a new one (index -1, not yet added).
 
     Raises NotFound with the candidates tried.
@@ -161,7 +165,7 @@ def find_module(ns: Namespace, name: str, requester: Module, preload: bool = Fal
     finally:
         if "libs" in ns.reporter.wants and "/" not in name:
             ns.reporter.searched(name, debug_lines(name, ns.search.steps))
-    ns.searches[(requester.index, name)] = found
+    ns.searches[(requester.index if requester else -1, name)] = found
     loaded = ns.by_name.get(found.path)
     if loaded is None and found.file.identity is not None:
         loaded = ns.by_identity.get(found.file.identity)

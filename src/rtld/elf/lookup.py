@@ -7,8 +7,6 @@ scope order; ``first_accepted`` walks them by the model's rules. ``lookup`` does
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 import numpy as np
 
 from rtld.elf import types as t
@@ -38,6 +36,7 @@ class Columns:
         self.modules: list[Module] = []
         self.order = modules[0].file.order
         self.wide = modules[0].file.bits == 64
+        self.machine = modules[0].file.machine
         self.syment = 24 if self.wide else 16
         self._meta_at = 4 if self.wide else 12
         self._value_at = 8 if self.wide else 4
@@ -103,7 +102,8 @@ class Columns:
             where = self.modules[int(module[bad[0]])]
             limit = int(self.symtab_limit[module[bad[0]]])
             raise FormatError(where.path, "relocation", "symbol index", int(symbol[bad[0]]), f"less than {limit}")
-        return self.symtab[module] + symbol * self.syment
+        at: I64 = self.symtab[module] + symbol * self.syment
+        return at
 
     def name_position(self, module: I64, at: I64) -> I64:
         """Positions of the names of symbols at ``at``."""
@@ -113,7 +113,8 @@ class Columns:
             where = self.modules[int(module[bad[0]])]
             limit = int(self.strsz[module[bad[0]]])
             raise FormatError(where.path, "symbol", "st_name", int(name[bad[0]]), f"less than DT_STRSZ {limit:#x}")
-        return self.strtab[module] + name
+        found: I64 = self.strtab[module] + name
+        return found
 
     def meta(self, at: I64) -> tuple[U32, U32, U32]:
         """(st_info, st_other, st_shndx) of the symbols at positions ``at``."""
@@ -286,9 +287,9 @@ def join(columns: Columns, order: Sequence[int], names: Names, representative: I
     key = np.sort((group.astype(np.uint64) << np.uint64(32)) | index.astype(np.uint64))
     group = (key >> np.uint64(32)).astype(np.int64)
     index = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    run = np.searchsorted(starts, np.arange(0), side="right") if not len(index) else _runs(starts, len(hashes), index)
-    module = numbers[run] if len(index) else index
-    symbol = (firsts[run] + index - starts[run]) if len(index) else index
+    run = _runs(starts, len(hashes), index)
+    module = numbers[run]
+    symbol = firsts[run] + index - starts[run]
     at = columns.symbol_position(module, symbol)
     name = columns.name_position(module, at)
     same = names.match(name, columns.strings.lengths(name), representative[group])
@@ -304,6 +305,7 @@ def join(columns: Columns, order: Sequence[int], names: Names, representative: I
 
 
 def _runs(starts: I64, total: int, index: I64) -> I64:
+    """Which of the runs that begin at ``starts`` each index lies in."""
     run = np.zeros(total, np.int32)
     run[starts[1:]] = 1
     return np.cumsum(run, dtype=np.int32)[index].astype(np.int64)
@@ -312,8 +314,12 @@ def _runs(starts: I64, total: int, index: I64) -> I64:
 def _usable(columns: Columns, c: Candidates) -> Bool:
     kind = c.info & np.uint32(15)
     typed = ((np.uint32(_TYPES) >> kind) & np.uint32(1)) != 0
+    if columns.machine == t.EM_MIPS:
+        # An undefined function's value is its lazy stub, unless STO_MIPS_PLT says that it is a PLT entry.
+        typed &= (c.section != t.SHN_UNDEF) | ((c.other & np.uint32(8)) != 0)
     valued = (columns.value(c.at) != 0) | (c.section == t.SHN_ABS) | (kind == t.STT_TLS)
-    return typed & valued
+    usable: Bool = typed & valued
+    return usable
 
 
 class Wanted:
@@ -329,31 +335,43 @@ class Wanted:
     symbolic: Bool  # the module's own definitions come first
 
 
-def first_accepted(c: Candidates, w: Wanted, model: str, main: int) -> I64:
+class Rules:
+    """Whose rules, and what they depend on besides the symbols."""
+
+    __slots__ = ("dynamic_weak", "main", "model")
+
+    def __init__(self, model: str, main: int, dynamic_weak: bool = False) -> None:
+        self.model = model
+        self.main = main  # number of the program's module, which COPY look-ups pass over; -1: none
+        self.dynamic_weak = dynamic_weak  # LD_DYNAMIC_WEAK is set
+
+
+def first_accepted(c: Candidates, w: Wanted, rules: Rules) -> I64:
     """For each wanted reference the index of the candidate it binds to, or -1."""
     result = np.full(len(w.group), -1, np.int64)
     own = np.flatnonzero(w.symbolic)
     if len(own):
-        result[own] = _walk(c, w, own, model, main, own_only=True)
+        result[own] = _walk(c, w, own, rules, own_only=True)
     rest = np.flatnonzero(result < 0)
-    result[rest] = _walk(c, w, rest, model, main, own_only=False)
+    result[rest] = _walk(c, w, rest, rules, own_only=False)
     return result
 
 
-def _walk(c: Candidates, w: Wanted, rows: I64, model: str, main: int, own_only: bool) -> I64:
+def _walk(c: Candidates, w: Wanted, rows: I64, rules: Rules, own_only: bool) -> I64:
     result = np.full(len(rows), -1, np.int64)
+    weak = np.full(len(rows), -1, np.int64)
+    accepts = _accept_musl if rules.model == "musl" else _accept_glibc
     at = c.first[w.group[rows]]
     end = c.first[w.group[rows] + 1]
     live = np.flatnonzero(at < end)
     at, end = at[live], end[live]
     while len(live):
         row = rows[live]
-        accept, slow = (_accept_musl if model == "musl" else _accept_glibc)(c, w, row, at, main)
+        accept, slow = accepts(c, w, row, at, rules.main)
         if own_only:
             foreign = c.module[at] != w.module[row]
             accept &= ~foreign
             slow &= ~foreign
-        result[live[accept]] = at[accept]
         for i in np.flatnonzero(slow & ~accept).tolist():
             # A module that offers the name only in ways that need a second look: decide it whole, then go on behind it.
             stop = int(at[i])
@@ -361,13 +379,20 @@ def _walk(c: Candidates, w: Wanted, rows: I64, model: str, main: int, own_only: 
                 stop += 1
             chosen = _choose_in_module(c, w, int(row[i]), int(at[i]), stop)
             if chosen >= 0:
-                result[live[i]] = chosen
+                at[i] = chosen
                 accept[i] = True
             else:
                 at[i] = stop - 1
+        if rules.dynamic_weak:
+            # LD_DYNAMIC_WEAK: a weak definition only counts when no module has a strong one.
+            feeble = accept & ((c.info[at] >> np.uint32(4)) == t.STB_WEAK)
+            first = feeble & (weak[live] < 0)
+            weak[live[first]] = at[first]
+            accept &= ~feeble
+        result[live[accept]] = at[accept]
         go = np.flatnonzero(~accept & (at + 1 < end))
         live, at, end = live[go], at[go] + 1, end[go]
-    return result
+    return np.where(result < 0, weak, result)
 
 
 def _accept_glibc(c: Candidates, w: Wanted, row: I64, at: I64, main: int) -> tuple[Bool, Bool]:

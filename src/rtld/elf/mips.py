@@ -73,10 +73,10 @@ def relocate_got(ns: Namespace, modules: Sequence[Module], r: Relocations, terms
         words[start:] += dtype.type(module.base & ((1 << (8 * word)) - 1))
     rows = np.flatnonzero((r.type < 0) & np.isin(r.module, [i for i, m in enumerate(ns.columns.modules) if m in modules]))
     memory = np.ndarray((len(ns.arena) - word + 1,), dtype, ns.arena, strides=(1,))
-    start = np.array([m.image.start - m.image.low if m.image else 0 for m in ns.columns.modules], np.int64)
+    shift = np.array([m.image.start - m.image.low if m.image else 0 for m in ns.columns.modules], np.int64)
     reference = r.reference[rows]
     value = np.where(reference >= 0, terms.symbol_value[reference], 0)
-    memory[start[r.module[rows]] + r.at[rows]] = value.astype(dtype)
+    memory[shift[r.module[rows]] + r.at[rows]] = value.astype(dtype)
 
 
 def got_words(module: Module) -> I64:

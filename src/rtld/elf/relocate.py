@@ -17,9 +17,9 @@ from rtld.core.reloc import Action, apply, read_addends
 from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.elf.flat import flat
-from rtld.elf.resolve import UNDEFINED, WEAK_UNDEFINED
+from rtld.elf.resolve import UNDEFINED
 from rtld.elf.tables import tables
-from rtld.errors import NoSpace
+from rtld.errors import NoSpace, Unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rtld.core.module import Module, Namespace
     from rtld.elf.file import Segment
-    from rtld.elf.flat import I64, U64, Bool
+    from rtld.elf.flat import I64, Bool
     from rtld.elf.resolve import Bindings, Relocations
 
 _PAGE = 4096
@@ -163,156 +163,227 @@ def _add_base(module: Module, image: Image, offsets: Any, addends: Any, base: An
     return len(sites)
 
 
-class Terms:
-    """The psABI's letters as columns over a set of relocation rows."""
+class Rows:
+    """Relocation records being worked on, as columns: what each record says, and where its place is in the arena."""
 
-    def __init__(self, ns: Namespace, r: Relocations, b: Bindings) -> None:
-        self.ns, self.r, self.b = ns, r, b
-        modules = ns.columns.modules
+    __slots__ = ("addend", "at", "is_rela", "module", "offset", "reference", "site", "type")
+
+    at: I64
+    module: I64
+    type: I64
+    offset: I64
+    site: I64
+    addend: I64
+    reference: I64
+    is_rela: Bool
+
+    def keep(self, which: Bool) -> None:
+        """Drop the rows that are not in ``which``; copies nothing when all are."""
+        if not which.all():
+            for name in self.__slots__:
+                column = getattr(self, name, None)
+                if column is not None:
+                    setattr(self, name, column[which])
+
+
+class Terms:
+    """The psABI's letters as columns over relocation rows; only what a formula mentions is computed."""
+
+    def __init__(self, ns: Namespace, b: Bindings) -> None:
+        self.ns = ns
         columns = ns.columns
+        modules = columns.modules
         self.base = np.array([m.base & 0xFFFFFFFFFFFFFFFF for m in modules], np.uint64)
         self.tls_id = np.array([m.tls_id for m in modules], np.uint64)
         self.tls_offset = np.array([m.tls_offset for m in modules], np.int64).astype(np.uint64)
         found = b.definer >= 0
-        module = np.where(found, b.definer, 0)
-        at = columns.symbol_position(module, np.where(found, b.definition, 0))
-        info, other, section = columns.meta(at)
-        value = np.where(found, columns.value(at), 0)
-        self.stt = np.where(found, info & np.uint32(15), 0)
-        self.size = np.where(found, columns.size(at), 0).astype(np.uint64)
-        bias = np.where(found & (section != t.SHN_ABS) & (self.stt != t.STT_TLS), self.base[module], 0)
-        self.symbol_value = value + bias.astype(np.uint64)
-        self.tls_value = value.astype(np.uint64)
+        module = np.maximum(b.definer, 0)
+        at = columns.symbol_position(module, b.definition)
+        info, self.other, section = columns.meta(at)
+        # For references without a definition the row of symbol 0 was read; make it all zero.
+        self.symbol = at
+        self.found = found
+        stt = info & np.uint32(15)
+        self.ifunc = found & (stt == t.STT_GNU_IFUNC) & (section != t.SHN_UNDEF)
+        self.tls_value = columns.value(at) * found
+        biased = found & (section != t.SHN_ABS) & (stt != t.STT_TLS)
+        self.symbol_value = self.tls_value + self.base[module] * biased
         self.definer = b.definer
-        self.ifunc = (self.stt == t.STT_GNU_IFUNC) & (section != t.SHN_UNDEF)
-        self.other = other
 
-    def env(self, rows: I64, place: U64, addend: I64) -> dict[str, Any]:
-        """name of a term -> its column over ``rows`` (lazily: only what a formula mentions is computed)."""
-        r = self.r
-        reference = r.reference[rows]
-        module = r.module[rows]
-        known = reference >= 0
-        # Symbol 0 in a TLS relocation means the module itself.
-        definer = np.where(known, self.definer[reference], module) if len(self.definer) else module
+    def env(self, rows: Rows) -> dict[str, Any]:
+        """name of a term -> function from an array of row numbers to the term's values."""
+        reference, module = rows.reference, rows.module
+        everywhere = bool(len(reference)) and int(reference.min()) >= 0
 
-        def pick(column: Any, bias: bool = False) -> Callable[[I64], Any]:
+        def pick(column: Any, none: Any) -> Callable[[I64], Any]:
             def of(chosen: I64) -> Any:
-                # Symbol 0 stands for the module itself: its value is the load bias.
-                none: Any = self.base[module[chosen]] if bias else np.uint64(0)
+                ref = reference[chosen]
+                if everywhere or (len(ref) and int(ref.min()) >= 0):
+                    return column[ref]
                 if not len(column):
-                    return np.broadcast_to(none, len(chosen))
-                return np.where(known[chosen], column[reference[chosen]], none)
+                    return np.broadcast_to(none(chosen), len(chosen))
+                return np.where(ref >= 0, column[ref], none(chosen))
 
             return of
 
-        def of_definer(column: Any) -> Callable[[I64], Any]:
+        def base(chosen: I64) -> Any:
+            return self.base[module[chosen]]
+
+        def definer(column: Any) -> Callable[[I64], Any]:
             def of(chosen: I64) -> Any:
-                who = definer[chosen]
+                # Symbol 0 in a TLS relocation means the module itself.
+                ref = reference[chosen]
+                who = np.where(ref >= 0, self.definer[ref], module[chosen]) if len(self.definer) else module[chosen]
                 return np.where(who >= 0, column[who], 0).astype(np.uint64)
 
             return of
 
+        def zero(_chosen: I64) -> Any:
+            return np.uint64(0)
+
+        def size() -> Callable[[I64], Any]:
+            return pick(self.ns.columns.size(self.symbol) * self.found, zero)
+
         env: dict[str, Any] = {
-            "S": pick(self.symbol_value, bias=True),
-            "Z": pick(self.size),
-            "T": pick(self.tls_value),
-            "A": addend.astype(np.uint64),
-            "P": place,
-            "B": lambda chosen: self.base[module[chosen]],
-            "M": of_definer(self.tls_id),
-            "TP": of_definer(self.tls_offset),
+            # Symbol 0 stands for the module itself: its value is the load bias.
+            "S": pick(self.symbol_value, base),
+            "T": pick(self.tls_value, zero),
+            "A": rows.addend.view(np.uint64),
+            "P": lambda chosen: rows.offset[chosen].view(np.uint64) + self.base[module[chosen]],
+            "B": base,
+            "M": definer(self.tls_id),
+            "TP": definer(self.tls_offset),
+            "Z": lambda chosen: size()(chosen),
         }
         if self.ns.arch.local_entry is not None:
             table = np.array([self.ns.arch.local_entry(i) for i in range(256)], np.uint64)
-            env["L"] = pick(table[self.other])
+            env["L"] = pick(table[self.other], zero)
         return env
 
 
 def relocate_symbolic(ns: Namespace, modules: Sequence[Module], r: Relocations, b: Bindings) -> None:
     """Symbolic and TLS relocations of *modules*; IFUNCs, COPYs and descriptors are listed for later passes."""
-    columns = ns.columns
-    wanted = np.array([m in set(modules) for m in columns.modules], np.bool_)
-    rows = np.flatnonzero(wanted[r.module] & (r.type >= 0)) if len(r.type) else np.empty(0, np.int64)
-    if not len(rows):
-        return
-    word = 8 if columns.wide else 4
-    view = flat(f"{columns.order}u{word}")
-    at, module, kind = r.at[rows], r.module[rows], r.type[rows]
-    offset = view[at].astype(np.int64)
-    places = Places(ns)
-    live = kind != ns.arch.reloc_types.none
-    rows, at, module, kind, offset = rows[live], at[live], module[live], kind[live], offset[live]
-    sites, inside = places.sites(module, offset)
-    if not inside.all():
-        rows, at, module, kind = rows[inside], at[inside], module[inside], kind[inside]
-        offset, sites = offset[inside], sites[inside]
-    is_rela = r.is_rela[rows]
-    addend = np.zeros(len(rows), np.int64)
-    if is_rela.any():
-        which = np.flatnonzero(is_rela)
-        addend[which] = flat(f"{columns.order}i{word}")[at[which] + 2 * word]
-
-    def describe(index: int) -> str:
-        return f"{columns.modules[int(module[index])].path}: {int(offset[index]):#x}"
-
-    if not is_rela.all():
-        which = np.flatnonzero(~is_rela)
-        addend[which] = read_addends(
-            ns.arch.relocs, kind[which], sites[which], ns.arena, columns.order, describe=lambda i: describe(int(which[i]))
-        )
-    terms = Terms(ns, r, b)
+    terms = Terms(ns, b)
     if ns.arch.implicit_got is not None:
         from rtld.elf.mips import relocate_got
 
         relocate_got(ns, modules, r, terms)
-    place = offset.astype(np.uint64) + terms.base[module]
-    reference = r.reference[rows]
-    late = np.zeros(len(rows), np.bool_)
-    if len(terms.ifunc):
-        needs = np.array([number in ns.arch.relocs and _uses_symbol(ns.arch.relocs[number]) for number in range(int(kind.max()) + 1)])
-        late = (reference >= 0) & terms.ifunc[reference] & needs[kind]
-    lazy = np.zeros(len(rows), np.bool_)
-    if ns.lazy and ns.arch.reloc_types.jump_slot is not None:
-        lazy = (kind == ns.arch.reloc_types.jump_slot) & ~_bind_now(columns.modules)[module]
-        _prepare_lazy(ns, sites[lazy], terms.base[module[lazy]], word)
-    missing = np.zeros(len(rows), np.bool_)
+    rows = _place_rows(ns, modules, r)
+    if not len(rows.at):
+        return
+    _count(ns, rows.module, rows.type)
+    _read_addends(ns, rows)
+    known = rows.reference >= 0
     if len(b):
-        missing = (reference >= 0) & (b.kind[reference] == UNDEFINED)
-    now = np.flatnonzero(~late & ~lazy & ~missing)
-    env = terms.env(rows[now], place[now], addend[now])
+        # What nobody defines stays as it is in the file; it has been noted as a problem.
+        undefined = b.kind == UNDEFINED
+        if undefined.any():
+            rows.keep(~(known & undefined[rows.reference]))
+    if ns.lazy:
+        rows.keep(~_leave_lazy(ns, rows, terms))
+    if terms.ifunc.any():
+        rows.keep(~_put_ifuncs_aside(ns, rows, terms))
     done = apply(
-        ns.arch.relocs, kind[now], sites[now], env, ns.arena, columns.order,
-        store=(Action.STORE, Action.JUMP_SLOT), describe=lambda i: describe(int(now[i])),
+        ns.arch.relocs, rows.type, rows.site, terms.env(rows), ns.arena, ns.columns.order,
+        store=(Action.STORE, Action.JUMP_SLOT), describe=_describe(ns, rows),
     )  # fmt: skip
-    _count(ns, module, kind)
-    left = {action: now[index] for action, index in done.left.items()}
-    for i in np.flatnonzero(late & ~lazy).tolist():
-        resolver = int(terms.symbol_value[reference[i]])
-        slot = int(kind[i]) == ns.arch.reloc_types.jump_slot
-        extra = int(addend[i]) if "A" in {name for name, _ in ns.arch.relocs[int(kind[i])].value.terms} else 0
-        ns.ifuncs.append(Ifunc(columns.modules[int(module[i])], int(sites[i]), int(place[i]), resolver, extra, slot))
-    for i in left.get(Action.IFUNC, np.empty(0, np.int64)).tolist():
-        owner = columns.modules[int(module[i])]
-        resolver = (owner.base + int(addend[i])) & ((1 << (8 * word)) - 1)
-        ns.ifuncs.append(Ifunc(owner, int(sites[i]), int(place[i]), resolver, 0, True))
-    for i in left.get(Action.COPY, np.empty(0, np.int64)).tolist():
-        _note_copy(ns, columns.modules[int(module[i])], int(offset[i]), int(reference[i]), terms, b)
-    for i in left.get(Action.TLSDESC, np.empty(0, np.int64)).tolist():
-        owner = columns.modules[int(module[i])]
-        ref = int(reference[i])
-        definer = int(b.definer[ref]) if ref >= 0 else int(module[i])
-        value = int(terms.tls_value[ref]) if ref >= 0 else 0
-        block = None if definer < 0 else columns.modules[definer].tls_offset + value
-        ns.descriptors.append(Descriptor(owner, int(sites[i]), int(place[i]), block, int(addend[i])))
+    _put_aside(ns, rows, done.left, terms, b)
+
+
+def _place_rows(ns: Namespace, modules: Sequence[Module], r: Relocations) -> Rows:
+    """The records of *modules*, but for NONE, with their places."""
+    rows = Rows()
+    chosen = set(modules)
+    wanted = np.array([m in chosen for m in ns.columns.modules], np.bool_)
+    rows.at, rows.module, rows.type = r.at, r.module, r.type
+    rows.reference, rows.is_rela = r.reference, r.is_rela
+    rows.keep(wanted[r.module] & (r.type >= 0) & (r.type != ns.arch.reloc_types.none))
+    _check_types(ns, rows)
+    word = 8 if ns.columns.wide else 4
+    rows.offset = flat(f"{ns.columns.order}u{word}")[rows.at].astype(np.int64)
+    rows.site, inside = Places(ns).sites(rows.module, rows.offset)
+    rows.keep(inside)
+    return rows
+
+
+def _check_types(ns: Namespace, rows: Rows) -> None:
+    """Every type must be in the CPU's table: nothing below is sized or indexed by a number that is not."""
+    known = np.zeros(max(ns.arch.relocs) + 2, np.bool_)
+    known[list(ns.arch.relocs)] = True
+    strange = np.flatnonzero(~known[np.minimum(rows.type, len(known) - 1)])
+    if len(strange):
+        row = int(strange[0])
+        where = ns.columns.modules[int(rows.module[row])].path
+        raise Unknown(where, f"relocation type {int(rows.type[row])} is not in the table of {ns.arch.name}")
+
+
+def _describe(ns: Namespace, rows: Rows) -> Callable[[int], str]:
+    return lambda i: f"{ns.columns.modules[int(rows.module[i])].path}: {int(rows.offset[i]):#x}"
+
+
+def _read_addends(ns: Namespace, rows: Rows) -> None:
+    order = ns.columns.order
+    word = 8 if ns.columns.wide else 4
+    view = flat(f"{order}i{word}")
+    if rows.is_rela.all():
+        rows.addend = view[rows.at + 2 * word].astype(np.int64, copy=False)
+        return
+    describe = _describe(ns, rows)
+    rows.addend = read_addends(ns.arch.relocs, rows.type, rows.site, ns.arena, order, describe=describe)
+    if rows.is_rela.any():
+        which = np.flatnonzero(rows.is_rela)
+        rows.addend[which] = view[rows.at[which] + 2 * word]
+
+
+def _leave_lazy(ns: Namespace, rows: Rows, terms: Terms) -> Bool:
+    """Which rows are slots left to the first call. Such a slot holds its PLT entry's link-time address: add the bias."""
+    slot = ns.arch.reloc_types.jump_slot
+    lazy = (rows.type == slot) & ~np.array([binds_now(m) for m in ns.columns.modules], np.bool_)[rows.module]
+    word = 8 if ns.columns.wide else 4
+    words = np.ndarray((len(ns.arena) - word + 1,), f"{ns.columns.order}u{word}", ns.arena, strides=(1,))
+    sites = rows.site[lazy]
+    words[sites] = words[sites] + terms.base[rows.module[lazy]].astype(words.dtype)
+    result: Bool = lazy
+    return result
+
+
+def _put_ifuncs_aside(ns: Namespace, rows: Rows, terms: Terms) -> Bool:
+    """Which rows take the address of an IFUNC: its resolver has to be asked, in the target."""
+    top = int(rows.type.max()) + 1
+    table = ns.arch.relocs
+    uses = np.array([i in table and _uses_symbol(table[i]) for i in range(top)], np.bool_)
+    late: Bool = (rows.reference >= 0) & terms.ifunc[rows.reference] & uses[rows.type]
+    which = np.flatnonzero(late)
+    columns = (rows.module, rows.site, rows.offset, rows.type, rows.addend, rows.reference)
+    for module, site, offset, kind, addend, ref in zip(*[c[which].tolist() for c in columns], strict=True):
+        owner = ns.columns.modules[module]
+        extra = addend if "A" in table[kind].value.names else 0
+        slot = kind == ns.arch.reloc_types.jump_slot
+        ns.ifuncs.append(Ifunc(owner, site, owner.base + offset, int(terms.symbol_value[ref]), extra, slot))
+    return late
+
+
+def _put_aside(ns: Namespace, rows: Rows, left: dict[str, Any], terms: Terms, b: Bindings) -> None:
+    """List what the engine left: IRELATIVE, COPY, TLS descriptors."""
+    mask = (1 << ns.arch.bits) - 1
+    for action, indices in left.items():
+        for i in indices.tolist():
+            owner = ns.columns.modules[int(rows.module[i])]
+            site, offset, addend = int(rows.site[i]), int(rows.offset[i]), int(rows.addend[i])
+            ref = int(rows.reference[i])
+            if action == Action.IFUNC:
+                ns.ifuncs.append(Ifunc(owner, site, owner.base + offset, (owner.base + addend) & mask, 0, True))
+            elif action == Action.COPY:
+                _note_copy(ns, owner, offset, ref, b)
+            elif action == Action.TLSDESC:
+                definer = int(b.definer[ref]) if ref >= 0 else int(rows.module[i])
+                value = int(terms.tls_value[ref]) if ref >= 0 else 0
+                block = None if definer < 0 else ns.columns.modules[definer].tls_offset + value
+                ns.descriptors.append(Descriptor(owner, site, owner.base + offset, block, addend))
 
 
 def _uses_symbol(row: Any) -> bool:
-    return any(name == "S" for name, _ in row.value.terms) and row.action != Action.COPY
-
-
-def _bind_now(modules: Sequence[Module]) -> NDArray[np.bool_]:
-    return np.array([binds_now(module) for module in modules], np.bool_)
+    return "S" in row.value.names and row.action != Action.COPY
 
 
 def binds_now(module: Module) -> bool:
@@ -321,13 +392,8 @@ def binds_now(module: Module) -> bool:
     return t.DT_BIND_NOW in file.dynamic or bool(file.dt_flags & t.DF_BIND_NOW or file.dt_flags_1 & t.DF_1_NOW)
 
 
-def _prepare_lazy(ns: Namespace, sites: I64, base: U64, word: int) -> None:
-    """A lazy slot holds the link-time address of its PLT entry: add the load bias."""
-    words = np.ndarray((len(ns.arena) - word + 1,), f"{ns.columns.order}u{word}", ns.arena, strides=(1,))
-    words[sites] = words[sites] + base.astype(words.dtype)
-
-
 def _count(ns: Namespace, module: I64, kind: I64) -> None:
+    """How many relocations of each type every module has, for reports."""
     width = int(kind.max()) + 1
     table = np.bincount(module * width + kind, minlength=width * len(ns.columns.modules)).reshape(-1, width)
     for number, kinds in zip(*np.nonzero(table), strict=True):
@@ -336,12 +402,10 @@ def _count(ns: Namespace, module: I64, kind: I64) -> None:
         counts[name] = counts.get(name, 0) + int(table[number, kinds])
 
 
-def _note_copy(ns: Namespace, module: Module, place: int, reference: int, terms: Terms, b: Bindings) -> None:
+def _note_copy(ns: Namespace, module: Module, place: int, reference: int, b: Bindings) -> None:
     definer = int(b.definer[reference])
     if definer < 0:
-        if int(b.kind[reference]) == WEAK_UNDEFINED:
-            return
-        return
+        return  # an undefined weak reference: nothing to copy
     columns = ns.columns
     own = columns.symbol_position(np.array([b.referrer[reference]]), np.array([b.symbol[reference]]))
     theirs = columns.symbol_position(np.array([definer]), np.array([b.definition[reference]]))

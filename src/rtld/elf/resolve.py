@@ -15,7 +15,18 @@ import numpy as np
 from rtld.core.module import Problem
 from rtld.elf import types as t
 from rtld.elf.flat import flat
-from rtld.elf.lookup import COPY, DATA, PLT, Candidates, Columns, Wanted, first_accepted, group_names, join
+from rtld.elf.lookup import (
+    COPY,
+    DATA,
+    PLT,
+    Candidates,
+    Columns,
+    Rules,
+    Wanted,
+    first_accepted,
+    group_names,
+    join,
+)
 from rtld.elf.tables import tables
 from rtld.errors import Unknown
 
@@ -25,7 +36,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rtld.core.module import Module, Namespace
-    from rtld.elf.flat import I64, U64, Bool
+    from rtld.elf.flat import I64, Bool
 
 NORMAL, WEAK_UNDEFINED, PROTECTED, UNIQUE, COPIED, LOCAL, UNDEFINED = range(7)
 KINDS = ("normal", "weak-undefined", "protected", "unique", "copy", "local", "undefined")
@@ -148,8 +159,8 @@ def collect_relocations(modules: Sequence[Module], columns: Columns, arch: Any) 
     result.at = begin_of[run] + (np.arange(total) - (ends - size)[run]) * step_of[run]
     result.module = np.array(numbers, np.int64)[run]
     result.is_rela = np.array(relas, np.bool_)[run]
-    symbol, number = arch.rinfo.split(info)
-    result.symbol, result.type = symbol.astype(np.int64), number.astype(np.int64)
+    symbol, kind = arch.rinfo.split(info)
+    result.symbol, result.type = symbol.astype(np.int64), kind.astype(np.int64)
     result.reference = np.full(total, -1, np.int64)
     return result
 
@@ -177,7 +188,7 @@ def resolve_symbols(ns: Namespace, modules: Sequence[Module], order: Sequence[Mo
     module, symbol = bindings.referrer, bindings.symbol
     at = columns.symbol_position(module, symbol)
     info, other, _section = columns.meta(at)
-    raw, version, hidden = columns.versions(module, symbol)
+    _raw, version, hidden = columns.versions(module, symbol)
     bindings.version = version
     bind, visibility = info >> np.uint32(4), other & np.uint32(3)
     local = bind == t.STB_LOCAL
@@ -187,7 +198,7 @@ def resolve_symbols(ns: Namespace, modules: Sequence[Module], order: Sequence[Mo
     bindings.definition = np.where(local, symbol, 0)
     bindings.kind = np.where(local, LOCAL, NORMAL)
     lookups = np.flatnonzero(~local)
-    if not len(lookups):
+    if not len(lookups) or not order:
         return relocations, bindings
     names = columns.names(columns.name_position(module[lookups], at[lookups]))
     group, representative = group_names(names)
@@ -200,8 +211,8 @@ def resolve_symbols(ns: Namespace, modules: Sequence[Module], order: Sequence[Mo
     wanted.version_hidden = hidden[lookups]
     symbolic = np.array([len(m.scopes) > 1 and m.scopes[0].name == "self" for m in columns.modules], np.bool_)
     wanted.symbolic = symbolic[wanted.module]
-    main = numbers.get(ns.main, -1)
-    chosen = first_accepted(candidates, wanted, ns.model, main)
+    rules = Rules(ns.model, numbers.get(ns.main, -1), ns.dynamic_weak)
+    chosen = first_accepted(candidates, wanted, rules)
     if ns.model != "musl":
         chosen = _unique_winners(ns, relocations, bindings, lookups, candidates, wanted, chosen)
     found = chosen >= 0
@@ -323,7 +334,7 @@ def _own_protected(
             again.kind = np.array([PLT])
             again.version, again.version_hidden = w.version[i : i + 1], w.version_hidden[i : i + 1]
             again.symbolic = w.symbolic[i : i + 1]
-            real = int(first_accepted(c, again, "glibc", -1)[0])
+            real = int(first_accepted(c, again, Rules("glibc", -1))[0])
             if real >= 0 and int(c.module[real]) == own:
                 continue
         b.definer[row], b.definition[row] = own, symbol

@@ -416,7 +416,9 @@ _SYM32 = [("st_name", "u4"), ("st_value", "u4"), ("st_size", "u4"), ("st_info", 
 def symbols(file: ElfFile) -> NDArray[Any]:
     """The dynamic symbols as a structured array over the file's own bytes: st_name, st_info, st_other, ..."""
     table = tables(file)
-    dtype = np.dtype(_SYM64 if file.bits == 64 else _SYM32).newbyteorder(file.order)
+    order = file.order
+    fields = [(name, form if form == "u1" else order + form) for name, form in (_SYM64 if file.bits == 64 else _SYM32)]
+    dtype = np.dtype(fields)
     if table.nsyms == 0:
         return np.empty(0, dtype)
     return np.frombuffer(file.data, dtype, table.nsyms, table.symtab - table.base)

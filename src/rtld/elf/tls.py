@@ -43,20 +43,25 @@ def tls_segment(module: Module) -> tuple[int, int, int] | None:
     return segment.memsz, align, segment.vaddr & (align - 1)
 
 
-def layout_tls(ns: Namespace, first: int = 0) -> None:
-    """Give module ids and static offsets to every module with PT_TLS, in load order."""
+def layout_tls(ns: Namespace) -> None:
+    """Give module ids and static offsets to every module with PT_TLS, in load order; hosted ones have theirs."""
     layout = TlsLayout(ns.arch.tls.variant)
     ns.tls = layout
     blocks = []
     for module in ns.modules:
-        block = tls_segment(module)
+        block = None if module.hosted else tls_segment(module)
         if block is not None:
             layout.modules.append(module)
             module.tls_id = len(layout.modules)
             layout.align = max(layout.align, block[1])
             blocks.append(block)
-    place = _place_musl if ns.model == "musl" else _place_below if layout.variant == 2 else _place_above
-    for module, offset in zip(layout.modules, place(ns, layout, blocks), strict=True):
+    if ns.model == "musl":
+        offsets = _place_musl(ns, layout, blocks)
+    elif layout.variant == 2:
+        offsets = _place_below(layout, blocks)
+    else:
+        offsets = _place_above(ns, layout, blocks)
+    for module, offset in zip(layout.modules, offsets, strict=True):
         module.tls_offset = -offset if layout.variant == 2 else offset
 
 
@@ -65,7 +70,7 @@ def round_up(value: int, align: int) -> int:
     return (value + align - 1) // align * align
 
 
-def _place_below(ns: Namespace, layout: TlsLayout, blocks: Sequence[tuple[int, int, int]]) -> list[int]:
+def _place_below(layout: TlsLayout, blocks: Sequence[tuple[int, int, int]]) -> list[int]:
     """Variant 2: distance of each block's start below the thread pointer."""
     offset = top = bottom = 0
     result = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from rtld.backends.dryrun import DryRun
 from rtld.elf.file import ElfFile
 from rtld.elf.link import bind, find_closure, open_namespace, relocate, reserve, timed
@@ -12,6 +10,7 @@ from rtld.events import QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
     from typing import Any
 
@@ -82,7 +81,13 @@ class Link:
     def bindings(self) -> Bindings:
         """Every reference with its definition, as columns; iterating gives (referrer, definer, symbol, version, kind)."""
         self.bind()
-        found: Bindings = self.namespace.bindings
+        found: Bindings | None = self.namespace.bindings
+        if found is None:
+            # A static program refers to nothing.
+            from rtld.elf.lookup import Columns
+            from rtld.elf.resolve import Bindings
+
+            found = self.namespace.bindings = Bindings(Columns(self.modules))
         return found
 
     @property
@@ -133,12 +138,15 @@ def find(
     )
     file = ElfFile(path)
     name = file.path if file.path is not None else file.name
-    namespace = open_namespace(file, name, options, reporter)
+    # Bytes and descriptors have no place: $ORIGIN has no value for them.
+    namespace = open_namespace(file, file.path or "", options, reporter)
     timed(namespace, "find", lambda: find_closure(namespace, file, name))
     return Link(namespace, name)
 
 
-def link(path: str | os.PathLike[str] | bytes | memoryview, *, relocated: bool = True, **options: Any) -> Link:
+def link(
+    path: str | os.PathLike[str] | bytes | memoryview, *, relocated: bool = True, **options: Any
+) -> Link:
     """Link a program or library as the reference loader would, down to its relocated images.
 
     Takes the keywords of ``find``. With ``relocated=False`` images are left until somebody asks for them.
