@@ -211,9 +211,7 @@ def test_seize() -> None:
 def test_start_stopped_and_watch() -> None:
     one = start_stopped("/bin/sh", ["sh", "-c", "exit 6"])
     regs = one.regs()
-    names = [
-        name for name, _ in regs._fields_ if name.startswith("r") and name not in ("rip", "rsp")
-    ]
+    names = [n for n in ptrace.Registers.__annotations__ if n[0] == "r" and n not in ("rip", "rsp")]
     assert not any(getattr(regs, name) for name in names)
     assert (regs.eflags, regs.cs, regs.ss, regs.fs_base) == (0x202, 0x33, 0x2B, 0)
     with open(f"/proc/{one.pid}/maps") as file:
