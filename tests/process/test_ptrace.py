@@ -16,7 +16,7 @@ import pytest
 from rtld.backends.child import ptrace
 from rtld.backends.child.calls import NR, NR_OF, Vm, auxv, call_once, find_gate
 from rtld.backends.child.ptrace import EVENT, EXITED, KILLED, SIGNAL, SYSCALL, Stop, Tracee
-from rtld.backends.child.spawn import spawn_traced
+from rtld.backends.child.spawn import memory_file, nameless_file, spawn_traced
 from rtld.errors import TargetFault
 from rtld.process.kernel import start_stopped
 
@@ -140,6 +140,40 @@ def test_signals_during_a_batch_wait() -> None:
     assert int.from_bytes(one.siginfo()[:4], "little") == signal.SIGUSR1
     one.cont(stop.value)
     assert one.wait() == Stop(one.pid, KILLED, signal.SIGUSR1)
+
+
+def test_an_interrupted_call_goes_on_after_a_batch() -> None:
+    read_end, write_end = os.pipe()
+    out_read, out_write = os.pipe()
+    sh = f"exec head -c3 <&{read_end} >&{out_write}"
+    one = spawn_traced("/bin/bash", ["bash", "-c", sh], ENV, fds=[read_end, out_write])
+    one.cont()
+    time.sleep(0.2)
+    assert one.wait().value == signal.SIGTRAP  # the execve of head
+    one.memory.reopen()
+    with_vm(one)
+    one.cont()
+    time.sleep(0.2)  # it waits in read(2)
+    os.kill(one.pid, signal.SIGSTOP)
+    assert one.wait() == Stop(one.pid, SIGNAL, signal.SIGSTOP)
+    assert one.regs().orig_rax == NR["read"]
+    assert one.call_batch([(NR["getpid"],)] * 3) == [one.pid] * 3
+    one.cont()
+    os.write(write_end, b"abc")
+    assert one.wait() == Stop(one.pid, EXITED, 0)
+    assert os.read(out_read, 10) == b"abc"
+    for fd in (read_end, write_end, out_read, out_write):
+        os.close(fd)
+
+
+def test_nameless_files_can_be_executed() -> None:
+    with open("/bin/sh", "rb") as file:
+        content = file.read()
+    for make in (memory_file, lambda _, data: nameless_file(data)):
+        fd = make("sh", content)
+        pid = os.posix_spawn(f"/proc/self/fd/{fd}", ["sh", "-c", "exit 3"], ENV)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+        os.close(fd)
 
 
 def test_a_process_that_dies_in_a_batch() -> None:

@@ -15,6 +15,7 @@ import struct
 
 from rtld.backends.child import machine
 from rtld.backends.child.calls import RECORD, CallList
+from rtld.errors import NoSpace
 
 # fmt: off
 CODE            = 0x0C0
@@ -47,11 +48,12 @@ class Anchor:
         """Room for *records* records and *data* bytes; outside the address ranges *avoid*."""
         self.bits = bits
         self.size = -(-(LIST + RECORD * records + data) // PAGE) * PAGE
-        self.base = next(
-            base
-            for base in _BASES[bits]
-            if all(base + 2 * self.size <= low or high <= base for low, high in avoid)
-        )
+        for self.base in _BASES[bits]:
+            end = self.base + 2 * self.size
+            if all(end <= low or high <= self.base for low, high in avoid):
+                break
+        else:
+            raise NoSpace("the program leaves no room for its loader")
         self.home = self.base + self.size  # where the copy stands that runs
         self.calls = CallList(self.home + LIST, records, bits)
 

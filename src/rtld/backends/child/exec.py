@@ -17,6 +17,7 @@ Three ways of the same list:
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import struct
@@ -464,7 +465,10 @@ def status_pipe() -> tuple[int, int]:
 
 def raise_failure(result: int) -> None:
     """OSError for the result of a failed call."""
-    raise OSError(-result, os.strerror(-result))
+    reason = os.strerror(-result)
+    if -result in (errno.EEXIST, errno.ENOMEM):
+        reason = f"no room at the addresses it wants ({reason})"
+    raise OSError(-result, f"cannot be loaded: {reason}")
 
 
 def mappings(pid: int) -> list[tuple[int, int, bytes]]:

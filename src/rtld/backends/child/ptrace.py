@@ -194,6 +194,7 @@ class Memory:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        self.fd = -1
         self.fd = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
 
     def reopen(self) -> None:

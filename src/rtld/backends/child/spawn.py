@@ -9,6 +9,7 @@ program itself.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import signal
@@ -42,16 +43,32 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def memory_file(name: str, content: bytes | memoryview) -> int:
-    """A descriptor (close-on-exec) of an anonymous executable file (memfd_create(2))."""
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    """A descriptor (close-on-exec) of an executable file without a path (memfd_create(2))."""
     try:
-        fd = os.memfd_create(name, flags | 0x10)  # MFD_EXEC, since Linux 6.3
-    except OSError:
-        fd = os.memfd_create(name, flags)
+        fd = os.memfd_create(name, os.MFD_CLOEXEC | 0x10)  # MFD_EXEC, since Linux 6.3
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            return nameless_file(content)  # sysctl vm.memfd_noexec = 2
+        fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    _write_all(fd, content)
+    return fd
+
+
+def nameless_file(content: bytes | memoryview) -> int:
+    """The same on disk (O_TMPFILE); read-only, for what somebody may write is not executed (ETXTBSY)."""
+    directory = os.environ.get("TMPDIR", "/tmp")  # noqa: S108  the file never has a name there
+    fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o700)
+    try:
+        _write_all(fd, content)
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(fd)
+
+
+def _write_all(fd: int, content: bytes | memoryview) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(fd, view) :]
-    return fd
 
 
 def high(fd: int) -> int:
