@@ -29,6 +29,7 @@ GENERAL = (
     Option("-h --help",       "",        "show this help"),
     Option("--debug",         "",        "show a traceback when something unexpected happens"),
 )
+DEMANGLE = Option("-C --demangle", "", "show C++ and Rust names as in their source")
 JSON = Option("--json",       "",        "print one JSON document (see docs/json.md)")
 # fmt: on
 

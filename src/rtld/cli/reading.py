@@ -84,6 +84,15 @@ def status_of(problems: list[Any]) -> int:
     return MISSING if any(p.fatal or p.kind in ("preload", "symbol") for p in problems) else FINE
 
 
+def respelling(options: Options) -> Callable[[str], str] | None:
+    """How names are shown: demangled when --demangle was given."""
+    if not options.demangle:
+        return None
+    from rtld.demangle import demangler
+
+    return demangler()
+
+
 def write(text: str) -> None:
     """Text that may hold names of files, which need not be UTF-8."""
     try:

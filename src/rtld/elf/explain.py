@@ -49,7 +49,19 @@ USE_NAMES = ("data", "plt", "copy")  # lookup.DATA, PLT, COPY
 class Symbol:
     """One entry of a module's dynamic symbol table, with its version."""
 
-    __slots__ = ("bind", "index", "module", "name", "other", "raw", "section", "size", "type", "value", "version")
+    __slots__ = (
+        "bind",
+        "index",
+        "module",
+        "name",
+        "other",
+        "raw",
+        "section",
+        "size",
+        "type",
+        "value",
+        "version",
+    )
 
     def __init__(self, module: Module, index: int, name: str) -> None:
         entry = symbols(module.file)[index]
@@ -73,7 +85,9 @@ class Symbol:
 
     @property
     def defined(self) -> bool:
-        """Whether it has a value that can be bound to."""
+        """Whether it has a value that can be bound to: an undefined one may be a canonical PLT entry."""
+        if self.section == t.SHN_UNDEF:
+            return self.value != 0
         return self.value != 0 or self.section == t.SHN_ABS or self.type == t.STT_TLS
 
     @property
@@ -91,7 +105,12 @@ class Reference:
     __slots__ = ("hidden", "module", "name", "use", "version")
 
     def __init__(
-        self, name: str, version: str | None = None, module: Module | None = None, use: int = 0, hidden: bool = False
+        self,
+        name: str,
+        version: str | None = None,
+        module: Module | None = None,
+        use: int = 0,
+        hidden: bool = False,
     ) -> None:
         self.name = name
         self.version = version
@@ -160,10 +179,9 @@ def entries(ns: Namespace, name: str) -> dict[Module, list[Symbol]]:
 
 def judge(model: str, reference: Reference, symbol: Symbol, main: Module) -> tuple[bool, str]:
     """Whether one definition answers a reference, and why (not). check_match, or find_sym2 for musl."""
-    if symbol.section == t.SHN_UNDEF and symbol.value:
-        if reference.use == PLT:
-            return False, "a PLT entry that stands for the function: not for calls"
-    elif not symbol.defined:
+    if symbol.section == t.SHN_UNDEF and reference.use == PLT:
+        return False, "a PLT entry that stands for the function: not for calls"
+    if not symbol.defined:
         return False, "its value is 0"
     if symbol.type not in _LOOKED_UP:
         return False, f"type {TYPE_NAMES.get(symbol.type, symbol.type)} is never looked up"
@@ -192,7 +210,9 @@ def _judge_version(reference: Reference, symbol: Symbol) -> tuple[bool, str]:
     number = symbol.raw & 0x7FFF
     if wanted is None:
         if number < 3:
-            return True, _how(symbol, "the base or first version, which unversioned references take")
+            return True, _how(
+                symbol, "the base or first version, which unversioned references take"
+            )
         if symbol.raw & 0x8000:
             return False, "hidden version: only for references that name it"
         return False, "a later version than the first, and the reference names none"
@@ -229,19 +249,26 @@ def judge_module(
         later = [
             s
             for s, _, reason in verdicts
-            if s.raw >= 0 and s.raw & 0x7FFF >= 3 and not s.raw & 0x8000 and reason.startswith("a later version")
+            if s.raw >= 0
+            and s.raw & 0x7FFF >= 3
+            and not s.raw & 0x8000
+            and reason.startswith("a later version")
         ]
         if len(later) == 1:
             taken = later[0]
             only = _how(taken, "the only version that is not hidden")
-            verdicts = [(s, s is taken or fits, only if s is taken else r) for s, fits, r in verdicts]
+            verdicts = [
+                (s, s is taken or fits, only if s is taken else r) for s, fits, r in verdicts
+            ]
     return taken, verdicts
 
 
 # -- whole look-ups -------------------------------------------------------------------------------
 
 
-def explain(ns: Namespace, reference: Reference, found: dict[Module, list[Symbol]] | None = None) -> Answer:
+def explain(
+    ns: Namespace, reference: Reference, found: dict[Module, list[Symbol]] | None = None
+) -> Answer:
     """Walk the reference's scopes; what comes after the definition is whom it interposes."""
     found = entries(ns, reference.name) if found is None else found
     answer = Answer(reference)
@@ -271,7 +298,9 @@ def _walk_module(ns: Namespace, answer: Answer, found: list[Symbol], module: Mod
             verdict = INTERPOSED
         answer.rows.append(Row(module, symbol, symbol.spelled, verdict, reason))
     if not verdicts:
-        answer.rows.append(Row(module, found[0], found[0].spelled, REFERENCE, "needs it, does not define it"))
+        answer.rows.append(
+            Row(module, found[0], found[0].spelled, REFERENCE, "needs it, does not define it")
+        )
 
 
 def references(ns: Namespace, found: dict[Module, list[Symbol]]) -> list[int]:
@@ -298,7 +327,9 @@ def explain_binding(ns: Namespace, row: int, found: dict[Module, list[Symbol]]) 
     flags = tables(module.file).version_hidden
     if own.raw >= 0 and number < len(flags):
         hidden = flags[number]
-    reference = Reference(own.name, bindings.version_name(row), module, int(bindings.kind_of_use[row]), hidden)
+    reference = Reference(
+        own.name, bindings.version_name(row), module, int(bindings.kind_of_use[row]), hidden
+    )
     kind = KINDS[int(bindings.kind[row])]
     if int(bindings.kind[row]) == LOCAL:
         answer = Answer(reference)
@@ -309,12 +340,17 @@ def explain_binding(ns: Namespace, row: int, found: dict[Module, list[Symbol]]) 
     number = int(bindings.definer[row])
     definer = bindings.modules[number] if number >= 0 else None
     definition = int(bindings.definition[row])
-    if (definer, definition) != (answer.definer, answer.definition.index if answer.definition else 0):
+    if (definer, definition) != (
+        answer.definer,
+        answer.definition.index if answer.definition else 0,
+    ):
         _settle(answer, definer, definition, found)
     return answer
 
 
-def _settle(answer: Answer, definer: Module | None, index: int, found: dict[Module, list[Symbol]]) -> None:
+def _settle(
+    answer: Answer, definer: Module | None, index: int, found: dict[Module, list[Symbol]]
+) -> None:
     """The bindings know better than the walk: say which rule it was."""
     if not answer.note:
         answer.note = {
@@ -322,7 +358,9 @@ def _settle(answer: Answer, definer: Module | None, index: int, found: dict[Modu
             "protected": "protected: a module's references to its own protected symbols stay at home",
         }.get(answer.kind, "")
     answer.definer = definer
-    answer.definition = next((s for s in found.get(definer, ()) if s.index == index), None) if definer else None
+    answer.definition = (
+        next((s for s in found.get(definer, ()) if s.index == index), None) if definer else None
+    )
     rows = []
     for row in answer.rows:
         mine = row.module is definer and row.symbol.index == index
@@ -409,10 +447,14 @@ def binding_rows(
     """(referrer, definer, symbol, version, kind) with modules, for 200,000 rows and more."""
     rows = np.asarray(bindings.looked_up() if which is None else which)
     modules: list[Module | None] = [*bindings.modules, None]  # -1 is nobody
-    versions = [None if name is None else os.fsdecode(name) for name in bindings.columns.version_names]
+    versions = [
+        None if name is None else os.fsdecode(name) for name in bindings.columns.version_names
+    ]
     columns = (bindings.referrer, bindings.definer, bindings.version, bindings.kind)
     referrer, definer, version, kind = (column[rows].tolist() for column in columns)
-    for a, b, name, v, k in zip(referrer, definer, names_of(bindings, rows), version, kind, strict=True):  # type: ignore[arg-type]
+    for a, b, name, v, k in zip(
+        referrer, definer, names_of(bindings, rows), version, kind, strict=True
+    ):  # type: ignore[arg-type]
         yield bindings.modules[a], modules[b], name, versions[v], KINDS[k]
 
 
@@ -433,7 +475,9 @@ def tell_bindings(ns: Namespace, reporter: Reporter) -> None:
     wants = reporter.wants
     if not wants & {"symbols", "bindings"}:
         return
-    for referrer, definer, name, version, kind in binding_rows(ns.bindings, relocation_sequence(ns)):
+    for referrer, definer, name, version, kind in binding_rows(
+        ns.bindings, relocation_sequence(ns)
+    ):
         if "symbols" in wants:
             for module in (m for scope in referrer.scopes for m in scope.modules):
                 reporter.looked_up(name, module)
