@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -331,6 +332,47 @@ def test_a_malformed_program_fails_cleanly(tmp_path: Path, run_ours: Runner) -> 
         done = run_ours([str(path)], how)
         assert done.returncode == 126
         assert done.stderr.decode().startswith(f"rtld: {path}: ")
+
+
+def handmade(segments: list[tuple[int, int, int, int, int]], align: int = 4096) -> bytes:
+    """An ET_EXEC of (vaddr, offset, filesz, memsz, flags); page 1 of the file holds `exit_group(7)`."""
+    header = b"\x7fELF\x02\x01\x01" + bytes(9)
+    entry = segments[0][0]
+    header += struct.pack(
+        "<HHIQQQIHHHHHH", 2, 62, 1, entry, 64, 0, 0, 64, 56, len(segments), 0, 0, 0
+    )
+    for vaddr, offset, filesz, memsz, flags in segments:
+        header += struct.pack("<IIQQQQQQ", 1, flags, offset, vaddr, vaddr, filesz, memsz, align)
+    page = -(-len(header) // 4096) * 4096
+    code = bytes.fromhex("b8e7000000 bf07000000 0f05")
+    return header.ljust(page, b"\0") + code.ljust(4096, b"\x90")
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_unusual_layouts(how: str, tmp_path: Path, run_native: Runner, run_ours: Runner) -> None:
+    many = 24576  # the file offset of the code where there are 400 headers
+    layouts = {
+        "plain": handmade([(0x400000, 4096, 4096, 4096, 5)]),
+        "many": handmade([(0x400000 + 8192 * i, many, 4096, 4096, 5) for i in range(400)]),
+        "bss": handmade([(0x400000 + 8192 * i, many, 12, 8192, 7) for i in range(400)]),
+        "no file": handmade([(0x400000, 4096, 4096, 4096, 5), (0x500000, 0, 0, 99999, 6)]),
+        "at the anchor": handmade([(0x7000001000, 4096, 4096, 65536, 7)]),
+        "around it": handmade([(0x400000, 4096, 4096, 0x8000000000, 7)]),
+        "odd alignment": handmade([(0x400000, 4096, 4096, 4096, 5)], align=12345),
+        "no alignment": handmade([(0x400000, 4096, 4096, 4096, 5)], align=0),
+        "same page": handmade([(0x400000, 4096, 100, 100, 5), (0x400800, 6144, 100, 100, 6)]),
+        "no room": handmade([(0x400000, 4096, 4096, 1 << 47, 7)]),
+    }
+    for name, data in layouts.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        path.chmod(0o755)
+        native, ours = run_native([str(path)]), run_ours([str(path)], how)
+        if native.returncode == 7:
+            assert (name, ours.returncode, ours.stderr) == (name, 7, b"")
+        else:
+            assert (name, ours.returncode) == (name, 126)
+            assert ours.stderr.count(b"\n") == 1
 
 
 def test_initial_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,16 +13,8 @@ import signal
 import stat
 from collections import namedtuple
 
-from rtld.backends.child.exec import (
-    ExecImage,
-    Job,
-    Placement,
-    can_set_exe,
-    replace,
-    start_over,
-    start_self,
-    start_traced,
-)
+from rtld.backends.child.exec import can_set_exe, replace, start_over, start_self, start_traced
+from rtld.backends.child.loading import ExecImage, Job, Placement
 from rtld.backends.child.spawn import high, memory_file
 from rtld.elf.file import ElfFile
 from rtld.elf.types import (

@@ -6,6 +6,7 @@
 ``calls``      lists of system calls that another process carries out by itself
 ``machine``    the machine code of that, x86-64 and i386
 ``anchor``     the smallest ELF executable around it
+``loading``    the list that loads a program, as the kernel would
 ``exec``       the kernel's part of ``execve`` for any program, done from outside
 =============  ==================================================================
 """
