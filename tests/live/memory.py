@@ -134,8 +134,9 @@ def _kind_of_copy(ns: Namespace, copy: Copy, of_ifunc: bool) -> str:
 def _overlap(segment: Segment | None, begin: int, size: int) -> int:
     if segment is None:
         return 0
-    end: int = min(begin + size, segment.vaddr + segment.memsz)
-    return max(0, end - max(begin, segment.vaddr))
+    end = min(begin + size, segment.vaddr + segment.memsz)
+    common: int = max(0, end - max(begin, segment.vaddr))
+    return common
 
 
 def _stored(module: Module, load: Segment, vaddr: int) -> int:

@@ -66,7 +66,7 @@ int main(void) { return get_1() == get_2() && get_3() == get_4() && block_3[0] =
 
 def test_thread_local_words(cc: Callable[..., Path], stop: str) -> None:
     """DTPMOD, DTPOFF, TPOFF and TLS descriptors, in blocks of odd sizes and alignments that leave gaps to fill."""
-    libraries = []
+    libraries: list[str] = []
     for number, (align, dialect) in enumerate(
         [(64, "gnu"), (4, "gnu2"), (128, "gnu2"), (8, "gnu")], 1
     ):
