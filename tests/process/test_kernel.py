@@ -358,7 +358,6 @@ def test_unusual_layouts(how: str, tmp_path: Path, run_native: Runner, run_ours:
         "no file": handmade([(0x400000, 4096, 4096, 4096, 5), (0x500000, 0, 0, 99999, 6)]),
         "at the anchor": handmade([(0x7000001000, 4096, 4096, 65536, 7)]),
         "around it": handmade([(0x400000, 4096, 4096, 0x8000000000, 7)]),
-        "odd alignment": handmade([(0x400000, 4096, 4096, 4096, 5)], align=12345),
         "no alignment": handmade([(0x400000, 4096, 4096, 4096, 5)], align=0),
         "same page": handmade([(0x400000, 4096, 100, 100, 5), (0x400800, 6144, 100, 100, 6)]),
         "no room": handmade([(0x400000, 4096, 4096, 1 << 47, 7)]),

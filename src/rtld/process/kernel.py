@@ -26,7 +26,7 @@ from rtld.elf.types import (
     PT_INTERP,
     PT_LOAD,
 )
-from rtld.errors import FormatError, RtldError, TargetFault, Unsupported
+from rtld.errors import FormatError, NoSpace, RtldError, TargetFault, Unsupported
 from rtld.process.foreground import Foreground
 
 TYPE_CHECKING = False
@@ -149,6 +149,8 @@ def replace_program(
         replace(_job(prepared, env, _How(aslr, seed, "self", 0, None, stopped=False)))
     except OSError as error:
         raise CannotRun(prepared.path, error.strerror or str(error)) from error
+    except NoSpace as error:
+        raise CannotRun(prepared.path, f"cannot be loaded: {error}") from error
     finally:
         _close(prepared)
 
@@ -181,7 +183,7 @@ def _start(
         return tracee.pid
     except OSError as error:
         raise CannotRun(prepared.path, error.strerror or str(error)) from error
-    except TargetFault as error:
+    except (NoSpace, TargetFault) as error:
         raise CannotRun(prepared.path, f"cannot be loaded: {error}") from error
     finally:
         _close(prepared)
