@@ -359,7 +359,7 @@ def test_unusual_layouts(how: str, tmp_path: Path, run_native: Runner, run_ours:
         "at the anchor": handmade([(0x7000001000, 4096, 4096, 65536, 7)]),
         "around it": handmade([(0x400000, 4096, 4096, 0x8000000000, 7)]),
         "no alignment": handmade([(0x400000, 4096, 4096, 4096, 5)], align=0),
-        "same page": handmade([(0x400000, 4096, 100, 100, 5), (0x400800, 6144, 100, 100, 6)]),
+        "same page": handmade([(0x400000, 4096, 100, 100, 5), (0x400800, 6144, 100, 100, 7)]),
         "no room": handmade([(0x400000, 4096, 4096, 1 << 47, 7)]),
     }
     for name, data in layouts.items():
