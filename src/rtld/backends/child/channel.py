@@ -1,0 +1,134 @@
+"""The memory a live child shares with its linker, and the requests in it (``request`` in arch/x86_64_live.py).
+
+    +0      doorbell: how many requests have been posted; a futex          +4   not 0: the linker is gone
+    +0x400  ring of 256 slot numbers + 16, in the order of posting
+    +0x1000 128 slots of 256 bytes
+    +ARENA  lists that a slot leads to; only the linker allocates here
+
+No descriptor is open for it in the child: a futex in shared memory is all it takes to ask, and a thread that waits for an
+answer is in a system call like any other, seen by signals, debuggers and job control as ever.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import struct
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# fmt: off
+SLOT        = 0x1000
+SLOT_SIZE   = 256
+SLOTS       = 128
+ARENA       = SLOT + SLOTS * SLOT_SIZE
+SIZE        = 1 << 28          # sparse: what is not used costs nothing
+_RING       = 0x400
+_RING_SIZE  = 256
+_GONE       = 4
+_FUTEX      = 202              # <asm/unistd_64.h>
+_WAIT, _WAKE = 0, 1
+# fmt: on
+
+#: One request: slot's offset, service, six arguments, return address, pid, thread id, state, frame pointer.
+Request = namedtuple("Request", "slot service args caller pid tid state frame")
+_slot = struct.Struct("<IIQ6QQQQQQQQ")
+
+
+class Channel:
+    """The linker's side. ``fd`` is open for the child to map; ``address`` is where the child has mapped it."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("rtld", os.MFD_CLOEXEC)
+        os.ftruncate(self.fd, SIZE)
+        self.map = mmap.mmap(self.fd, SIZE, flags=mmap.MAP_SHARED | 0x4000)
+        self.address = 0
+        self._view = (ctypes.c_char * SIZE).from_buffer(self.map)
+        self._here = ctypes.addressof(self._view)
+        self._words = memoryview(self.map)[:ARENA].cast("I")
+        self._seen = 0
+        self._free: dict[int, list[int]] = {}
+        self._top = ARENA
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._syscall = libc.syscall
+        self._syscall.restype = ctypes.c_long
+        self._syscall.argtypes = (ctypes.c_long,) * 7
+
+    def path(self) -> bytes:
+        """What the child opens to map it."""
+        return b"/proc/%d/fd/%d" % (os.getpid(), self.fd)
+
+    def close_fd(self) -> None:
+        """When the child has mapped it."""
+        os.close(self.fd)
+        self.fd = -1
+
+    def requests(self) -> Iterator[Request]:
+        """What has been posted since the last time, in order; does not wait."""
+        words = self._words
+        while self._seen != words[0]:
+            at = _RING // 4 + self._seen % _RING_SIZE
+            while not words[at]:
+                pass  # its number is being written this very moment
+            slot = words[at] << 8
+            words[at] = 0
+            self._seen = (self._seen + 1) & 0xFFFFFFFF
+            yield self.read(slot)
+
+    def read(self, slot: int) -> Request:
+        """The request in a slot."""
+        (_state, _owner, service, *rest) = _slot.unpack_from(self.map, slot)
+        a, (caller, pid, tid, state, _list, _again, frame) = tuple(rest[:6]), rest[6:]
+        return Request(slot, service, a, caller, pid, tid, state, frame)
+
+    def wait(self) -> None:
+        """Sleep until there is a request, or ``poke``."""
+        if self._words[0] == self._seen:
+            self._syscall(_FUTEX, self._here, _WAIT, self._seen, 0, 0, 0)
+
+    def poke(self) -> None:
+        """Wake a thread of ours in ``wait``: it finds a request that is none."""
+        self._words[1] = 0xFFFFFFFF
+        self._syscall(_FUTEX, self._here, _WAKE, 1 << 30, 0, 0, 0)
+
+    def answer(self, slot: int, result: int, *, run: int = 0, again: bool = False) -> None:
+        """Let the thread go on: work off the list at child's address *run*, then return or ask *again*."""
+        struct.pack_into("<QQQ", self.map, slot + 96, run, again, result & 0xFFFFFFFFFFFFFFFF)
+        self._words[slot // 4] = 2
+        self._syscall(_FUTEX, self._here + slot, _WAKE, 1, 0, 0, 0)
+
+    def hang_up(self) -> None:
+        """Nobody will answer from now on; whoever waits learns it within two seconds."""
+        self._words[_GONE // 4] = 0xFFFFFFFF
+
+    # -- the arena --------------------------------------------------------------------------------
+
+    def allocate(self, size: int) -> int:
+        """Room for *size* bytes: its address in the child."""
+        size = max(1 << (size - 1).bit_length(), 64)
+        free = self._free.get(size)
+        if free:
+            return free.pop() + self.address
+        at, self._top = self._top, self._top + size
+        if self._top > SIZE:
+            raise MemoryError("the memory shared with the child is used up")
+        return at + self.address
+
+    def free(self, address: int, size: int) -> None:
+        """Give it back."""
+        size = max(1 << (size - 1).bit_length(), 64)
+        self._free.setdefault(size, []).append(address - self.address)
+
+    def put(self, address: int, data: bytes) -> None:
+        """Write at a child's address."""
+        at = address - self.address
+        self.map[at : at + len(data)] = data
+
+    def get(self, address: int, size: int) -> bytes:
+        """Read from a child's address."""
+        at = address - self.address
+        return self.map[at : at + size]

@@ -1,0 +1,141 @@
+"""Linking beside modules that somebody else has loaded: libc and its siblings in a process that ld.so has started.
+
+Hosted modules have a base and symbols, but no image: ld.so has mapped and relocated them. ``adjust_images`` puts into our
+own images what the ordinary passes do not know: replaced functions, TLS blocks that share one TLS module, the lazy slots.
+``hosted_changes`` tells which words of hosted modules must change because a symbol now means one of ours: COPY
+relocations of the program (stdout, environ), its own malloc.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rtld.elf import types as t
+from rtld.elf.flat import flat
+from rtld.elf.relocate import Ifunc, binds_now
+from rtld.elf.resolve import LOCAL, UNDEFINED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rtld.core.module import Module, Namespace
+    from rtld.elf.flat import Bool
+
+_MASK = (1 << 64) - 1
+
+
+def adjust_images(ns: Namespace, *, link_map: Callable[[Module], int], binder: int) -> None:
+    """Finish the images of modules that are not hosted.
+
+    *link_map* gives the word by which a module is known to *binder*, the code that an unbound PLT slot leads to.
+    """
+    r, b, types = ns.relocations, ns.bindings, ns.arch.reloc_types
+    if not len(r.at):
+        return
+    modules = ns.columns.modules
+    numbers = {module: i for i, module in enumerate(modules)}
+    if ns.overrides and len(b):
+        replaced = np.zeros(len(b), np.uint64)
+        for (module, symbol), address in ns.overrides.items():
+            if module in numbers:
+                replaced[(b.definer == numbers[module]) & (b.definition == symbol)] = address
+        rows = (r.reference >= 0) & (replaced[r.reference] != 0)
+        for row, module, offset in _places(ns, rows):
+            kind = int(r.type[row])
+            if kind in (types.glob_dat, types.jump_slot, types.symbolic):
+                addend = _addend(ns, row) if kind == types.symbolic else 0
+                _store(module, offset, int(replaced[r.reference[row]]) + addend)
+    blocks = [module.tls_block for module in modules]
+    if any(blocks):
+        own = np.array(blocks, np.int64)[r.module]
+        for row, module, offset in _places(ns, (r.type == types.dtpmod) & (r.reference < 0) & (own != 0)):
+            # The offset beside it is a constant of the file, counted from the module's own block.
+            _store(module, offset + 8, _load(module, offset + 8) + module.tls_block)
+        for row, module, offset in _places(ns, r.type == types.dtpoff):
+            reference = int(r.reference[row])
+            definer = int(b.definer[reference]) if reference >= 0 else int(r.module[row])
+            if definer >= 0:
+                _store(module, offset, _load(module, offset) + blocks[definer])
+    _open_slots(ns, link_map, binder)
+
+
+def _open_slots(ns: Namespace, link_map: Callable[[Module], int], binder: int) -> None:
+    """Lead the first call through an unbound slot to *binder*: GOT[1], GOT[2], and slots that nobody defines yet."""
+    r, b = ns.relocations, ns.bindings
+    slot = ns.arch.reloc_types.jump_slot
+    lazy = np.array([not m.hosted and m.image is not None and not binds_now(m) for m in ns.columns.modules], np.bool_)
+    slots = (r.type == slot) & lazy[r.module]
+    if not slots.any():
+        return
+    if not ns.lazy and len(b):
+        undefined = slots & (r.reference >= 0) & (b.kind == UNDEFINED)[r.reference]
+        for _row, module, offset in _places(ns, undefined):
+            _store(module, offset, _load(module, offset) + module.base)
+    for number in np.unique(r.module[slots]).tolist():
+        module = ns.columns.modules[number]
+        got = module.file.dynamic.get(t.DT_PLTGOT)
+        if got is not None and module.image.low <= got and got + 24 <= module.image.high:
+            _store(module, got + 8, link_map(module))
+            _store(module, got + 16, binder)
+
+
+def hosted_changes(ns: Namespace) -> list[tuple[int, int]]:
+    """(address, value) of the words of hosted modules that must change; IFUNCs among them go to ``ns.ifuncs``.
+
+    The dynamic linker's own words are left alone: it has been at work with what it found before we came.
+    """
+    r, b, types = ns.relocations, ns.bindings, ns.arch.reloc_types
+    modules = ns.columns.modules
+    hosted = np.array([module.hosted for module in modules], np.bool_)
+    ours = ~hosted
+    subject = np.array([module.hosted and module is not ns.interp for module in modules], np.bool_)
+    if not len(b) or not subject.any():
+        return []
+    foreign = (b.definer >= 0) & ours[np.maximum(b.definer, 0)] & (b.kind != LOCAL)
+    rows = subject[r.module] & (r.reference >= 0) & foreign[r.reference]
+    rows &= np.isin(r.type, [types.glob_dat, types.jump_slot, types.symbolic])
+    columns = ns.columns
+    changes = []
+    for row, module, offset in _places(ns, rows):
+        reference = r.reference[row : row + 1]
+        at = columns.symbol_position(b.definer[reference], b.definition[reference])
+        info, _other, section = columns.meta(at)
+        definer = modules[int(b.definer[reference][0])]
+        value = int(columns.value(at)[0])
+        if int(section[0]) != t.SHN_ABS:
+            value += definer.base
+        addend = _addend(ns, row) if int(r.type[row]) == types.symbolic else 0
+        place = module.base + offset
+        if int(info[0]) & 15 == t.STT_GNU_IFUNC and int(section[0]) != t.SHN_UNDEF:
+            ns.ifuncs.append(Ifunc(module, -1, place, value, addend, False))
+        else:
+            changes.append((place, value + addend & _MASK))
+    return changes
+
+
+def _places(ns: Namespace, rows: Bool) -> Iterator[tuple[int, Module, int]]:
+    """(row, module, r_offset) of the chosen relocation records."""
+    r = ns.relocations
+    offsets = flat(f"{ns.columns.order}u8")
+    which = np.flatnonzero(rows)
+    for row, number, offset in zip(which.tolist(), r.module[which].tolist(), offsets[r.at[which]].tolist(), strict=True):
+        yield row, ns.columns.modules[number], offset
+
+
+def _addend(ns: Namespace, row: int) -> int:
+    r = ns.relocations
+    return int(flat(f"{ns.columns.order}i8")[int(r.at[row]) + 16]) if r.is_rela[row] else 0
+
+
+def _load(module: Module, vaddr: int) -> int:
+    image = module.image
+    if image is None or not image.low <= vaddr <= image.high - 8:
+        return 0
+    return int.from_bytes(image.view(vaddr, 8).tobytes(), "little")
+
+
+def _store(module: Module, vaddr: int, value: int) -> None:
+    image = module.image
+    if image is not None and image.low <= vaddr <= image.high - 8:
+        image.view(vaddr, 8)[:] = np.frombuffer((value & _MASK).to_bytes(8, "little"), np.uint8)
