@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import namedtuple
+from itertools import pairwise
 
 import numpy as np
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from rtld.core.module import Module, Namespace
     from rtld.elf.file import ElfFile
+    from rtld.elf.flat import I64
     from rtld.elf.resolve import Bindings
     from rtld.events import Reporter
 
@@ -415,14 +417,14 @@ def hidden_in_symtab(file: ElfFile, name: str) -> str | None:
 # -- bindings as rows -----------------------------------------------------------------------------
 
 
-def names_of(bindings: Bindings, which: Sequence[int] | None = None) -> list[str]:
+def names_of(bindings: Bindings, which: Sequence[int] | I64 | None = None) -> list[str]:
     """The symbols' names, quickly: one pass over each module's strings."""
     rows = np.asarray(bindings.looked_up() if which is None else which)
     referrer = bindings.referrer[rows]
     order = np.argsort(referrer, kind="stable")
     result: list[str] = [""] * len(rows)
     edges = np.flatnonzero(np.diff(referrer[order], prepend=-1, append=-1)).tolist()
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         mine = order[first:last]
         module = bindings.modules[int(referrer[mine[0]])]
         file, table = module.file, tables(module.file)
@@ -442,7 +444,7 @@ def names_of(bindings: Bindings, which: Sequence[int] | None = None) -> list[str
 
 
 def binding_rows(
-    bindings: Bindings, which: Sequence[int] | None = None
+    bindings: Bindings, which: Sequence[int] | I64 | None = None
 ) -> Iterator[tuple[Module, Module | None, str, str | None, str]]:
     """(referrer, definer, symbol, version, kind) with modules, for 200,000 rows and more."""
     rows = np.asarray(bindings.looked_up() if which is None else which)
@@ -454,7 +456,7 @@ def binding_rows(
     referrer, definer, version, kind = (column[rows].tolist() for column in columns)
     for a, b, name, v, k in zip(
         referrer, definer, names_of(bindings, rows), version, kind, strict=True
-    ):  # type: ignore[arg-type]
+    ):
         yield bindings.modules[a], modules[b], name, versions[v], KINDS[k]
 
 

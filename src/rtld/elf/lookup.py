@@ -91,7 +91,7 @@ class Columns:
 
     def names(self, positions: I64) -> Names:
         """The names at ``positions``, hashed."""
-        return Names(positions, self.strings.lengths(positions))
+        return Names(positions, lambda: self.strings)
 
     # -- gathers ----------------------------------------------------------------------------------
 
@@ -291,8 +291,7 @@ def join(columns: Columns, order: Sequence[int], names: Names, representative: I
     module = numbers[run]
     symbol = firsts[run] + index - starts[run]
     at = columns.symbol_position(module, symbol)
-    name = columns.name_position(module, at)
-    same = names.match(name, columns.strings.lengths(name), representative[group])
+    same = names.match(columns.name_position(module, at), representative[group])
     keep = np.flatnonzero(same)
     result = Candidates()
     group = group[keep]

@@ -241,8 +241,9 @@ class Terms:
         def zero(_chosen: I64) -> Any:
             return np.uint64(0)
 
-        def size() -> Callable[[I64], Any]:
-            return pick(self.ns.columns.size(self.symbol) * self.found, zero)
+        def size(chosen: I64) -> Any:
+            # Rare: the column is made when a formula asks for it.
+            return pick(self.ns.columns.size(self.symbol) * self.found, zero)(chosen)
 
         env: dict[str, Any] = {
             # Symbol 0 stands for the module itself: its value is the load bias.
@@ -253,7 +254,7 @@ class Terms:
             "B": base,
             "M": definer(self.tls_id),
             "TP": definer(self.tls_offset),
-            "Z": lambda chosen: size()(chosen),
+            "Z": size,
         }
         if self.ns.arch.local_entry is not None:
             table = np.array([self.ns.arch.local_entry(i) for i in range(256)], np.uint64)
@@ -273,16 +274,14 @@ def relocate_symbolic(ns: Namespace, modules: Sequence[Module], r: Relocations, 
         return
     _count(ns, rows.module, rows.type)
     _read_addends(ns, rows)
-    known = rows.reference >= 0
-    if len(b):
+    undefined = b.kind == UNDEFINED
+    if undefined.any():
         # What nobody defines stays as it is in the file; it has been noted as a problem.
-        undefined = b.kind == UNDEFINED
-        if undefined.any():
-            rows.keep(~(known & undefined[rows.reference]))
+        rows.keep(~((rows.reference >= 0) & undefined[rows.reference]))
     if ns.lazy:
         rows.keep(~_leave_lazy(ns, rows, terms))
     if terms.ifunc.any():
-        rows.keep(~_put_ifuncs_aside(ns, rows, terms))
+        _list_ifuncs(ns, rows, terms)
     done = apply(
         ns.arch.relocs, rows.type, rows.site, terms.env(rows), ns.arena, ns.columns.order,
         store=(Action.STORE, Action.JUMP_SLOT), describe=_describe(ns, rows),
@@ -347,20 +346,23 @@ def _leave_lazy(ns: Namespace, rows: Rows, terms: Terms) -> Bool:
     return result
 
 
-def _put_ifuncs_aside(ns: Namespace, rows: Rows, terms: Terms) -> Bool:
-    """Which rows take the address of an IFUNC: its resolver has to be asked, in the target."""
+def _list_ifuncs(ns: Namespace, rows: Rows, terms: Terms) -> None:
+    """List the rows that take the address of an IFUNC: until the target has run its resolver they hold the resolver."""
     top = int(rows.type.max()) + 1
     table = ns.arch.relocs
     uses = np.array([i in table and _uses_symbol(table[i]) for i in range(top)], np.bool_)
-    late: Bool = (rows.reference >= 0) & terms.ifunc[rows.reference] & uses[rows.type]
-    which = np.flatnonzero(late)
-    columns = (rows.module, rows.site, rows.offset, rows.type, rows.addend, rows.reference)
-    for module, site, offset, kind, addend, ref in zip(*[c[which].tolist() for c in columns], strict=True):
+    # A row without a symbol has reference -1, which reads the last one's flag; it is sorted out among the few hits.
+    which = np.flatnonzero(terms.ifunc[rows.reference])
+    which = which[(rows.reference[which] >= 0) & uses[rows.type[which]]]
+    resolvers = terms.symbol_value[rows.reference[which]].tolist()
+    columns = (rows.module, rows.site, rows.offset, rows.type, rows.addend)
+    for module, site, offset, kind, addend, resolver in zip(
+        *[c[which].tolist() for c in columns], resolvers, strict=True
+    ):
         owner = ns.columns.modules[module]
         extra = addend if "A" in table[kind].value.names else 0
         slot = kind == ns.arch.reloc_types.jump_slot
-        ns.ifuncs.append(Ifunc(owner, site, owner.base + offset, int(terms.symbol_value[ref]), extra, slot))
-    return late
+        ns.ifuncs.append(Ifunc(owner, site, owner.base + offset, resolver, extra, slot))
 
 
 def _put_aside(ns: Namespace, rows: Rows, left: dict[str, Any], terms: Terms, b: Bindings) -> None:

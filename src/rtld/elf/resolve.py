@@ -150,15 +150,21 @@ def collect_relocations(modules: Sequence[Module], columns: Columns, arch: Any) 
     info = np.concatenate(infos) if infos else np.empty(0, f"{columns.order}u{word}")
     if columns.order == ">":
         info = info.astype(f"u{word}")
-    size = np.array(counts, np.int64)
+    size: I64 = np.array(counts, np.int64)
     total = len(info)
     ends = np.cumsum(size)
-    begin_of = np.array([a for a, _ in ats], np.int64)
-    step_of = np.array([s for _, s in ats], np.int64)
-    run = np.repeat(np.arange(len(counts)), size)
-    result.at = begin_of[run] + (np.arange(total) - (ends - size)[run]) * step_of[run]
-    result.module = np.array(numbers, np.int64)[run]
-    result.is_rela = np.array(relas, np.bool_)[run]
+    begin_of: I64 = np.array([a for a, _ in ats], np.int64)
+    step_of: I64 = np.array([s for _, s in ats], np.int64)
+    steps: I64 = np.arange(total, dtype=np.int64)
+    if len(set(step_of.tolist())) == 1:
+        steps *= step_of[0]
+        origin: I64 = begin_of - (ends - size) * step_of
+    else:
+        steps = (steps - np.repeat(ends - size, size)) * np.repeat(step_of, size)
+        origin = begin_of
+    result.at = steps + np.repeat(origin, size)
+    result.module = np.repeat(np.array(numbers, np.int64), size)
+    result.is_rela = np.repeat(np.array(relas, np.bool_), size)
     symbol, kind = arch.rinfo.split(info)
     result.symbol, result.type = symbol.astype(np.int64), kind.astype(np.int64)
     result.reference = np.full(total, -1, np.int64)
@@ -183,8 +189,9 @@ def resolve_symbols(ns: Namespace, modules: Sequence[Module], order: Sequence[Mo
     use = np.where(relocations.type < len(classes), classes[known], DATA)
     if ns.arch.implicit_got is not None:
         use = add_implicit_got(ns, modules, relocations, use)
-    rows = np.flatnonzero(relocations.symbol != 0)
-    _make_references(columns, relocations, bindings, rows, np.maximum(use[rows], 0))
+    rows = np.flatnonzero(relocations.symbol)
+    use = np.maximum(use, 0)
+    _make_references(columns, relocations, bindings, rows, use if len(rows) == len(use) else use[rows])
     module, symbol = bindings.referrer, bindings.symbol
     at = columns.symbol_position(module, symbol)
     info, other, _section = columns.meta(at)
@@ -231,29 +238,39 @@ def resolve_symbols(ns: Namespace, modules: Sequence[Module], order: Sequence[Mo
 
 def _make_references(columns: Columns, r: Relocations, b: Bindings, rows: I64, use: I64) -> None:
     """Number the distinct (module, symbol, class) of relocation ``rows``; fill ``r.reference``."""
-    module, symbol = r.module[rows], r.symbol[rows]
-    top = np.zeros(len(columns.modules), np.int64)
-    if len(rows):
-        change = np.flatnonzero(np.diff(module, prepend=-1))
-        np.maximum.at(top, module[change], np.maximum.reduceat(symbol, change) + 1)
+    everything = len(rows) == len(r.symbol)
+    module, symbol = (r.module, r.symbol) if everything else (r.module[rows], r.symbol[rows])
+    count = len(columns.modules)
+    top = np.zeros(count, np.int64)
+    # Modules come one after the other, so each has one run of rows.
+    edges = np.searchsorted(module, np.arange(count + 1))
+    filled = np.flatnonzero(edges[1:] > edges[:-1])
+    if len(filled):
+        top[filled] = np.maximum.reduceat(symbol, edges[filled]) + 1
     over = np.flatnonzero(top > np.maximum(columns.symtab_limit, 1))
     if len(over):
         # An index beyond the table; symbol_position raises with the file's name.
         number = int(over[0])
         columns.symbol_position(np.array([number]), np.array([int(top[number]) - 1]))
-    base = np.zeros(len(top) + 1, np.int64)
-    np.cumsum(top * 3, out=base[1:])
-    key = base[module] + symbol * 3 + use
+    base = np.zeros(count + 1, np.int64)
+    np.cumsum(top * 4, out=base[1:])
+    key = symbol << 2
+    key |= use
+    key += np.repeat(base[:-1], edges[1:] - edges[:-1])
     flags = np.zeros(int(base[-1]), np.bool_)
     flags[key] = True
     distinct = np.flatnonzero(flags)
-    number_of = np.zeros(len(flags), np.int32)
+    number_of = np.empty(len(flags), np.int32)
     number_of[distinct] = np.arange(len(distinct), dtype=np.int32)
-    r.reference[rows] = number_of[key]
-    b.referrer = np.searchsorted(base, distinct, side="right") - 1
-    rest = distinct - base[b.referrer]
-    b.symbol = rest // 3
-    b.kind_of_use = rest - 3 * b.symbol
+    if everything:
+        r.reference = number_of[key].astype(np.int64)
+    else:
+        r.reference[rows] = number_of[key]
+    runs = np.diff(np.searchsorted(distinct, base))
+    b.referrer = np.repeat(np.arange(count), runs)
+    rest = distinct - np.repeat(base[:-1], runs)
+    b.symbol = rest >> 2
+    b.kind_of_use = rest & 3
 
 
 def add_implicit_got(ns: Namespace, modules: Sequence[Module], r: Relocations, use: I64) -> I64:
