@@ -138,7 +138,7 @@ class Trace(Reporter):
             n = self.namespace
             self.lines("", f"file={name} [{n}];  needed by {requester.path} [{n}]")
 
-    def searched(self, name: str, lines: list[str]) -> None:
+    def searched(self, name: str, lines: list[str]) -> None:  # noqa: ARG002
         if "libs" in self.wants:
             self.lines(*lines)
 
@@ -200,7 +200,7 @@ class Trace(Reporter):
         if "reloc" in self.wants:
             self.lines("", f"relocation processing: {module.path}{' (lazy)' if lazy else ''}")
 
-    def relocated(self, module: Module, counts: dict[str, int]) -> None:
+    def relocated(self, module: Module, counts: dict[str, int]) -> None:  # noqa: ARG002
         for name, count in counts.items():
             self._counts[name] = self._counts.get(name, 0) + count
 
@@ -223,7 +223,7 @@ class Trace(Reporter):
                 "",
             )
 
-    def pass_done(self, name: str, seconds: float, detail: dict[str, Any]) -> None:
+    def pass_done(self, name: str, seconds: float, detail: dict[str, Any]) -> None:  # noqa: ARG002
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
     def statistics(self) -> None:

@@ -374,46 +374,6 @@ def _settle(
     answer.rows = rows
 
 
-# -- near misses ----------------------------------------------------------------------------------
-
-
-def hidden_in_symtab(file: ElfFile, name: str) -> str | None:
-    """What .symtab says of a name that .dynsym does not offer: "LOCAL FUNC", "HIDDEN FUNC"; None if not there.
-
-    The section headers are no part of what is loaded, may be absent or lies: nothing found is no error.
-    """
-    import struct
-
-    data, order = file.data, file.order
-    wide = file.bits == 64
-    try:
-        (shoff,) = struct.unpack_from(order + ("Q" if wide else "I"), data, 40 if wide else 32)
-        entsize, count = struct.unpack_from(order + "HH", data, 58 if wide else 46)
-        form = struct.Struct(order + ("IIQQQQIIQQ" if wide else "10I"))
-        if not shoff or entsize != form.size or shoff + entsize * count > file.size:
-            return None
-        heads = [form.unpack_from(data, shoff + i * entsize) for i in range(count)]
-        table = next((h for h in heads if h[1] == 2), None)
-        if table is None or table[6] >= count:
-            return None
-        strings = heads[table[6]]
-        text = bytes(data[strings[4] : strings[4] + strings[5]])
-        wanted = b"\0" + os.fsencode(name) + b"\0"
-        at = text.find(wanted)
-        if at < 0:
-            return None
-        dtype = symbols(file).dtype
-        column = np.frombuffer(data, dtype, table[5] // dtype.itemsize, table[4])
-        for entry in column[column["st_name"] == at + 1]:
-            if entry["st_shndx"] != t.SHN_UNDEF:
-                info, other = int(entry["st_info"]), int(entry["st_other"]) & 3
-                kind = VISIBILITY_NAMES[other] if other else BIND_NAMES.get(info >> 4, "")
-                return f"{kind} {TYPE_NAMES.get(info & 15, '')}".strip()
-    except (struct.error, ValueError, IndexError):
-        return None
-    return None
-
-
 # -- bindings as rows -----------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import json
 from collections import namedtuple
 
 from rtld.core.module import Problem
+from rtld.core.reloc import Action
 from rtld.elf import types as t
 from rtld.elf.tls import STATIC_SURPLUS, tls_segment
 from rtld.errors import FormatError, NotFound, RelocationError
@@ -25,6 +26,7 @@ Finding = namedtuple("Finding", "severity problem")
 TlsUse = namedtuple("TlsUse", "module size align reason")
 
 _ERRORS = ("library", "symbol", "version", "interpreter", "preload", "wrong machine", "relocation")
+_SHOWN = 10  # findings of one kind in one module, unless all are wanted
 _NT_FDO_DLOPEN = 0x407C0C0A  # systemd.io/ELF_DLOPEN_METADATA
 #: Where ld.so takes a missing PT_GNU_STACK for "executable" (sysdeps/<cpu>/stackinfo.h).
 _EXECUTABLE_BY_DEFAULT = ("x86_64", "i386", "arm", "s390x", "mips64el")
@@ -88,7 +90,7 @@ class Examination:
         try:
             self.link.relocate()
         except (RelocationError, FormatError) as error:
-            where = getattr(error, "where", None) or getattr(error, "path", self.ns.main.path)
+            where = error.path if isinstance(error, FormatError) else error.where
             self.findings.append(
                 Finding("error", Problem("relocation", where, type(error).__name__, str(error)))
             )
@@ -228,7 +230,7 @@ def _static_users(ns: Namespace) -> dict[Module, str]:
     fixed = [
         n
         for n, row in relocs.items()
-        if row.action.name == "STORE" and any(x == "TP" for x, _ in row.value.terms)
+        if row.action == Action.STORE and any(x == "TP" for x, _ in row.value.terms)
     ]
     rows = np.flatnonzero(np.isin(r.type, fixed))
     reference = r.reference[rows]
@@ -252,8 +254,17 @@ def text(examination: Examination, style: Any, *, verbose: bool = False) -> Iter
     path = examination.link.path
     colours = {"error": "red", "warning": "yellow", "note": "cyan"}
     shown = [f for f in examination.findings if verbose or f.severity != "note"]
+    times: dict[tuple[str, str], int] = {}
     for severity, problem in shown:
-        yield f"{path}: {style.paint(severity, colours[severity])}: {problem.kind}: {message(problem)}"
+        key = problem.kind, problem.module
+        times[key] = times.get(key, 0) + 1
+        if times[key] > _SHOWN and not verbose:
+            continue
+        said = message(problem).removeprefix(f"{path}: ")
+        yield f"{path}: {style.paint(severity, colours[severity])}: {problem.kind}: {said}"
+    for (kind, module), count in times.items():
+        if count > _SHOWN and not verbose:
+            yield f"{path}: and {count - _SHOWN} more of {kind} in {module} (-v shows all)"
     if not any(f.severity == "error" for f in shown):
         what = "statically linked" if ns.main.file.dynamic is None else f"{len(ns.modules)} modules"
         if ns.bindings is not None:

@@ -1,0 +1,170 @@
+"""``rtld run``: start a program, linked by rtld."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rtld.cli import FINE, UsageError, tell
+from rtld.cli.options import Command, Option, Options
+from rtld.cli.reading import assignments
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rtld.events import Reporter
+
+# fmt: off
+COMMAND = Command(
+    "run",
+    "PROGRAM [ARG...]",
+    """\
+Run a program, with its libraries found, loaded, bound, relocated and initialised by rtld. Its exit status is that of the
+program; its input, output and signals are the program's own.""",
+    (
+        Option("--now",          "",     "bind every symbol before the program starts (default)"),
+        Option("--lazy",         "",     "bind functions when they are called first"),
+        Option("--trace",        "?CAT", "say what is done, as LD_DEBUG does: libs,files,symbols,bindings,reloc,\n"
+                                         f"{'':28}versions,scopes,statistics,all,help (default: all)"),
+        Option("--trace-output", "FILE", "write the trace there instead of to standard error"),
+        Option("--interp",       "",     "load the program and its interpreter as the kernel does; the interpreter links"),
+        Option("--no-aslr",      "",     "the same addresses every time"),
+        Option("--seed",         "N",    "addresses chosen by chance, but the same for the same N"),
+        Option("--env",          "K=V",  "set a variable in the program's environment", many=True),
+        Option("--library-path", "PATHS", "search these directories as LD_LIBRARY_PATH"),
+        Option("--preload",      "LIST", "load these libraries first, as LD_PRELOAD"),
+    ),
+    """\
+  rtld run /usr/bin/python3 -c 'print(6 * 7)'
+  rtld run --lazy --trace=bindings ls          every function as it is called first
+  rtld run --trace=files,libs --trace-output trace.txt gdb --version
+  rtld run --interp --no-aslr ./app            let the platform's ld.so do the linking
+""",
+    search=False,
+    stops=True,
+    notes="""
+Options end at PROGRAM, which is looked for in PATH when it has no slash. Exit status 126: it cannot be run, 127: there is
+no such program.""",
+)
+# fmt: on
+
+NOT_FOUND = 127
+
+
+def main(options: Options) -> int:
+    """Start it, wait for it, end as it ended."""
+    if options.trace is not None:
+        from rtld.events import categories, help_text
+
+        try:
+            wants = categories(options.trace)
+        except ValueError as error:
+            raise UsageError(
+                f"--trace={error}: there is no such category; see --trace=help", "run"
+            ) from None
+        if "help" in wants:
+            sys.stdout.write(help_text("--trace"))
+            return FINE
+    if options.lazy and options.now:
+        raise UsageError("--lazy and --now exclude each other", "run")
+    if options.no_aslr and options.seed is not None:
+        raise UsageError("--no-aslr and --seed exclude each other", "run")
+    name = options.rest[0]
+    program = find_program(name)
+    if program is None:
+        tell(f"{name}: command not found")
+        return NOT_FOUND
+    from rtld.process.foreground import die_like
+    from rtld.process.kernel import CannotRun
+
+    sys.stdout.flush()
+    try:
+        status = _run(program, options)
+    except CannotRun as error:
+        if options.debug:
+            raise
+        tell(str(error))
+        return error.status
+    die_like(status)
+    return FINE
+
+
+def _run(program: str, options: Options) -> int:
+    from rtld.process.kernel import initial_environment, run_program
+
+    env: dict[Any, Any] = dict(initial_environment())
+    env |= {os.fsencode(k): os.fsencode(v) for k, v in assignments(options.env).items()}
+    common = {"aslr": not options.no_aslr, "seed": _seed(options.seed)}
+    live = None if options.interp else _live()
+    if live is not None:
+        status: int = live(
+            program,
+            options.rest,
+            env,
+            lazy=options.lazy,
+            library_path=options.library_path,
+            preload=options.preload,
+            reporter=_reporter(options),
+            **common,
+        )
+        return status
+    # The interpreter links: it is told by its own variables.
+    for variable, value in (
+        (b"LD_LIBRARY_PATH", options.library_path),
+        (b"LD_PRELOAD", options.preload),
+    ):
+        if value is not None:
+            env[variable] = os.fsencode(value)
+    if options.now:
+        env[b"LD_BIND_NOW"] = b"1"
+    if options.trace is not None:
+        env[b"LD_DEBUG"] = os.fsencode(options.trace or "all")
+        if options.trace_output is not None:
+            env[b"LD_DEBUG_OUTPUT"] = os.fsencode(options.trace_output)
+    return run_program(program, options.rest, env, **common)
+
+
+def _live() -> Any:
+    """Our own linking, where it is there."""
+    try:
+        from rtld.process import live
+    except ImportError:
+        return None
+    return live.run
+
+
+def _reporter(options: Options) -> Reporter:
+    from rtld.events import QUIET, Trace, categories
+
+    if options.trace is None:
+        return QUIET
+    sink = sys.stderr
+    if options.trace_output is not None:
+        try:
+            sink = open(options.trace_output, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        except OSError as error:
+            raise UsageError(
+                f"--trace-output {options.trace_output}: {error.strerror}", "run"
+            ) from None
+    return Trace(categories(options.trace), sink)
+
+
+def _seed(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise UsageError(f"--seed {text}: a number is wanted", "run") from None
+
+
+def find_program(name: str) -> str | None:
+    """The path of a command, as execvp finds it; a name with a slash as it is."""
+    if "/" in name:
+        return name
+    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(directory or ".", name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None

@@ -1,0 +1,59 @@
+"""``rtld why``: the reasons for one name."""
+
+from __future__ import annotations
+
+import sys
+
+from rtld.cli import FINE, MISSING
+from rtld.cli.options import DEMANGLE, JSON, Command, Option, Options
+from rtld.cli.reading import respelling, search_keywords, write
+
+# fmt: off
+COMMAND = Command(
+    "why",
+    "FILE NAME",
+    """\
+Say why NAME is what it is in FILE. Of a symbol: the scope walked, every candidate, why it was taken or refused, whom it
+interposes. Of a library: who needs it, which rule found it, what was tried. Of what is missing: near misses.""",
+    (
+        Option("-a --all", "", "show every module that refers to it, and every near miss"),
+        DEMANGLE,
+        JSON,
+    ),
+    """\
+  rtld why /usr/bin/gdb malloc
+  rtld why /usr/bin/gdb libpython3.11.so.1.0:malloc  as that library refers to it
+  rtld why /usr/bin/git memcpy@GLIBC_2.14            references to that version only
+  rtld why /usr/bin/gdb libz.so.1                    a library
+  rtld why --json ./app missing_function | jq .near_misses
+""",
+    least=2,
+    most=2,
+    notes="""
+NAME is SYMBOL, SYMBOL@VERSION, MODULE:SYMBOL, or a library's name or path. Exit status 1 if it is missing.""",
+)
+# fmt: on
+
+
+def main(options: Options) -> int:
+    """Link, explain, print."""
+    from rtld.elf.why import why
+    from rtld.errors import Unsupported
+    from rtld.process.link import link
+    from rtld.report.style import style_for
+    from rtld.report.why import WhyText, body
+
+    path, name = options.rest
+    linked = link(path, relocated=False, **search_keywords(options))
+    if linked.modules[0].file.dynamic is None:
+        raise Unsupported(f"{path}: statically linked: nothing in it is bound to a library")
+    result = why(linked.namespace, name)
+    if options.json:
+        from rtld.report.json import document
+
+        write(document("why", body(linked.namespace, path, result)))
+    else:
+        style = style_for(sys.stdout)
+        text = WhyText(linked.namespace, style, everything=options.all, respell=respelling(options))
+        write("\n".join([*text.lines(result), ""]))
+    return MISSING if result.missing else FINE
