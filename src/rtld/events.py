@@ -8,6 +8,8 @@ versions (``version``), symbols (``looked_up``), bindings (``bound``), reloc (``
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -122,9 +124,10 @@ class Trace(Reporter):
     ) -> None:
         self.wants = frozenset(wants)
         self.sink = sink
-        self.pid = pid
+        self.pid = pid or os.getpid()  # whoever starts a process sets its number here
         self.namespace = namespace
         self._scopes_begun = False
+        self._told = False
         self._counts: dict[str, int] = {}
         self._seconds: dict[str, float] = {}
 
@@ -213,6 +216,7 @@ class Trace(Reporter):
             self.lines("", f"calling fini: {module.path} [{self.namespace}]", "")
 
     def transfer(self, module: Module) -> None:
+        self.statistics()
         if self.wants & {"files", "libs"}:
             self.lines(
                 "",
@@ -227,9 +231,10 @@ class Trace(Reporter):
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
     def statistics(self) -> None:
-        """Time and relocations so far; ld.so counts in cycles, this in milliseconds of CPU time."""
-        if "statistics" not in self.wants:
+        """Time and relocations up to the start, once; ld.so counts in cycles, this in milliseconds of CPU time."""
+        if "statistics" not in self.wants or self._told:
             return
+        self._told = True
         total = sum(self._seconds.values())
         relative = sum(count for name, count in self._counts.items() if name.endswith("_RELATIVE"))
         self.lines(

@@ -8,6 +8,8 @@ import sys
 from rtld.cli import FINE, UsageError, tell
 from rtld.cli.options import Command, Option, Options
 from rtld.cli.reading import assignments
+from rtld.errors import RtldError
+from rtld.events import QUIET, Trace, categories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ program; its input, output and signals are the program's own.""",
   rtld run --interp --no-aslr ./app            let the platform's ld.so do the linking
 """,
     search=False,
+    least=0,
     stops=True,
     notes="""
 Options end at PROGRAM, which is looked for in PATH when it has no slash. Exit status 126: it cannot be run, 127: there is
@@ -49,105 +52,118 @@ no such program.""",
 )
 # fmt: on
 
-NOT_FOUND = 127
+NOT_RUNNABLE, NOT_FOUND = 126, 127  # as shells say it
 
 
 def main(options: Options) -> int:
     """Start it, wait for it, end as it ended."""
-    if options.trace is not None:
-        from rtld.events import categories, help_text
+    reporter = _reporter(options)
+    if reporter is None:
+        from rtld.events import help_text
 
-        try:
-            wants = categories(options.trace)
-        except ValueError as error:
-            raise UsageError(
-                f"--trace={error}: there is no such category; see --trace=help", "run"
-            ) from None
-        if "help" in wants:
-            sys.stdout.write(help_text("--trace"))
-            return FINE
+        sys.stdout.write(help_text("--trace"))
+        return FINE
+    if not options.rest:
+        raise UsageError("PROGRAM is missing", "run")
     if options.lazy and options.now:
         raise UsageError("--lazy and --now exclude each other", "run")
     if options.no_aslr and options.seed is not None:
         raise UsageError("--no-aslr and --seed exclude each other", "run")
+    seed = _seed(options.seed)
     name = options.rest[0]
     program = find_program(name)
     if program is None:
         tell(f"{name}: command not found")
         return NOT_FOUND
     from rtld.process.foreground import die_like
-    from rtld.process.kernel import CannotRun
 
     sys.stdout.flush()
     try:
-        status = _run(program, options)
-    except CannotRun as error:
+        status = (
+            _run_interp(program, options, seed)
+            if options.interp
+            else _run_live(program, options, seed, reporter)
+        )
+    except RtldError as error:
         if options.debug:
             raise
         tell(str(error))
-        return error.status
+        # kernel.CannotRun and live.StartFailed know what a shell or ld.so would say.
+        return getattr(error, "status", NOT_RUNNABLE)
+    finally:
+        if isinstance(reporter, Trace):
+            reporter.statistics()
+            reporter.sink.flush()
     die_like(status)
     return FINE
 
 
-def _run(program: str, options: Options) -> int:
-    from rtld.process.kernel import initial_environment, run_program
+def _run_live(program: str, options: Options, seed: int | None, reporter: Reporter) -> int:
+    """Our linker links."""
+    from rtld.process.live import run
 
-    env: dict[Any, Any] = dict(initial_environment())
-    env |= {os.fsencode(k): os.fsencode(v) for k, v in assignments(options.env).items()}
-    common = {"aslr": not options.no_aslr, "seed": _seed(options.seed)}
-    live = None if options.interp else _live()
-    if live is not None:
-        status: int = live(
-            program,
-            options.rest,
-            env,
-            lazy=options.lazy,
-            library_path=options.library_path,
-            preload=options.preload,
-            reporter=_reporter(options),
-            **common,
-        )
-        return status
-    # The interpreter links: it is told by its own variables.
+    status: int = run(
+        program,
+        options.rest,
+        _environment(options) if options.env else None,
+        library_path=options.library_path,
+        preload=options.preload,
+        lazy=True if options.lazy else False if options.now else None,
+        reporter=reporter,
+        aslr=not options.no_aslr,
+        seed=seed,
+    )
+    return status
+
+
+def _run_interp(program: str, options: Options, seed: int | None) -> int:
+    """The interpreter links: it is told by its own variables."""
+    from rtld.process.kernel import run_program
+
+    env = _environment(options)
     for variable, value in (
-        (b"LD_LIBRARY_PATH", options.library_path),
-        (b"LD_PRELOAD", options.preload),
+        ("LD_LIBRARY_PATH", options.library_path),
+        ("LD_PRELOAD", options.preload),
     ):
         if value is not None:
-            env[variable] = os.fsencode(value)
+            env[variable.encode()] = os.fsencode(value)
     if options.now:
         env[b"LD_BIND_NOW"] = b"1"
     if options.trace is not None:
         env[b"LD_DEBUG"] = os.fsencode(options.trace or "all")
         if options.trace_output is not None:
             env[b"LD_DEBUG_OUTPUT"] = os.fsencode(options.trace_output)
-    return run_program(program, options.rest, env, **common)
+    return run_program(program, options.rest, env, aslr=not options.no_aslr, seed=seed)
 
 
-def _live() -> Any:
-    """Our own linking, where it is there."""
-    try:
-        from rtld.process import live
-    except ImportError:
-        return None
-    return live.run
+def _environment(options: Options) -> dict[Any, Any]:
+    from rtld.process.kernel import initial_environment
+
+    variables = {os.fsencode(k): os.fsencode(v) for k, v in assignments(options.env).items()}
+    return {**initial_environment(), **variables}
 
 
-def _reporter(options: Options) -> Reporter:
-    from rtld.events import QUIET, Trace, categories
-
+def _reporter(options: Options) -> Reporter | None:
+    """Who is told; None when only help is wanted."""
     if options.trace is None:
         return QUIET
+    try:
+        wants = categories(options.trace)
+    except ValueError as error:
+        raise UsageError(
+            f"--trace={error}: there is no such category; see --trace=help", "run"
+        ) from None
+    if "help" in wants:
+        return None
     sink = sys.stderr
-    if options.trace_output is not None:
+    if options.trace_output is not None and not options.interp:
         try:
             sink = open(options.trace_output, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
         except OSError as error:
             raise UsageError(
                 f"--trace-output {options.trace_output}: {error.strerror}", "run"
             ) from None
-    return Trace(categories(options.trace), sink)
+    return Trace(wants, sink)
 
 
 def _seed(text: str | None) -> int | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from rtld.elf import types as t
 from rtld.elf.lookup import COPY, PLT
+from rtld.elf.relocate import binds_now
 from rtld.elf.resolve import KINDS, LOCAL
 from rtld.elf.tables import symbols, tables, versym
 
@@ -81,9 +82,8 @@ class Symbol:
         if column is not None:
             table = tables(module.file)
             self.raw = int(column[index])
-            number = self.raw & 0x7FFF
-            label = table.version_names[number] if number < len(table.version_names) else None
-            self.version = None if label is None else os.fsdecode(label)
+            known = table.versions.get(self.raw & 0x7FFF)
+            self.version = None if known is None else os.fsdecode(known[0])
 
     @property
     def defined(self) -> bool:
@@ -325,10 +325,9 @@ def explain_binding(ns: Namespace, row: int, found: dict[Module, list[Symbol]]) 
     index = int(bindings.symbol[row])
     own = next(s for s in found[module] if s.index == index)
     hidden = False
-    number = own.raw & 0x7FFF
-    flags = tables(module.file).version_hidden
-    if own.raw >= 0 and number < len(flags):
-        hidden = flags[number]
+    known = tables(module.file).versions.get(own.raw & 0x7FFF)
+    if own.raw >= 0 and known is not None:
+        hidden = known[1]
     reference = Reference(
         own.name, bindings.version_name(row), module, int(bindings.kind_of_use[row]), hidden
     )
@@ -421,13 +420,23 @@ def binding_rows(
 
 
 def relocation_sequence(ns: Namespace) -> list[int]:
-    """Rows of the bindings that were looked up, in the order of ld.so: modules as they are relocated."""
+    """Rows of the bindings that were looked up, in the order of ld.so: modules as they are relocated.
+
+    With lazy binding those that only PLT slots refer to are not looked up yet.
+    """
     bindings: Bindings = ns.bindings
     rank = np.zeros(len(bindings.modules) + 1, np.int64)
     place = {module: i for i, module in enumerate(ns.relocation_order)}
     for number, module in enumerate(bindings.modules):
         rank[number] = place.get(module, len(place))
     rows = bindings.looked_up()
+    slot = ns.arch.reloc_types.jump_slot
+    if ns.lazy and slot is not None:
+        r = ns.relocations
+        now = np.array([binds_now(module) for module in bindings.modules], np.bool_)
+        at_once = np.zeros(len(bindings) + 1, np.bool_)  # the last for relocations without a symbol
+        at_once[r.reference[(r.type != slot) | now[r.module]]] = True
+        rows = rows[at_once[rows]]
     ordered: list[int] = rows[np.argsort(rank[bindings.referrer[rows]], kind="stable")].tolist()
     return ordered
 

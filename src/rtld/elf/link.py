@@ -125,6 +125,10 @@ def bind(ns: Namespace) -> Namespace:
         ns.relocations, ns.bindings = resolve_symbols(ns, ns.modules, ns.modules)
 
     timed(ns, "resolve", resolve)
+    if ns.reporter.wants & {"symbols", "bindings"}:
+        from rtld.elf.explain import tell_bindings
+
+        tell_bindings(ns, ns.reporter)
     return ns
 
 
