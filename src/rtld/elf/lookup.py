@@ -7,6 +7,8 @@ scope order; ``first_accepted`` walks them by the model's rules. ``lookup`` does
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 
 from rtld.elf import types as t
@@ -43,8 +45,8 @@ class Columns:
         self._version_ids: dict[bytes, int] = {}
         self.version_names: list[bytes | None] = [None]
         self._rows: list[tuple[int, ...]] = []
-        self._versions: list[int] = []
-        self._hidden: list[bool] = []
+        # One number for each version index of each module: the name's id, and bit 32 for a hidden one.
+        self._versions = array("q")
         self.extend(modules)
 
     def extend(self, modules: Sequence[Module]) -> None:
@@ -53,15 +55,14 @@ class Columns:
         for module in modules:
             table = tables(module.file)
             first = len(self._versions)
-            for name in table.version_names:
-                number = 0
-                if name is not None:
-                    number = ids.get(name, 0)
-                    if not number:
-                        number = ids[name] = len(self.version_names)
-                        self.version_names.append(name)
-                self._versions.append(number)
-            self._hidden += table.version_hidden
+            count = max(table.versions, default=-1) + 1
+            self._versions.frombytes(bytes(8 * count))
+            for index, (name, hidden) in table.versions.items():
+                number = ids.get(name, 0)
+                if not number:
+                    number = ids[name] = len(self.version_names)
+                    self.version_names.append(name)
+                self._versions[first + index] = number | (hidden << 32)
             self._rows.append(
                 (
                     table.symtab,
@@ -71,15 +72,16 @@ class Columns:
                     table.versym,
                     table.versym_limit,
                     first,
-                    len(table.version_names),
+                    count,
                 )
             )
             self.modules.append(module)
         rows = np.array(self._rows, np.int64).reshape(-1, 8).T
         self.symtab, self.symtab_limit, self.strtab, self.strsz = rows[0], rows[1], rows[2], rows[3]
         self.versym, self.versym_limit, self.version_first, self.version_count = rows[4], rows[5], rows[6], rows[7]
-        self.version_id = np.array([*self._versions, 0], np.int64)
-        self.version_hidden = np.array([*self._hidden, False], np.bool_)
+        versions: I64 = np.concatenate([np.frombuffer(self._versions, np.int64), np.zeros(1, np.int64)])
+        self.version_id = versions & 0xFFFFFFFF
+        self.version_hidden: Bool = versions > 0xFFFFFFFF
         self._strings: Strings | None = None
 
     @property

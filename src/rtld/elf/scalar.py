@@ -135,8 +135,7 @@ class Dynsym:
         if self._versions is None:
             from rtld.elf.tables import tables
 
-            names = tables(self.file).version_names
-            self._versions = {i: name for i, name in enumerate(names) if name is not None}
+            self._versions = {i: name for i, (name, _hidden) in tables(self.file).versions.items()}
         return self._versions
 
     def lookup(self, name: bytes, version: bytes | None, hashed: int, *, newest: bool, plt: bool = False) -> int:

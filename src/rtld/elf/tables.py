@@ -93,9 +93,7 @@ class Tables:
         "symtab_limit",
         "sysv",
         "verdefs",
-        "version_files",
-        "version_hidden",
-        "version_names",
+        "versions",
         "versym",
         "versym_limit",
     )
@@ -114,9 +112,7 @@ class Tables:
         self.chains = self.chains_count = self.first_hashed = self.nbuckets = 0
         self.needs: list[VersionNeed] = []
         self.verdefs: list[VersionDef] = []
-        self.version_names: list[bytes | None] = []
-        self.version_hidden: list[bool] = []
-        self.version_files: list[bytes | None] = []
+        self.versions: dict[int, tuple[bytes, bool]] = {}  # index -> (name, hidden)
         self.relocs: list[RelocTable] = []
         self.relr: NDArray[np.uint64] | None = None
         dynamic = file.dynamic
@@ -230,20 +226,12 @@ class Tables:
             self.versym = self.base + offset
             # Undefined symbols may stand past the last hashed one; their versions do too.
             self.versym_limit = (self._room(file, offset) - offset) // 2
-        top = max([1, *(n.index for n in self.needs), *(d.index for d in self.verdefs)])
         # Index 0 and 1 (local, global) have no name; nor has the base definition, which is the file itself.
-        self.version_names = [None] * (top + 1)
-        self.version_hidden = [False] * (top + 1)
-        self.version_files = [None] * (top + 1)
         for need in self.needs:
-            self.version_names[need.index] = need.name
-            self.version_hidden[need.index] = need.hidden
-            self.version_files[need.index] = need.file
+            self.versions[need.index] = need.name, need.hidden
         for definition in self.verdefs:
             if not definition.base:
-                self.version_names[definition.index] = definition.name
-                self.version_hidden[definition.index] = definition.hidden
-                self.version_files[definition.index] = None
+                self.versions[definition.index] = definition.name, definition.hidden
 
     def _read_verneed(self, file: ElfFile, address: int, limit: int | None) -> None:
         need, aux = struct.Struct(file.order + "HHIII"), struct.Struct(file.order + "IHHII")
