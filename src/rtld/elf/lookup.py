@@ -243,7 +243,9 @@ def group_names(names: Names) -> tuple[I64, I64]:
     others = np.flatnonzero(~new)
     bad = others[~names.equal(who[others], representative[group_sorted[others]])]
     if len(bad):
-        _split_collisions(names, who, h, new, np.unique(h[bad]))
+        # Not np.unique: it imports numpy.ma.
+        hashes = np.array(sorted(set(h[bad].tolist())), np.uint64)
+        _split_collisions(names, who, h, new, hashes)
         group_sorted = np.cumsum(new) - 1
         representative = who[new]
     group = np.empty(n, np.int64)

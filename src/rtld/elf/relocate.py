@@ -100,21 +100,38 @@ class Places:
         self.low = np.array([i.low if i else 1 for i in images], np.int64)
         self.high = np.array([i.high if i else 0 for i in images], np.int64)
 
-    def sites(self, module: I64, offset: I64) -> tuple[I64, Bool]:
-        """Sites of the places at p_vaddr ``offset``, and which of them lie in their image.
+    def sites(self, module: I64, offset: I64) -> tuple[I64, Bool | None]:
+        """Sites of the places at p_vaddr ``offset``, and which of them lie in their image (None: all do).
 
-        Those that do not are told as problems: ld.so would be stopped by the page's protection.
+        ``module`` ascends. Places outside are told as problems: ld.so would be stopped by the page's protection.
         """
-        inside = (offset >= self.low[module]) & (offset < self.high[module])
-        for row in np.flatnonzero(~inside).tolist():
-            owner = self.modules[int(module[row])]
-            place = int(offset[row])
-            if not any(load.vaddr <= place < load.vaddr + load.memsz for load in owner.file.loads):
-                raise owner.file.fail("relocation", "r_offset", place, "a place inside a PT_LOAD")
-            if all(p.module != owner.path or p.kind != "text relocation" for p in self.ns.problems):
-                message = f"{owner.path}: a relocation in a read-only segment ({place:#x}) without DT_TEXTREL"
-                self.ns.problems.append(Problem("text relocation", owner.path, hex(place), message))
-        return self.shift[module] + offset, inside
+        edges = np.searchsorted(module, np.arange(len(self.modules) + 1))
+        runs = np.diff(edges)
+        filled = np.flatnonzero(runs)
+        lowest = np.minimum.reduceat(offset, edges[filled])
+        highest = np.maximum.reduceat(offset, edges[filled])
+        inside: Bool | None = None
+        for number in filled[(lowest < self.low[filled]) | (highest >= self.high[filled])].tolist():
+            if inside is None:
+                inside = np.ones(len(offset), np.bool_)
+            run = slice(edges[number], edges[number + 1])
+            inside[run] = self._inside(number, offset[run])
+        return offset + np.repeat(self.shift, runs), inside
+
+    def _inside(self, number: int, offset: I64) -> Bool:
+        owner = self.modules[number]
+        inside: Bool = (offset >= self.low[number]) & (offset < self.high[number])
+        rest = offset[~inside]
+        loaded = np.zeros(len(rest), np.bool_)
+        for load in owner.file.loads:
+            loaded |= (rest >= load.vaddr) & (rest < load.vaddr + load.memsz)
+        if not loaded.all():
+            place = int(rest[~loaded][0])
+            raise owner.file.fail("relocation", "r_offset", place, "a place inside a PT_LOAD")
+        place = int(rest[0])
+        message = f"{owner.path}: a relocation in a read-only segment ({place:#x}) without DT_TEXTREL"
+        self.ns.problems.append(Problem("text relocation", owner.path, hex(place), message))
+        return inside
 
 
 def relocate_relative(ns: Namespace, modules: Sequence[Module]) -> None:
@@ -272,7 +289,6 @@ def relocate_symbolic(ns: Namespace, modules: Sequence[Module], r: Relocations, 
     rows = _place_rows(ns, modules, r)
     if not len(rows.at):
         return
-    _count(ns, rows.module, rows.type)
     _read_addends(ns, rows)
     undefined = b.kind == UNDEFINED
     if undefined.any():
@@ -296,24 +312,42 @@ def _place_rows(ns: Namespace, modules: Sequence[Module], r: Relocations) -> Row
     wanted = np.array([m in chosen for m in ns.columns.modules], np.bool_)
     rows.at, rows.module, rows.type = r.at, r.module, r.type
     rows.reference, rows.is_rela = r.reference, r.is_rela
-    rows.keep(wanted[r.module] & (r.type >= 0) & (r.type != ns.arch.reloc_types.none))
-    _check_types(ns, rows)
+    if not wanted.all() or ns.arch.implicit_got is not None:
+        rows.keep(wanted[r.module] & (r.type >= 0))
+    if not len(rows.at):
+        return rows
+    none = ns.arch.reloc_types.none
+    if _count(ns, rows.module, rows.type)[:, none].any():
+        rows.keep(rows.type != none)
     word = 8 if ns.columns.wide else 4
-    rows.offset = flat(f"{ns.columns.order}u{word}")[rows.at].astype(np.int64)
-    rows.site, inside = Places(ns).sites(rows.module, rows.offset)
-    rows.keep(inside)
+    rows.offset = flat(f"{ns.columns.order}u{word}")[rows.at].astype(np.int64, copy=False)
+    if len(rows.at):
+        rows.site, inside = Places(ns).sites(rows.module, rows.offset)
+        if inside is not None:
+            rows.keep(inside)
     return rows
 
 
-def _check_types(ns: Namespace, rows: Rows) -> None:
-    """Every type must be in the CPU's table: nothing below is sized or indexed by a number that is not."""
-    known = np.zeros(max(ns.arch.relocs) + 2, np.bool_)
-    known[list(ns.arch.relocs)] = True
-    strange = np.flatnonzero(~known[np.minimum(rows.type, len(known) - 1)])
-    if len(strange):
-        row = int(strange[0])
-        where = ns.columns.modules[int(rows.module[row])].path
-        raise Unknown(where, f"relocation type {int(rows.type[row])} is not in the table of {ns.arch.name}")
+def _count(ns: Namespace, module: I64, kind: I64) -> Any:
+    """How many relocations of each type every module has: table[module, type]. All types are known ones."""
+    width = max(ns.arch.relocs) + 1
+    if int(kind.max()) >= width:
+        # Nothing may be sized or indexed by a number that is not in the table.
+        _fail_unknown(ns, module, kind, int(np.argmax(kind)))
+    table = np.bincount(module * width + kind, minlength=width * len(ns.columns.modules))
+    table = table.reshape(-1, width)
+    for number, which in zip(*[axis.tolist() for axis in np.nonzero(table)], strict=True):
+        if which not in ns.arch.relocs:
+            _fail_unknown(ns, module, kind, int(np.argmax((module == number) & (kind == which))))
+        counts = ns.counts.setdefault(ns.columns.modules[number], {})
+        name = ns.arch.relocs[which].name
+        counts[name] = counts.get(name, 0) + int(table[number, which])
+    return table
+
+
+def _fail_unknown(ns: Namespace, module: I64, kind: I64, row: int) -> None:
+    where = ns.columns.modules[int(module[row])].path
+    raise Unknown(where, f"relocation type {int(kind[row])} is not in the table of {ns.arch.name}")
 
 
 def _describe(ns: Namespace, rows: Rows) -> Callable[[int], str]:
@@ -392,16 +426,6 @@ def binds_now(module: Module) -> bool:
     """DT_BIND_NOW, DF_BIND_NOW or DF_1_NOW: the module wants no lazy binding."""
     file = module.file
     return t.DT_BIND_NOW in file.dynamic or bool(file.dt_flags & t.DF_BIND_NOW or file.dt_flags_1 & t.DF_1_NOW)
-
-
-def _count(ns: Namespace, module: I64, kind: I64) -> None:
-    """How many relocations of each type every module has, for reports."""
-    width = int(kind.max()) + 1
-    table = np.bincount(module * width + kind, minlength=width * len(ns.columns.modules)).reshape(-1, width)
-    for number, kinds in zip(*np.nonzero(table), strict=True):
-        counts = ns.counts.setdefault(ns.columns.modules[int(number)], {})
-        name = ns.arch.relocs[int(kinds)].name
-        counts[name] = counts.get(name, 0) + int(table[number, kinds])
 
 
 def _note_copy(ns: Namespace, module: Module, place: int, reference: int, b: Bindings) -> None:

@@ -377,8 +377,7 @@ def _note_undefined(ns: Namespace, b: Bindings, rows: I64, bind: Any, musl: bool
 
 def unknown_relocations(ns: Namespace, r: Relocations) -> list[Unknown]:
     """One error for each module that has relocation numbers its CPU's table does not know."""
-    numbers = np.unique(r.type)
-    strange = [int(n) for n in numbers.tolist() if int(n) not in ns.arch.relocs]
+    strange = sorted(set(r.type.tolist()) - {-1, *ns.arch.relocs})
     result = []
     for number in strange:
         row = int(np.flatnonzero(r.type == number)[0])
