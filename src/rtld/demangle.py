@@ -41,21 +41,28 @@ def _with_pydemumble() -> Callable[[str], str] | None:
 
 
 def _with_cxxfilt() -> Callable[[str], str] | None:
-    """One c++filt for all names: it answers line by line."""
+    """One c++filt for all names."""
     import shutil
-    import subprocess
 
     program = shutil.which("c++filt")
-    if program is None:
-        return None
-    # It must not wait for more before it answers: binutils flushes after each line.
-    process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    return None if program is None else _Filter(program).ask
 
-    def ask(name: str) -> str:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(name.encode("utf-8", "surrogateescape") + b"\n")
-        process.stdin.flush()
-        return process.stdout.readline().rstrip(b"\n").decode("utf-8", "surrogateescape")
 
-    return ask
+class _Filter:
+    """A program that answers line by line, flushing each (binutils: c++filt); ended with this object."""
+
+    def __init__(self, program: str) -> None:
+        import subprocess
+
+        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def ask(self, name: str) -> str:
+        asked, answers = self._process.stdin, self._process.stdout
+        assert asked is not None
+        assert answers is not None
+        asked.write(name.encode("utf-8", "surrogateescape") + b"\n")
+        asked.flush()
+        return answers.readline().rstrip(b"\n").decode("utf-8", "surrogateescape")
+
+    def __del__(self) -> None:
+        self._process.communicate()

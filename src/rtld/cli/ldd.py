@@ -100,10 +100,10 @@ def _one(path: str, options: Options, keywords: dict[str, Any], files: list[dict
     if options.data_relocs or options.function_relocs:
         undefined = list(ldd.undefined_symbols(link, functions=options.function_relocs))
         lines += undefined
+    complaints = any("not found" in line for line in lines)
     if options.verbose:
         lines += ldd.version_information(link.namespace)
     write("\n".join([*lines, ""]))
-    complaints = any("not found" in line for line in lines)
     return MISSING if undefined or complaints else status_of(link.problems)
 
 
@@ -117,7 +117,7 @@ def _unused(link: Any, options: Options, files: list[dict[str, Any]]) -> int:
         files.append({**closure(link), "unused": unused})
     elif unused:
         write("\n".join(["Unused direct dependencies:", *[f"\t{path}" for path in unused], ""]))
-    return MISSING if unused else FINE
+    return MISSING if unused else status_of(link.problems)
 
 
 def _json(link: Any, options: Options, files: list[dict[str, Any]]) -> int:

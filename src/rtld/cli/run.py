@@ -22,8 +22,8 @@ COMMAND = Command(
     "run",
     "PROGRAM [ARG...]",
     """\
-Run a program, with its libraries found, loaded, bound, relocated and initialised by rtld. Its exit status is that of the
-program; its input, output and signals are the program's own.""",
+Run a program, with its libraries found, loaded, bound, relocated and initialised by rtld. Its exit status is that of
+the program; its input, output and signals are the program's own.""",
     (
         Option("--now",          "",     "bind every symbol before the program starts (default)"),
         Option("--lazy",         "",     "bind functions when they are called first"),
@@ -47,8 +47,8 @@ program; its input, output and signals are the program's own.""",
     least=0,
     stops=True,
     notes="""
-Options end at PROGRAM, which is looked for in PATH when it has no slash. Exit status 126: it cannot be run, 127: there is
-no such program.""",
+Options end at PROGRAM, which is looked for in PATH when it has no slash. Exit status 126: it cannot be run, 127: there
+is no such program.""",
 )
 # fmt: on
 

@@ -34,8 +34,12 @@ def near_misses(ns: Namespace, name: str, requester: Module | None) -> list[Near
     result = []
     for module in ns.modules:
         kind = hidden_in_symtab(module.file, name)
-        if kind is not None and not any(_offered(module, i) for i in same_name(module.file, os.fsencode(name))):
-            result.append(NearMiss(module.path, name, f"private to the module ({kind}): not exported"))
+        if kind is not None and not any(
+            _offered(module, i) for i in same_name(module.file, os.fsencode(name))
+        ):
+            result.append(
+                NearMiss(module.path, name, f"private to the module ({kind}): not exported")
+            )
     loaded = {module.file.identity for module in ns.modules}
     for path in libraries(ns, requester):
         found = _probe(ns, path, name, loaded)
@@ -55,7 +59,11 @@ def near_libraries(ns: Namespace, name: str, requester: Module | None) -> list[N
     for path in libraries(ns, requester, wanted=stem):
         base = path.rpartition("/")[2]
         if base != name:
-            result.append(NearMiss(path, base, "another version" if base.startswith(stem) else "a similar name"))
+            result.append(
+                NearMiss(
+                    path, base, "another version" if base.startswith(stem) else "a similar name"
+                )
+            )
     return result
 
 
@@ -118,7 +126,11 @@ def _probe(ns: Namespace, path: str, name: str, loaded: set[tuple[int, int] | No
     main = ns.main.file
     try:
         file = ElfFile(ns.search.host(path))
-        if (file.machine, file.bits, file.order) != (main.machine, main.bits, main.order) or file.identity in loaded:
+        if (file.machine, file.bits, file.order) != (
+            main.machine,
+            main.bits,
+            main.order,
+        ) or file.identity in loaded:
             return None
         if not may_have(file, os.fsencode(name)):
             return None
@@ -148,7 +160,9 @@ def may_have(file: ElfFile, name: bytes) -> bool:
     (bits,) = struct.unpack_from(file.order + ("Q" if word == 8 else "I"), file.data, at)
     if not bits >> (h % file.bits) & bits >> ((h >> (shift & 31)) % file.bits) & 1:
         return False
-    (bucket,) = struct.unpack_from(file.order + "I", file.data, offset + 16 + nbloom * word + 4 * (h % nbuckets))
+    (bucket,) = struct.unpack_from(
+        file.order + "I", file.data, offset + 16 + nbloom * word + 4 * (h % nbuckets)
+    )
     return bool(bucket)
 
 
@@ -185,5 +199,3 @@ def hidden_in_symtab(file: ElfFile, name: str) -> str | None:
     except (struct.error, ValueError, IndexError):
         return None
     return None
-
-

@@ -49,7 +49,9 @@ class WhyLibrary:
         self.module: Module | None = None
         self.chain: list[Module] = []  # from the program to the module that it was loaded for
         self.needed_by: list[Module] = []
-        self.asked: list[tuple[Module, str, Found]] = []  # searches that led to it: who, by which name
+        self.asked: list[
+            tuple[Module, str, Found]
+        ] = []  # searches that led to it: who, by which name
         self.failed: list[tuple[Module, Exception]] = []
         self.elsewhere: Found | None = None  # nobody needs it: what the program would find
         self.near: list[NearMiss] = []
@@ -105,7 +107,9 @@ def why_symbol(ns: Namespace, name: str, version: str | None, referrer: Module |
         answer = explain_binding(ns, row, found)
         module = answer.reference.module
         assert module is not None
-        if (referrer is not None and module is not referrer) or (version and answer.reference.version != version):
+        if (referrer is not None and module is not referrer) or (
+            version and answer.reference.version != version
+        ):
             continue
         key = _key(answer)
         case = cases.get(key)
@@ -147,7 +151,9 @@ def why_library(ns: Namespace, name: str, module: Module | None) -> WhyLibrary:
             result.chain.insert(0, step)
             step = step.loader
         for (index, asked), found in ns.searches.items():
-            if found is module.found or (found.file.identity and found.file.identity == module.file.identity):
+            if found is module.found or (
+                found.file.identity and found.file.identity == module.file.identity
+            ):
                 result.asked.append((modules[index], asked, found))
         return result
     from rtld.elf.nearby import near_libraries

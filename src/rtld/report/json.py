@@ -135,8 +135,12 @@ def candidate_objects(source: Any) -> list[dict[str, str]]:
 def problem_object(problem: Problem) -> dict[str, Any]:
     """One thing that is wrong."""
     return {
-        name: getattr(problem, name)
-        for name in ("kind", "module", "subject", "version", "fatal", "message")
+        "kind": problem.kind,
+        "module": problem.module,
+        "subject": problem.subject,
+        "version": problem.version,
+        "fatal": bool(problem.fatal),
+        "message": problem.message,
     }
 
 

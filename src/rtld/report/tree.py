@@ -36,6 +36,7 @@ class Tree:
         self._labels: dict[Module, str] = {}
         self._edges: dict[Module, list[Edge]] = {}
         self._explained: set[str] = set()
+        self._seen: set[Module] = set()
 
     def lines(self) -> Iterator[str]:
         """The program, then its needs, each with theirs below it."""
@@ -44,7 +45,7 @@ class Tree:
         # A stack and not recursion: a chain of libraries may be longer than Python's stack. Each level: the indent of
         # its lines, its edges, which of them is next, the modules above it.
         above: tuple[Module, ...] = (ns.main,)
-        levels = [("", self._children(ns.main), [0], above)]
+        levels = [("", self._children(ns.main), [0], above)] if self.depth != 0 else []
         while levels:
             indent, children, at, above = levels[-1]
             if at[0] == len(children):
@@ -61,7 +62,11 @@ class Tree:
                 continue
             goes_on = self._needs(module) if self.expand else edge.first and self._needs(module)
             goes_on = goes_on and module not in above
-            mark = _REPEATED if not edge.first and not goes_on else ""
+            seen = module in self._seen or (not edge.first and self._needs(module))
+            mark = (
+                _REPEATED if seen and not goes_on and (module in above or not self.expand) else ""
+            )
+            self._seen.add(module)
             yield f"{lead}{self._label(edge)}{style.dim(mark)}"
             if goes_on and (self.depth is None or len(levels) < self.depth):
                 levels.append((below, self._needs(module), [0], (*above, module)))
