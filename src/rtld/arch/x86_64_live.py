@@ -11,7 +11,7 @@ the word there leads to the memory shared with the linker (``backends/child/chan
         do {
             slot->state = 1; ring[doorbell++ % 256] = slot; futex_wake(&doorbell);
             while (slot->state == 1) futex_wait(&slot->state, 1, 2 s), or give up if the linker is gone;
-            if (slot->list) run(slot->list);
+            if (slot->list) run(slot->list);  and leave here in a child forked meanwhile
         } while (slot->again);
         result = slot->result; slot->owner = 0; return result;
     }
@@ -32,10 +32,10 @@ from rtld.arch.base import Stub
 # fmt: off
 TEXT = """
     cc                             start:    int3                              # the program's entry point, as far as ld.so knows
-    e8 d3 01 00 00                 again:    call  run                         # %rdi: a list
+    e8 e2 01 00 00                 again:    call  run                         # %rdi: a list
     cc                                       int3
     eb f8                                    jmp   again
-    e8 cb 01 00 00                 enter:    call  run                         # %rdi: the initialisers; %r12, %r13: _start, _dl_fini
+    e8 da 01 00 00                 enter:    call  run                         # %rdi: the initialisers; %r12, %r13: _start, _dl_fini
     4c 89 ea                                 mov   %r13,%rdx
     31 c9                                    xor   %ecx,%ecx
     31 f6                                    xor   %esi,%esi
@@ -163,14 +163,19 @@ TEXT = """
     b8 ff ff ff ff                 lost:     mov   $-1,%eax
     89 43 04                                 mov   %eax,4(%rbx)
     45 31 e4                                 xor   %r12d,%r12d
-    eb 1d                                    jmp   free
+    eb 2c                                    jmp   free
     49 8b 7e 60                    ready:    mov   96(%r14),%rdi
     48 85 ff                                 test  %rdi,%rdi
     74 05                                    je    nolist
-    e8 2a 00 00 00                           call  run
+    e8 39 00 00 00                           call  run
     41 83 7e 68 00                 nolist:   cmpl  $0,104(%r14)
-    0f 85 63 ff ff ff                        jne   post                        # there is more to do
-    4d 8b 66 70                              mov   112(%r14),%r12
+    74 13                                    je    answer
+    b8 ba 00 00 00                           mov   $186,%eax                   # gettid: a child that an initialiser forked stops here
+    0f 05                                    syscall
+    44 39 e8                                 cmp   %r13d,%eax
+    0f 84 57 ff ff ff                        je    post                        # there is more to do
+    41 89 c5                                 mov   %eax,%r13d
+    4d 8b 66 70                    answer:   mov   112(%r14),%r12
     31 c9                          free:     xor   %ecx,%ecx
     44 89 e8                                 mov   %r13d,%eax
     f0 41 0f b1 4e 04                        lock cmpxchg %ecx,4(%r14)         # unless we are a child that was forked meanwhile
@@ -223,7 +228,7 @@ TEXT = """
     48 83 ec 48                              sub   $72,%rsp
     49 89 fc                                 mov   %rdi,%r12
     49 89 f5                                 mov   %rsi,%r13
-    48 8b 1d ce 0d 00 00                     mov   start+0x1028(%rip),%rbx
+    48 8b 1d bf 0d 00 00                     mov   start+0x1028(%rip),%rbx
     4c 8b 33                                 mov   (%rbx),%r14                 # number of entries, then the entries
     48 83 c3 40                    each:     add   $64,%rbx
     49 ff ce                                 dec   %r14
@@ -232,9 +237,9 @@ TEXT = """
     48 89 de                                 mov   %rbx,%rsi
     b9 08 00 00 00                           mov   $8,%ecx
     f3 48 a5                                 rep movsq
-    48 8b 05 b5 0d 00 00                     mov   start+0x1030(%rip),%rax     # dlpi_adds
+    48 8b 05 a6 0d 00 00                     mov   start+0x1030(%rip),%rax     # dlpi_adds
     48 89 44 24 20                           mov   %rax,32(%rsp)
-    48 8b 05 b1 0d 00 00                     mov   start+0x1038(%rip),%rax     # dlpi_subs
+    48 8b 05 a2 0d 00 00                     mov   start+0x1038(%rip),%rax     # dlpi_subs
     48 89 44 24 28                           mov   %rax,40(%rsp)
     48 8b 44 24 38                           mov   56(%rsp),%rax               # dlpi_tls_data: the table has its distance from the thread pointer
     48 85 c0                                 test  %rax,%rax
@@ -248,7 +253,7 @@ TEXT = """
     85 c0                                    test  %eax,%eax
     75 23                                    jne   over
     eb a5                                    jmp   each
-    48 8b 05 81 0d 00 00           rest:     mov   start+0x1040(%rip),%rax     # ld.so's: what it has loaded on its own
+    48 8b 05 72 0d 00 00           rest:     mov   start+0x1040(%rip),%rax     # ld.so's: what it has loaded on its own
     48 85 c0                                 test  %rax,%rax
     74 15                                    je    over
     4c 89 24 24                              mov   %r12,(%rsp)
@@ -265,7 +270,7 @@ TEXT = """
     48 8b 07                       filter:   mov   (%rdi),%rax                 # (info, size, the caller's callback and data): dlpi_addr
     48 85 c0                                 test  %rax,%rax
     74 18                                    je    known                       # the anchor
-    4c 8b 05 34 0d 00 00                     mov   start+0x1028(%rip),%r8
+    4c 8b 05 25 0d 00 00                     mov   start+0x1028(%rip),%r8
     49 8b 08                                 mov   (%r8),%rcx
     49 83 c0 40                    other:    add   $64,%r8
     48 ff c9                                 dec   %rcx
@@ -277,7 +282,7 @@ TEXT = """
     48 8b 02                       unknown:  mov   (%rdx),%rax
     48 8b 52 08                              mov   8(%rdx),%rdx
     ff e0                                    jmp   *%rax
-    48 8b 05 00 0d 00 00           find:     mov   start+0x1018(%rip),%rax     # int _dl_find_object(pc, result)
+    48 8b 05 f1 0c 00 00           find:     mov   start+0x1018(%rip),%rax     # int _dl_find_object(pc, result)
     48 8b 08                                 mov   (%rax),%rcx                 # number of entries, then: start, end, .eh_frame_hdr, link_map
     48 83 c0 20                    test:     add   $32,%rax
     48 ff c9                                 dec   %rcx
@@ -297,7 +302,7 @@ TEXT = """
     48 89 56 20                              mov   %rdx,32(%rsi)
     31 c0                                    xor   %eax,%eax
     c3                                       ret
-    48 8b 05 c1 0c 00 00           miss:     mov   start+0x1020(%rip),%rax     # ld.so's
+    48 8b 05 b2 0c 00 00           miss:     mov   start+0x1020(%rip),%rax     # ld.so's
     48 85 c0                                 test  %rax,%rax
     74 02                                    je    nothing
     ff e0                                    jmp   *%rax

@@ -139,3 +139,43 @@ def _store(module: Module, vaddr: int, value: int) -> None:
     image = module.image
     if image is not None and image.low <= vaddr <= image.high - 8:
         image.view(vaddr, 8)[:] = np.frombuffer((value & _MASK).to_bytes(8, "little"), np.uint8)
+
+
+def tls_users(ns: Namespace) -> set[Module]:
+    """Modules whose thread-local storage somebody reaches from the thread pointer alone (initial-exec)."""
+    r, b, types = ns.relocations, ns.bindings, ns.arch.reloc_types
+    users = set()
+    for row, module, _offset in _places(ns, r.type == types.tpoff):
+        reference = int(r.reference[row])
+        definer = int(b.definer[reference]) if reference >= 0 else -1
+        users.add(ns.columns.modules[definer] if definer >= 0 else module)
+    return users
+
+
+def relocate_tls(ns: Namespace, descriptor: Callable[[Module | None, int], tuple[int, int]]) -> None:
+    """Thread-local relocations once more, now that all numbers are known; *descriptor* gives the words of a TLSDESC."""
+    r, b, types = ns.relocations, ns.bindings, ns.arch.reloc_types
+    columns = ns.columns
+    kinds = (types.dtpmod, types.dtpoff, types.tpoff, types.tlsdesc)
+    for row, module, offset in _places(ns, np.isin(r.type, kinds)):
+        kind, reference, addend = int(r.type[row]), int(r.reference[row]), _addend(ns, row)
+        definer: Module | None = module
+        value = addend
+        if reference >= 0:
+            number = b.definer[reference : reference + 1]
+            definer = None
+            if int(number[0]) >= 0:
+                definer = columns.modules[int(number[0])]
+                value += int(columns.value(columns.symbol_position(number, b.definition[reference : reference + 1]))[0])
+        if kind == types.tlsdesc:
+            first, second = descriptor(definer, value)
+            _store(module, offset, first)
+            _store(module, offset + 8, second)
+        elif definer is None:
+            _store(module, offset, 0)
+        elif kind == types.dtpmod:
+            _store(module, offset, definer.tls_id)
+        elif kind == types.dtpoff:
+            _store(module, offset, definer.tls_block + value)
+        else:
+            _store(module, offset, definer.tls_offset + value)

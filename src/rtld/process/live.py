@@ -24,14 +24,16 @@ from rtld.backends.child.channel import Channel
 from rtld.backends.child.live_anchor import REPLACED, List, LiveAnchor, results
 from rtld.backends.child.ptrace import EXITED, KILLED, SIGNAL
 from rtld.elf import types as t
+from rtld.elf.dlopen import find_symbol
 from rtld.elf.file import ElfFile
 from rtld.elf.link import bind, find_closure, open_namespace, relocate
-from rtld.elf.load import is_libc_family
+from rtld.elf.scalar import dynsym
 from rtld.elf.search import SearchOptions
 from rtld.errors import RtldError, TargetFault
 from rtld.events import QUIET
 from rtld.process import kernel
 from rtld.process.foreground import Foreground
+from rtld.process.loading import is_hosted
 from rtld.process.mapping import (
     MAP_ANONYMOUS,
     MAP_NORESERVE,
@@ -65,6 +67,10 @@ _WORD = (1 << 64) - 1
 #: Variables that are our linker's business; ld.so must not see them when it starts the anchor.
 _HIDDEN = b"LD_"
 _SHOWN = (b"LD_LIBRARY_PATH=",)
+
+
+#: Functions of libc and ld.so that we call, or ask about what they have loaded by themselves.
+REAL = (*REPLACED, "__tls_get_addr")
 
 
 class StartFailed(RtldError):
@@ -113,10 +119,8 @@ def run(
             return status
         from rtld.process.server import Server
 
-        with Server(launch.world, launch.channel, launch.pid) as server:
-            status = foreground.wait(launch.pid)
-            server.finish(status)
-        return status
+        with Server(launch.world, launch.channel, arguments[0]):
+            return foreground.wait(launch.pid)
 
 
 def can_link(file: ElfFile) -> bool:
@@ -267,10 +271,11 @@ class Launch:
         tracee, ns, anchor = self.tracee, self.ns, self.anchor
         saved = tracee.regs().copy()
         memory = tracee.memory
-        self.world = world = World(ns, anchor)
+        self.world = world = World(ns, anchor, self.pid)
+        world.adds = len(ns.modules) + 1  # the vdso counts
         self._adopt_hosted()
         self._choose_addresses()
-        self._replace_functions()
+        world.replace_functions(ns, [module for module in ns.modules if module.hosted])
         modules = [module for module in ns.modules if not module.hosted]
         records = world.add_records(ns.modules)
         relocate(ns)
@@ -286,6 +291,7 @@ class Launch:
         tls = self._tls_images(saved.fs_base)
         written = [piece for module in modules for piece in pieces(module)]
         written += self._copies()
+        tracee.write(*world.descriptor_code())
         memory.write_many([*written, *records, *tls, *self._control()])
         for place, value in changes:
             memory.write_word(place, value)
@@ -319,6 +325,12 @@ class Launch:
             if module.file.segment(t.PT_TLS) is not None:
                 tls.append(module)
         self._number_tls(tls)
+        vdso = self.stack.aux.get(AT_SYSINFO_EHDR)
+        if vdso is not None:
+            base = memory.read_word(vdso)
+            header = memory.read(base, 64)
+            phoff, phnum = int.from_bytes(header[32:40], "little"), int.from_bytes(header[56:58], "little")
+            self.world.vdso = (base, base + phoff, phnum)
 
     def _number_tls(self, hosted: list[Module]) -> None:
         """TLS module 1 is the anchor, with our modules in it; then the hosted ones as ld.so has met them."""
@@ -341,34 +353,13 @@ class Launch:
             top = (top - page_up(high - low)) & -module.file.max_align
             module.base = top - low
 
-    def _replace_functions(self) -> None:
-        """The functions of libc and ld.so that are ours to answer."""
-        from rtld.elf.scalar import dynsym
-
-        ns = self.ns
-        hosted = [module for module in ns.modules if module.hosted]
-        for name, label in REPLACED.items():
-            for module in hosted:
-                for index in dynsym(module.file).named(name.encode()):
-                    if dynsym(module.file).symbol(index).section != t.SHN_UNDEF:
-                        ns.overrides[module, index] = self.anchor.label(label)
-
     def _fill_descriptors(self) -> None:
         """TLS descriptors: all blocks are at fixed distances from the thread pointer."""
         ns = self.ns
         if not ns.descriptors:
             return
-        from rtld.arch.x86_64 import STUBS
-
-        at = self.world.heap
-        stubs = {}
-        for name in ("tlsdesc_static", "tlsdesc_undefweak"):
-            stubs[name] = STUBS[name].code
-        del at
-        self._descriptor_code = b"".join(stubs.values())
-        static = self.anchor.code + PAGE - 64
-        undefined = static + len(stubs["tlsdesc_static"])
-        self.tracee.write(static, self._descriptor_code)
+        static = self.world.descriptor_stub("tlsdesc_static")
+        undefined = self.world.descriptor_stub("tlsdesc_undefweak")
         import numpy as np
 
         words = np.ndarray((len(ns.arena) - 7,), "<u8", ns.arena, strides=(1,))
@@ -458,7 +449,7 @@ class Launch:
     def _control(self) -> list[tuple[int, bytes]]:
         """The words that the anchor's code reads."""
         world, at = self.world, self.anchor.control
-        real = {name: self._real(name) for name in ("_dl_find_object", "dl_iterate_phdr")}
+        world.real = real = {name: self._real(name) for name in REAL}
         words = {
             layout.CONTROL_SHARED: self.channel.address,
             layout.CONTROL_STATE: world.number,
@@ -472,14 +463,15 @@ class Launch:
         return written
 
     def _real(self, name: str) -> int:
-        """The address of a function that we replace, in the hosted module that defines it."""
-        from rtld.elf.scalar import dynsym
-
-        for module, index in self.ns.overrides:
-            table = dynsym(module.file)
-            if table.name(index) == name.encode():
-                return int(module.base + table.symbol(index).value)
-        return 0
+        """The address of a function in the hosted module that defines it."""
+        hosted = [module for module in self.ns.modules if module.hosted]
+        if self.ns.interp is not None and self.ns.interp not in hosted:
+            hosted.append(self.ns.interp)
+        found = find_symbol(hosted, name.encode(), None)
+        if found is None:
+            return 0
+        module, index = found
+        return int(module.base + dynsym(module.file).symbol(index).value)
 
     def _call_resolvers(self, saved: Registers) -> None:
         """IFUNCs: ask each resolver once, in the process, and write what it says."""
@@ -510,6 +502,10 @@ class Launch:
         if ns.model == "musl":
             functions, own = [], functions + own
         world.finis = {module: fini_functions(module) for module in modules}
+        world.arguments = (stack.argc, stack.argv, stack.envp)
+        world.argv0 = memory.read_word(stack.argv)
+        world.lazy = ns.lazy
+        world.keep_slots(ns, modules)
         array = world.heap.allocate(8 * len(own) + 8)
         written = [
             (array, b"".join(f.to_bytes(8, "little") for f in own)),
@@ -573,13 +569,6 @@ class Stack:
                 return
             self.aux[number] = at + 8
             at += 16
-
-
-def is_hosted(module: Module, ns: Namespace) -> bool:
-    """Is this module ld.so's to load?  The libc family; and libgcc_s, which libc opens on its own to unwind threads."""
-    if ns.model == "musl":
-        return module is ns.interp
-    return is_libc_family(module.soname or module.path) or (module.soname or "").startswith("libgcc_s.so")
 
 
 def lowest_mapping(pid: int, program: tuple[int, int]) -> int:

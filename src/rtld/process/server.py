@@ -1,40 +1,180 @@
-"""Answers what a live child asks: a thread that waits for requests in the shared memory."""
+"""Answers what live processes ask: a thread that waits for requests in the shared memory.
+
+Requests come from any thread of the program and of the children it forks. A child is known by its pid and the number of the
+state it was forked in (``World.history``); it gets a World of its own when it first asks.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+import traceback
+from collections import deque
+
+from rtld.backends.child.live_anchor import SERVICES, results
+from rtld.process.dlservice import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
-    from rtld.backends.child.channel import Channel
+    from rtld.backends.child.channel import Channel, Request
     from rtld.process.world import World
+
+#: Services that change what is loaded: one thread of a process at a time, as under ld.so's own lock.
+_EXCLUSIVE = frozenset(("dlopen", "dlmopen", "dlclose"))
+
+
+class Session:
+    """A request that is being worked on, step by step."""
+
+    __slots__ = ("calls", "exclusive", "lists", "request", "service", "steps")
+
+    def __init__(self, service: Service, request: Request, steps: Any, exclusive: bool) -> None:
+        self.service = service
+        self.request = request
+        self.steps = steps
+        self.exclusive = exclusive
+        self.calls: Any = None  # the list that the thread is at
+        self.lists: list[tuple[int, int]] = []
 
 
 class Server:
-    """``with Server(world, channel, pid): wait for the program``"""
+    """``with Server(world, channel, argv0): wait for the program``"""
 
-    def __init__(self, world: World, channel: Channel, pid: int) -> None:
-        self.world = world
+    def __init__(self, world: World, channel: Channel, argv0: str) -> None:
         self.channel = channel
-        self.pid = pid
-        self._stop = False
+        self.argv0 = argv0
+        self.services: dict[int, Service] = {world.pid: Service(world, channel, argv0)}
+        self.sessions: dict[int, Session] = {}  # by slot
+        self.owners: dict[int, list[Session]] = {}  # pid -> exclusive sessions, innermost last
+        self.waiting: dict[int, deque[Request]] = {}
         self._thread = threading.Thread(target=self._serve, name="linker", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.channel.hang_up()
 
-    def finish(self, status: int) -> None:
-        """The program has ended."""
-
     def _serve(self) -> None:
-        while not self._stop:
-            for request in self.channel.requests():
-                self.channel.answer(request.slot, 0)
-            self.channel.wait()
+        channel = self.channel
+        while True:
+            for request in channel.requests():
+                try:
+                    self._accept(request)
+                except Exception:  # the thread must answer whatever happens, or the program hangs
+                    if os.environ.get("RTLD_DEBUG"):
+                        traceback.print_exc(file=sys.stderr)
+                    self.sessions.pop(request.slot, None)
+                    channel.answer(request.slot, 0)
+            channel.wait(1 if any(self.waiting.values()) else 0)
+            if any(self.waiting.values()):
+                self._bury()
+
+    def _accept(self, request: Request) -> None:
+        session = self.sessions.get(request.slot)
+        if session is not None and session.request.tid == request.tid:
+            calls = session.calls
+            self._advance(session, results(self.channel.get(calls.address, 64 * len(calls))))
+            return
+        if session is not None:  # its thread was killed, and the slot is another's now
+            self._end(session)
+        service = self._service(request)
+        name = SERVICES[request.service]
+        exclusive = name in _EXCLUSIVE
+        if exclusive:
+            owners = self.owners.get(service.world.pid)
+            if owners and owners[-1].request.tid != request.tid:
+                self.waiting.setdefault(service.world.pid, deque()).append(request)
+                return
+        self._begin(service, request, name, exclusive)
+
+    def _begin(self, service: Service, request: Request, name: str, exclusive: bool) -> None:
+        session = Session(service, request, service.attempt(request, name), exclusive)
+        self.sessions[request.slot] = session
+        if exclusive:
+            self.owners.setdefault(service.world.pid, []).append(session)
+        self._advance(session, None)
+
+    def _advance(self, session: Session, got: list[int] | None) -> None:
+        """Take the next step: hand out another list, or the result."""
+        channel = self.channel
+        try:
+            calls = session.steps.send(got)
+        except StopIteration as stop:
+            self._end(session)
+            channel.answer(session.request.slot, stop.value)
+            self._next(session)
+            return
+        except Exception:
+            self._end(session)
+            self._next(session)
+            raise
+        session.calls = calls
+        data = calls.bytes()
+        session.lists.append((calls.address, len(data)))
+        channel.put(calls.address, data)
+        channel.answer(session.request.slot, 0, run=calls.address, again=True)
+
+    def _end(self, session: Session) -> None:
+        self.sessions.pop(session.request.slot, None)
+        for address, size in session.lists:
+            self.channel.free(address, size)
+        if session.exclusive:
+            owners = self.owners.get(session.service.world.pid, [])
+            if session in owners:
+                owners.remove(session)
+
+    def _next(self, session: Session) -> None:
+        """Let the next thread that waits for the loader's lock go on."""
+        pid = session.service.world.pid
+        queue = self.waiting.get(pid)
+        if session.exclusive and queue and not self.owners.get(pid):
+            request = queue.popleft()
+            self._begin(self._service(request), request, SERVICES[request.service], True)
+
+    def _bury(self) -> None:
+        """A thread that held the lock may have been killed."""
+        for owners in self.owners.values():
+            for session in list(owners):
+                if not os.path.exists(f"/proc/{session.request.pid}/task/{session.request.tid}"):
+                    self._end(session)
+                    self._next(session)
+
+    def _service(self, request: Request) -> Service:
+        """The services of the process that asks; a forked child gets a World of its own."""
+        known = self.services.get(request.pid)
+        if known is not None and known.world.number == request.state:
+            return known
+        origin = None
+        for service in self.services.values():
+            world = service.world
+            if world.number == request.state:
+                origin = world
+            elif request.state in world.history:
+                origin = world.history[request.state]
+            if origin is not None:
+                break
+        if origin is None:
+            raise LookupError(f"state {request.state} of process {request.pid} is not known")
+        if known is not None:
+            known.close()
+            del self.services[request.pid]
+        if len(self.services) > 64:
+            self._forget_dead()
+        world = origin.copy(request.pid)
+        world.renumber()
+        service = self.services[request.pid] = Service(world, self.channel, self.argv0)
+        service.memory.write(*world.state_word())
+        return service
+
+    def _forget_dead(self) -> None:
+        for pid in list(self.services):
+            if not os.path.exists(f"/proc/{pid}"):
+                self.services.pop(pid).close()

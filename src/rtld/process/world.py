@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import struct
 
+from rtld.arch.x86_64 import STUBS
 from rtld.backends.child import live_anchor as layout
 from rtld.elf import types as t
+from rtld.elf.dlopen import Opened, copy_namespace
 from rtld.elf.initfini import sort_dfs
-from rtld.process.mapping import span
+from rtld.elf.scalar import dynsym
+from rtld.process.mapping import PAGE, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from rtld.backends.child.live_anchor import LiveAnchor
     from rtld.core.module import Module, Namespace
 
     Pieces = list[tuple[int, bytes]]
+
+_HISTORY = 64  # earlier states that are kept
 
 
 class Heap:
@@ -56,9 +62,13 @@ class Heap:
 class World:
     """Modules of one process and where their records stand in it."""
 
-    def __init__(self, ns: Namespace, anchor: LiveAnchor) -> None:
-        self.number = 0
+    last = 1  # number of the newest state of any process
+
+    def __init__(self, ns: Namespace, anchor: LiveAnchor, pid: int) -> None:
+        self.number = 1
+        self.pid = pid
         self.ns = ns
+        self.opened = Opened(ns.modules)
         self.anchor = anchor
         self.heap = Heap(anchor.heap, anchor.base + anchor.size)
         self.maps: dict[Module, int] = {}  # link_map
@@ -69,7 +79,85 @@ class World:
         self.finis: dict[Module, list[int]] = {}  # termination functions of what has been initialised
         self.ifuncs: dict[int, int] = {}  # resolver -> what it said
         self.adds = self.subs = 0
+        self.real: dict[str, int] = {}  # the functions of libc and ld.so that the program does not get to see
+        self.inits: dict[Module, list[int]] = {}  # initialisers that have not been called yet
+        self.arguments: tuple[int, int, int] = (0, 0, 0)  # of initialisers: argc, argv, envp
+        self.argv0 = 0  # address of the program's name
+        self.lazy = False
+        self.slots: dict[Module, Any] = {}  # PLT slots that may still be unbound: process.lazy.Slots
+        self.lent = 0  # how many donors there have been
+        self.lent_descriptors: dict[Module, tuple[int, int]] = {}
+        self.history: dict[int, World] = {}  # earlier states, by number: what forked children may be in
+        self.donors: dict[Module, int] = {}  # handles of ld.so's for modules that lend their thread-local storage
         self._blocks: dict[str, tuple[int, int]] = {}  # tables that are in use: address, size
+
+    def copy(self, pid: int) -> World:
+        """The World of a process forked from this one."""
+        other = World(copy_namespace(self.ns), self.anchor, pid)
+        for name, value in vars(self).items():
+            if name not in ("ns", "pid", "history"):
+                copied = value.copy() if isinstance(value, dict | list | Heap | Opened) else value
+                setattr(other, name, copied)
+        return other
+
+    def change(self) -> None:
+        """Before anything is changed: keep this state for children that have been forked in it."""
+        self.history[self.number] = self.copy(0)
+        while len(self.history) > _HISTORY:
+            del self.history[next(iter(self.history))]
+        self.renumber()
+
+    def renumber(self) -> None:
+        World.last += 1
+        self.number = World.last
+
+    def state_word(self) -> tuple[int, bytes]:
+        """What tells, in the process, which state it is in."""
+        return self.anchor.control + layout.CONTROL_STATE, self.number.to_bytes(8, "little")
+
+    def forget(self, modules: Sequence[Module]) -> None:
+        """Their records may be used for others."""
+        for module in modules:
+            at = self.maps.pop(module)
+            name = self.names.pop(module)
+            del self.by_map[at]
+            self.heap.free(at, name - at + len(module.path.encode("utf-8", "surrogateescape")) + 1)
+            self.slots.pop(module, None)
+            low, high = span(module)
+            self.ifuncs = {r: v for r, v in self.ifuncs.items() if not (low <= r < high or low <= v < high)}
+
+    def replace_functions(self, ns: Namespace, hosted: Sequence[Module]) -> None:
+        """The functions of libc and ld.so that are ours to answer."""
+        for name, label in layout.REPLACED.items():
+            for module in hosted:
+                table = dynsym(module.file)
+                for index in table.named(name.encode()):
+                    if table.symbol(index).section != t.SHN_UNDEF:
+                        ns.overrides[module, index] = self.anchor.label(label)
+
+    def keep_slots(self, ns: Namespace, modules: Sequence[Module]) -> None:
+        """Remember how the PLT slots of *modules* are bound, where some wait for their first call."""
+        from rtld.elf.relocate import binds_now
+        from rtld.elf.resolve import UNDEFINED
+        from rtld.process.lazy import slots_of
+
+        b = ns.bindings
+        if not ns.lazy and (b is None or not len(b) or not (b.kind == UNDEFINED).any()):
+            return
+        for module in modules:
+            if not binds_now(module):
+                slots = slots_of(ns, module)
+                if slots is not None:
+                    self.slots[module] = slots
+
+    def descriptor_stub(self, name: str) -> int:
+        """The address of the resolver of a TLS descriptor, at the end of the code page."""
+        at = self.anchor.code + PAGE - 64
+        return at if name == "tlsdesc_static" else at + len(STUBS["tlsdesc_static"])
+
+    def descriptor_code(self) -> tuple[int, bytes]:
+        """The resolvers."""
+        return self.anchor.code + PAGE - 64, STUBS["tlsdesc_static"].code + STUBS["tlsdesc_undefweak"].code
 
     # -- link maps --------------------------------------------------------------------------------
 
@@ -135,6 +223,7 @@ class World:
                 self.heap.free(*old)
             self._blocks[name] = (at, len(data))
         written.append((control + layout.CONTROL_ADDS, struct.pack("<QQ", self.adds, self.subs)))
+        written.append(self.state_word())
         return written
 
     def _vdso_name(self) -> int:
@@ -142,16 +231,20 @@ class World:
 
     def _phdr_info(self, module: Module) -> bytes:
         """struct dl_phdr_info; in place of the TLS block its distance from the thread pointer."""
-        file = module.file
-        phdr = 0
-        for s in file.loads:
-            if s.offset <= file.phoff < s.offset + s.filesz:
-                phdr = module.base + file.phoff - s.offset + s.vaddr
-                break
+        phdr, phnum = self.headers(module)
         tls = self.ns.tls.modules.index(module) + 1 if module in self.ns.tls.modules else 0
         offset = module.tls_offset & 0xFFFFFFFFFFFFFFFF if tls else 0
         base = module.base & 0xFFFFFFFFFFFFFFFF
-        return struct.pack("<8Q", base, self.names[module], phdr, file.phnum, 0, 0, tls, offset)
+        return struct.pack("<8Q", base, self.names[module], phdr, phnum, 0, 0, tls, offset)
+
+    @staticmethod
+    def headers(module: Module) -> tuple[int, int]:
+        """Address of the program headers, and their number."""
+        file = module.file
+        for s in file.loads:
+            if s.offset <= file.phoff < s.offset + s.filesz:
+                return module.base + file.phoff - s.offset + s.vaddr, file.phnum
+        return 0, 0
 
     # -- termination ------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ class Channel:
         self._here = ctypes.addressof(self._view)
         self._words = memoryview(self.map)[:ARENA].cast("I")
         self._seen = 0
+        self._timeout = (ctypes.c_long * 2)()
         self._free: dict[int, list[int]] = {}
         self._top = ARENA
         libc = ctypes.CDLL(None, use_errno=True)
@@ -85,15 +86,12 @@ class Channel:
         a, (caller, pid, tid, state, _list, _again, frame) = tuple(rest[:6]), rest[6:]
         return Request(slot, service, a, caller, pid, tid, state, frame)
 
-    def wait(self) -> None:
-        """Sleep until there is a request, or ``poke``."""
+    def wait(self, seconds: int = 0) -> None:
+        """Sleep until there is a request, or for so many seconds."""
         if self._words[0] == self._seen:
-            self._syscall(_FUTEX, self._here, _WAIT, self._seen, 0, 0, 0)
-
-    def poke(self) -> None:
-        """Wake a thread of ours in ``wait``: it finds a request that is none."""
-        self._words[1] = 0xFFFFFFFF
-        self._syscall(_FUTEX, self._here, _WAKE, 1 << 30, 0, 0, 0)
+            self._timeout[0] = seconds
+            until = ctypes.addressof(self._timeout) if seconds else 0
+            self._syscall(_FUTEX, self._here, _WAIT, self._seen, until, 0, 0)
 
     def answer(self, slot: int, result: int, *, run: int = 0, again: bool = False) -> None:
         """Let the thread go on: work off the list at child's address *run*, then return or ask *again*."""

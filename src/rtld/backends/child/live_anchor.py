@@ -217,10 +217,11 @@ def sysv_table(names: Sequence[str]) -> bytes:
 class List:
     """A list of calls being written, for ``run`` in the anchor's code; it will stand at *address*."""
 
-    __slots__ = ("address", "records")
+    __slots__ = ("address", "final", "records")
 
     def __init__(self, address: int) -> None:
         self.address = address
+        self.final = False  # runs the program's own functions, which may ask for more
         self.records: list[bytes] = []
 
     def __len__(self) -> int:

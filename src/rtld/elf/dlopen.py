@@ -1,0 +1,338 @@
+"""Opening more modules in a namespace that is running: groups, their scopes, reference counts, and look-up by handle.
+
+glibc's rules (elf/dl-open.c, dl-close.c, dl-sym.c, dl-lookup.c): what one ``dlopen`` names is a group, the breadth-first walk of
+its DT_NEEDED; members see the global scope and then their group, with RTLD_DEEPBIND the group first; RTLD_GLOBAL appends the
+group to the global scope. A module goes when nothing that was opened directly, or can never go, leads to it any more.
+
+Nothing here touches a process: modules get addresses and images from the caller, between ``open_group`` and ``bind_group``.
+"""
+
+from __future__ import annotations
+
+from rtld.core.module import Namespace, Scope
+from rtld.elf import types as t
+from rtld.elf.initfini import sort_dfs, sort_musl
+from rtld.elf.load import _add, find_module, is_symbolic, load_needed
+from rtld.elf.scalar import dynsym, gnu_hash
+from rtld.errors import FormatError, NotFound, RtldError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rtld.core.module import Module
+
+# <dlfcn.h>
+# fmt: off
+RTLD_LAZY, RTLD_NOW, RTLD_NOLOAD, RTLD_DEEPBIND, RTLD_GLOBAL, RTLD_NODELETE = 1, 2, 4, 8, 0x100, 0x1000
+# fmt: on
+
+
+class DlError(RtldError):
+    """What ``dlerror`` will say."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Group:
+    """One ``dlopen``: the root, its search list, and the modules that are new."""
+
+    __slots__ = ("new", "order", "root")
+
+    def __init__(self, root: Module, order: list[Module], new: list[Module]) -> None:
+        self.root = root
+        self.order = order
+        self.new = new
+
+
+class Opened:
+    """What a running namespace knows besides its modules.
+
+    startup     modules that were there when the program started: they never go
+    counts      module -> how often it has been opened directly
+    pinned      modules that never go (RTLD_NODELETE, DF_1_NODELETE, definers of STB_GNU_UNIQUE symbols in use, ...)
+    groups      module -> the search lists it was loaded with, its local scopes
+    lists       root -> its search list
+    extra       module -> modules its references were bound to outside its own needs
+    """
+
+    __slots__ = ("counts", "extra", "groups", "lists", "pinned", "startup")
+
+    def __init__(self, startup: Iterable[Module]) -> None:
+        self.startup = list(startup)
+        self.counts: dict[Module, int] = {}
+        self.pinned: set[Module] = set()
+        self.groups: dict[Module, list[list[Module]]] = {}
+        self.lists: dict[Module, list[Module]] = {}
+        self.extra: dict[Module, set[Module]] = {}
+
+    def copy(self) -> Opened:
+        other = Opened(self.startup)
+        other.counts = dict(self.counts)
+        other.pinned = set(self.pinned)
+        other.groups = {module: list(lists) for module, lists in self.groups.items()}
+        other.lists = dict(self.lists)
+        other.extra = dict(self.extra)
+        return other
+
+
+def copy_namespace(ns: Namespace) -> Namespace:
+    """The same modules in a namespace that can be changed alone; search and symbol columns are shared."""
+    other = Namespace(ns.model, ns.arch, ns.reporter)
+    for name, value in vars(ns).items():
+        if isinstance(value, dict | list):
+            value = value.copy()
+        setattr(other, name, value)
+    other.problems = []
+    return other
+
+
+def open_group(ns: Namespace, name: str, requester: Module, *, noload: bool = False) -> Group | None:
+    """Find *name* and what it needs. *ns* is to be a copy: it is left half changed when this raises DlError.
+
+    None: it is not loaded, and *noload* asked for no more.
+    """
+    before = len(ns.problems)
+    known = set(ns.modules)
+    try:
+        root = find_module(ns, name, requester)
+    except NotFound as error:
+        if noload:
+            return None
+        raise DlError(str(error)) from None
+    except FormatError as error:
+        raise DlError(glibc_words(error)) from None
+    if root not in known:
+        if noload:
+            return None
+        _refuse(root)
+        _add(ns, root)
+    order = load_needed(ns, [root])
+    missing = [p for p in ns.problems[before:] if p.kind == "library" and p.fatal]
+    if missing:
+        raise DlError(missing[0].message)
+    new = [module for module in ns.modules if module not in known]
+    for module in new:
+        module.init_index = len(ns.modules)
+    return Group(root, order, new)
+
+
+def _refuse(module: Module) -> None:
+    """What glibc does not let be opened (elf/dl-load.c, _dl_map_object_from_fd)."""
+    file = module.file
+    flags = file.dt_flags_1
+    if file.type == t.ET_EXEC:
+        raise DlError(f"{module.path}: cannot dynamically load executable")
+    if flags & t.DF_1_PIE:
+        raise DlError(f"{module.path}: cannot dynamically load position-independent executable")
+    if flags & t.DF_1_NOOPEN:
+        raise DlError(f"{module.path}: shared object cannot be dlopen()ed")
+    if file.dynamic is None:
+        raise DlError(f"{module.path}: object file has no dynamic section")
+
+
+def glibc_words(error: FormatError) -> str:
+    """The sentence without what glibc would not add."""
+    return f"{error.path}: {error.structure}"
+
+
+def initialisers(ns: Namespace, group: Group) -> list[Module]:
+    """The group's new modules, dependencies first."""
+    order = sort_musl([group.root]) if ns.model == "musl" else sort_dfs(group.order, force_first=True)[::-1]
+    new = set(group.new)
+    return [module for module in order if module in new and not module.hosted]
+
+
+def scope_of(ns: Namespace, group: Group, flags: int) -> list[Module]:
+    """Where the group's references are looked up."""
+    first, second = ns.global_scope.modules, group.order
+    if flags & RTLD_DEEPBIND:
+        first, second = tuple(second), list(first)
+    return list(dict.fromkeys([*first, *second]))
+
+
+def bind_group(ns: Namespace, group: Group, flags: int) -> None:
+    """Versions and references of the new modules; DlError for what would fail now."""
+    from rtld.elf.resolve import resolve_symbols
+    from rtld.elf.versions import check_versions
+
+    new = [module for module in group.new if not module.hosted]
+    everything = ns.modules
+    ns.modules = new
+    try:
+        check_versions(ns)
+    finally:
+        ns.modules = everything
+    for problem in ns.problems:
+        if problem.kind == "version" and problem.fatal:
+            raise DlError(problem.message)
+    for module in group.new:
+        module.scopes = (ns.global_scope,)
+        if ns.model == "glibc" and is_symbolic(module):
+            module.scopes = (Scope("self", (module,)), ns.global_scope)
+    ns.columns.extend(group.new)
+    ns.relocation_order = sort_dfs(group.new, force_first=False)[::-1]
+    ns.relocations, ns.bindings = resolve_symbols(ns, new, scope_of(ns, group, flags))
+
+
+def refuse_undefined(ns: Namespace, group: Group, *, now: bool) -> None:
+    """DlError for the first symbol that nobody defines, unless it is a function's that may wait for its first call."""
+    from rtld.elf.relocate import binds_now
+
+    eager = {module.path for module in group.new if now or binds_now(module)}
+    for problem in ns.problems:
+        if problem.kind == "symbol" and (problem.fatal or problem.module in eager):
+            raise DlError(problem.message)
+
+
+def note_group(ns: Namespace, opened: Opened, group: Group) -> None:
+    """Remember local scopes, dependencies by binding, and who can never go."""
+    import numpy as np
+
+    from rtld.elf.resolve import UNIQUE
+
+    opened.lists[group.root] = group.order
+    for module in group.order:
+        lists = opened.groups.setdefault(module, [])
+        if group.order not in lists:
+            opened.groups[module] = [*lists, group.order]
+    for module in group.new:
+        if module.file.dt_flags_1 & t.DF_1_NODELETE or module.hosted:
+            opened.pinned.add(module)
+    b = ns.bindings
+    if not group.new or b is None or not len(b):
+        return
+    modules = ns.columns.modules
+    found = b.definer >= 0
+    pairs = np.unique(b.referrer[found] * len(modules) + b.definer[found])
+    for pair in pairs.tolist():
+        referrer, definer = modules[pair // len(modules)], pair % len(modules)
+        opened.extra.setdefault(referrer, set()).add(modules[definer])
+    for number in np.unique(b.definer[(b.kind == UNIQUE) & (b.definer >= 0)]).tolist():
+        opened.pinned.add(modules[number])
+    pin_thread_destructors(opened, group)
+
+
+def pin_thread_destructors(opened: Opened, group: Group) -> None:
+    """A module that registers destructors of thread-local objects stays: they may run at any thread's end."""
+    for module in group.new:
+        table = dynsym(module.file)
+        if module.file.segment(t.PT_TLS) is None:
+            continue
+        names = module.file.data
+        start, size = module.file.strings() if table.strtab else (0, 0)
+        if b"\0__cxa_thread_atexit" in bytes(names[start : start + size]):
+            opened.pinned.add(module)
+
+
+def make_global(ns: Namespace, modules: Iterable[Module]) -> None:
+    """RTLD_GLOBAL: append to the global scope what is not in it yet."""
+    have = set(ns.global_scope.modules)
+    more = [module for module in modules if module not in have]
+    if more:
+        ns.global_scope = Scope("global", (*ns.global_scope.modules, *more))
+
+
+def unreachable(ns: Namespace, opened: Opened) -> list[Module]:
+    """The modules that nothing keeps any more, dependents first (elf/dl-close.c)."""
+    keep: set[Module] = set()
+    todo = [*opened.startup, *opened.pinned, *(m for m, count in opened.counts.items() if count > 0)]
+    while todo:
+        module = todo.pop()
+        if module in keep:
+            continue
+        keep.add(module)
+        todo += module.needed
+        todo += opened.extra.get(module, ())
+        todo += opened.lists.get(module, ())
+    going = [module for module in ns.modules if module not in keep and not module.hosted]
+    return sort_dfs(going, force_first=False) if going else []
+
+
+def remove(ns: Namespace, opened: Opened, modules: Sequence[Module]) -> None:
+    """Take modules out of every list."""
+    gone = set(modules)
+    ns.modules = [module for module in ns.modules if module not in gone]
+    for index, module in enumerate(ns.modules):
+        module.index = index
+    ns.by_name = {name: module for name, module in ns.by_name.items() if module not in gone}
+    ns.by_identity = {key: module for key, module in ns.by_identity.items() if module not in gone}
+    ns.global_scope = Scope("global", tuple(m for m in ns.global_scope.modules if m not in gone))
+    ns.unique = {name: where for name, where in ns.unique.items() if where[0] not in gone}
+    for table in (opened.counts, opened.groups, opened.lists, opened.extra):
+        for module in modules:
+            table.pop(module, None)  # type: ignore[attr-defined]
+    for module, lists in opened.groups.items():
+        kept = [order for order in lists if not gone.intersection(order)]
+        if len(kept) != len(lists):
+            opened.groups[module] = kept
+    for module in modules:
+        if module.file.identity is not None:
+            ns.search._files.pop(module.file.identity, None)
+
+
+# -- look-up ------------------------------------------------------------------------------------------
+
+
+def find_symbol(modules: Iterable[Module], name: bytes, version: bytes | None) -> tuple[Module, int] | None:
+    """The first definition in scope order: (module, symbol index)."""
+    hashed = gnu_hash(name)
+    for module in modules:
+        index = dynsym(module.file).lookup(name, version, hashed, newest=True)
+        if index:
+            return module, index
+    return None
+
+
+def default_scope(ns: Namespace, opened: Opened, caller: Module) -> list[Module]:
+    """RTLD_DEFAULT: the caller's own scopes."""
+    order = list(ns.global_scope.modules)
+    for group in opened.groups.get(caller, ()):
+        order += group
+    return list(dict.fromkeys(order))
+
+
+def next_scope(opened: Opened, caller: Module) -> list[Module]:
+    """RTLD_NEXT: what comes after the caller, in the list it was loaded with."""
+    for order in (opened.startup, *opened.groups.get(caller, ())):
+        if caller in order:
+            return order[order.index(caller) + 1 :]
+    raise DlError("RTLD_NEXT used in code not dynamically loaded")
+
+
+def handle_scope(ns: Namespace, opened: Opened, module: Module) -> list[Module]:
+    """The search list of a handle."""
+    if module is ns.main:
+        return list(ns.global_scope.modules)
+    order = opened.lists.get(module)
+    if order is None:
+        order = opened.lists[module] = breadth_first(module)
+    return order
+
+
+def breadth_first(root: Module) -> list[Module]:
+    """*root* and what it needs, as ``dlopen`` of it would have listed."""
+    order = [root]
+    seen = {root}
+    for module in order:
+        for need in module.needed:
+            if need not in seen:
+                seen.add(need)
+                order.append(need)
+    return order
+
+
+def containing(modules: Iterable[Module], address: int, span: Callable[[Module], tuple[int, int]]) -> Module | None:
+    """The module one of whose segments has *address*."""
+    for module in modules:
+        start, end = span(module)
+        if start <= address < end and any(
+            load.vaddr <= address - module.base < load.vaddr + load.memsz for load in module.file.loads
+        ):
+            return module
+    return None

@@ -1,0 +1,372 @@
+"""What a live process asks of its dynamic linker, answered: dlopen, dlmopen, dlsym, dlvsym, dlclose, dladdr, dlinfo, dlerror.
+
+A service is a generator: it yields lists of calls (``List``) for the asking thread to work off, gets their results, and
+returns what the C function is to return. So files are mapped, resolvers and initialisers called, by the thread itself.
+DlError becomes the thread's ``dlerror``. What glibc itself would say and do: dlfcn(3), elf/dl-open.c, dlfcn/dlerror.c.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from rtld.backends.child.live_anchor import CALL, List
+from rtld.backends.child.ptrace import Memory
+from rtld.elf import types as t
+from rtld.elf.dlopen import (
+    RTLD_GLOBAL,
+    RTLD_LAZY,
+    RTLD_NODELETE,
+    RTLD_NOLOAD,
+    RTLD_NOW,
+    DlError,
+    containing,
+    copy_namespace,
+    default_scope,
+    find_symbol,
+    handle_scope,
+    make_global,
+    next_scope,
+    note_group,
+    open_group,
+    remove,
+    unreachable,
+)
+from rtld.elf.scalar import dynsym
+from rtld.errors import RtldError, TargetFault
+from rtld.process.loading import Loading, is_hosted, unload_calls
+from rtld.process.mapping import span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from rtld.backends.child.channel import Channel, Request
+    from rtld.core.module import Module
+    from rtld.process.world import World
+
+    Steps = Generator[List, list[int], int]
+
+# fmt: off
+RTLD_NEXT = (1 << 64) - 1
+LM_ID_BASE, LM_ID_NEWLM = 0, -1
+RTLD_DL_SYMENT, RTLD_DL_LINKMAP = 1, 2
+DI_LMID, DI_LINKMAP, DI_SERINFO, DI_SERINFOSIZE, DI_ORIGIN, DI_TLS_MODID, DI_TLS_DATA, DI_PHDR = 1, 2, 4, 5, 6, 9, 10, 11
+_WORD = (1 << 64) - 1
+FAILURE = {"dlclose": -1, "dlinfo": -1}
+# fmt: on
+
+
+class Service:
+    """The services of one process, for one World."""
+
+    def __init__(self, world: World, channel: Channel, argv0: str) -> None:
+        self.world = world
+        self.channel = channel
+        self.argv0 = argv0
+        self.memory = Memory(world.pid)
+        self.errors: dict[int, str] = {}  # thread -> what dlerror will say
+        self.said: dict[int, tuple[int, int]] = {}  # thread -> the string it said last
+
+    def close(self) -> None:
+        self.memory.close()
+
+    # -- what all need ------------------------------------------------------------------------------
+
+    def list(self, capacity: int) -> List:
+        """A list in shared memory; the server gives it back when the service is done."""
+        return List(self.channel.allocate(64 * (capacity + 1)))
+
+    def string(self, address: int) -> str:
+        return os.fsdecode(self.memory.read_string(address))
+
+    def caller(self, request: Request) -> Module:
+        """The module that asks; the program for code that is in none."""
+        world = self.world
+        return containing(world.ns.modules, request.caller, span) or world.ns.main
+
+    def name(self, module: Module) -> str:
+        """As glibc calls it in messages."""
+        return self.argv0 if module is self.world.ns.main else module.path
+
+    def module(self, handle: int) -> Module:
+        found = self.world.by_map.get(handle)
+        if found is None:
+            raise DlError("invalid handle")
+        return found
+
+    def fail(self, request: Request, text: str) -> None:
+        self.errors[request.tid] = text
+
+    # -- dlerror --------------------------------------------------------------------------------------
+
+    def dlerror(self, request: Request) -> Steps:
+        text = self.errors.pop(request.tid, None)
+        old = self.said.pop(request.tid, None)
+        if old is not None:
+            self.world.heap.free(*old)
+        if text is None:
+            return 0
+        data = os.fsencode(text) + b"\0"
+        at = self.world.heap.allocate(len(data))
+        self.memory.write(at, data)
+        self.said[request.tid] = (at, len(data))
+        return at
+        yield
+
+    # -- dlopen, dlclose --------------------------------------------------------------------------------
+
+    def dlopen(self, request: Request) -> Steps:
+        path, flags = request.args[0], request.args[1] & 0xFFFFFFFF
+        return (yield from self._open(request, path, flags))
+
+    def dlmopen(self, request: Request) -> Steps:
+        number, path, flags = request.args[0], request.args[1], request.args[2] & 0xFFFFFFFF
+        if number == LM_ID_BASE:
+            return (yield from self._open(request, path, flags))
+        raise DlError("only the base namespace is served here")
+
+    def _open(self, request: Request, path: int, flags: int) -> Steps:
+        world = self.world
+        name = self.string(path) if path else ""
+        if not flags & (RTLD_LAZY | RTLD_NOW):
+            raise DlError(f"{name}: invalid mode for dlopen(): Invalid argument" if name else "invalid mode for dlopen(): Invalid argument")
+        if not name:
+            if flags & RTLD_GLOBAL:
+                make_global(world.ns, [world.ns.main])
+            return world.maps[world.ns.main]
+        caller = self.caller(request)
+        if not name.startswith("/"):
+            world.ns.search.cwd = os.readlink(f"/proc/{world.pid}/cwd")
+        trial = copy_namespace(world.ns)
+        group = open_group(trial, name, caller, noload=bool(flags & RTLD_NOLOAD))
+        if group is None:
+            return 0
+        initialised: list[Module] = []
+        if group.new:
+            for module in group.new:
+                module.hosted = is_hosted(module, trial)
+            loading = Loading(self, trial, group, flags)
+            yield from loading.steps()
+            initialised = loading.initialised
+            opened = loading.opened
+        else:
+            opened = world.opened.copy()
+            trial.bindings = None
+            note_group(trial, opened, group)
+        opened.counts[group.root] = opened.counts.get(group.root, 0) + 1
+        if flags & RTLD_NODELETE:
+            opened.pinned.update(group.new or [group.root])
+        if flags & RTLD_GLOBAL:
+            make_global(trial, group.order)
+        world.opened = opened
+        world.ns = trial
+        if initialised:
+            yield from self._initialise(initialised)
+        return world.maps[group.root]
+
+    def _initialise(self, modules: list[Module]) -> Steps:
+        """Run initialisers; nested requests of the thread are served meanwhile."""
+        world = self.world
+        functions = []
+        for module in modules:
+            world.ns.reporter.init(module)
+            functions += world.inits.pop(module, [])
+        if functions:
+            calls = self.list(len(functions))
+            for function in functions:
+                calls.add(CALL, function, *world.arguments)
+            calls.final = True
+            yield calls
+        return 0
+
+    def dlclose(self, request: Request) -> Steps:
+        world = self.world
+        module = self.module(request.args[0])
+        opened = world.opened
+        if opened.counts.get(module, 0) <= 0:
+            if module in opened.startup:
+                return 0
+            raise DlError(f"{self.name(module)}: shared object not open")
+        world.change()
+        opened.counts[module] -= 1
+        going = unreachable(world.ns, opened)
+        if not going:
+            return 0
+        functions = []
+        for gone in going:
+            world.ns.reporter.fini(gone)
+            functions += world.finis.pop(gone, [])
+        self.memory.write_many(world.fini_array())
+        if functions:
+            calls = self.list(len(functions))
+            for function in functions:
+                calls.add(CALL, function)
+            calls.final = True
+            yield calls
+        # Who was opened again by a termination function stays.
+        going = [m for m in unreachable(world.ns, opened) if m in set(going)]
+        remove(world.ns, opened, going)
+        world.forget(going)
+        world.subs += len(going)
+        self.memory.write_many([*world.link_records(), *world.tables()])
+        calls = self.list(3 * len(going) + 2)
+        unload_calls(world, going, calls)
+        yield calls
+        return 0
+
+    # -- look-up ----------------------------------------------------------------------------------------
+
+    def dlsym(self, request: Request) -> Steps:
+        return (yield from self._symbol(request, None))
+
+    def dlvsym(self, request: Request) -> Steps:
+        return (yield from self._symbol(request, self.memory.read_string(request.args[2])))
+
+    def _symbol(self, request: Request, version: bytes | None) -> Steps:
+        world = self.world
+        handle, name = request.args[0], self.memory.read_string(request.args[1])
+        if handle == 0:
+            asked = self.caller(request)
+            scope = default_scope(world.ns, world.opened, asked)
+        elif handle == RTLD_NEXT:
+            asked = self.caller(request)
+            scope = next_scope(world.opened, asked)
+        else:
+            asked = self.module(handle)
+            scope = handle_scope(world.ns, world.opened, asked)
+        found = find_symbol(scope, name, version)
+        if found is None:
+            text = f"{self.name(asked)}: undefined symbol: {os.fsdecode(name)}"
+            raise DlError(text + (f", version {os.fsdecode(version)}" if version else ""))
+        return (yield from self.address_of(*found))
+
+    def address_of(self, module: Module, index: int) -> Steps:
+        """The address of a definition, as dlsym gives it."""
+        world = self.world
+        replaced = world.ns.overrides.get((module, index))
+        if replaced is not None:
+            return replaced
+        symbol = dynsym(module.file).symbol(index)
+        kind = symbol.info & 15
+        if kind == t.STT_TLS:
+            at = self.channel.allocate(64)
+            self.channel.put(at, struct.pack("<QQ", module.tls_id, module.tls_block + symbol.value))
+            calls = self.list(1)
+            calls.add(CALL, world.real["__tls_get_addr"], at)
+            (result,) = yield calls
+            self.channel.free(at, 64)
+            return result
+        value: int = symbol.value + (module.base if symbol.section != t.SHN_ABS else 0)
+        if kind == t.STT_GNU_IFUNC and symbol.section != t.SHN_UNDEF:
+            if value not in world.ifuncs:
+                calls = self.list(1)
+                calls.add(CALL, value)
+                (result,) = yield calls
+                world.ifuncs[value] = result & _WORD
+            return world.ifuncs[value]
+        return value & _WORD
+
+    # -- addresses ----------------------------------------------------------------------------------------
+
+    def dladdr(self, request: Request) -> Steps:
+        return (yield from self._address(request, 0, 0))
+
+    def dladdr1(self, request: Request) -> Steps:
+        return (yield from self._address(request, request.args[2], request.args[3] & 0xFFFFFFFF))
+
+    def _address(self, request: Request, extra: int, flags: int) -> Steps:
+        world = self.world
+        address, info = request.args[:2]
+        module = containing(world.ns.modules, address, span)
+        if module is None:
+            calls = self.list(1)
+            calls.add(CALL, world.real["dladdr1" if flags else "dladdr"], *request.args[:4])
+            (result,) = yield calls
+            return result & 0xFFFFFFFF
+        name = world.argv0 if module is world.ns.main else world.names[module]
+        table = dynsym(module.file)
+        index = table.nearest(address - module.base)
+        sname = saddr = entry = 0
+        if index:
+            dynamic = module.file.dynamic
+            symbol = table.symbol(index)
+            sname = module.base + dynamic[t.DT_STRTAB] + symbol.name
+            saddr = symbol.value + (module.base if symbol.section != t.SHN_ABS else 0)
+            entry = module.base + dynamic[t.DT_SYMTAB] + 24 * index
+        self.memory.write(info, struct.pack("<4Q", name, span(module)[0], sname, saddr & _WORD))
+        if flags == RTLD_DL_SYMENT:
+            self.memory.write_word(extra, entry)
+        elif flags == RTLD_DL_LINKMAP:
+            self.memory.write_word(extra, world.maps[module])
+        return 1
+
+    def dlinfo(self, request: Request) -> Steps:
+        world = self.world
+        handle, what, arg = request.args[0], request.args[1] & 0xFFFFFFFF, request.args[2]
+        module = self.module(handle)
+        memory = self.memory
+        if what == DI_LMID:
+            memory.write_word(arg, LM_ID_BASE)
+        elif what == DI_LINKMAP:
+            memory.write_word(arg, world.maps[module])
+        elif what == DI_ORIGIN:
+            origin = os.path.dirname(os.path.realpath(module.path) if module is world.ns.main else os.path.abspath(module.path))
+            memory.write(arg, os.fsencode(origin) + b"\0")
+        elif what == DI_TLS_MODID:
+            modules = world.ns.tls.modules
+            memory.write_word(arg, modules.index(module) + 1 if module in modules else 0)
+        elif what == DI_TLS_DATA:
+            memory.write_word(arg, 0)
+            if module.tls_id:
+                at = self.channel.allocate(64)
+                self.channel.put(at, struct.pack("<QQ", module.tls_id, module.tls_block))
+                calls = self.list(1)
+                calls.add(CALL, world.real["__tls_get_addr"], at)
+                (result,) = yield calls
+                memory.write_word(arg, result)
+        elif what == DI_PHDR:
+            phdr, phnum = world.headers(module)
+            memory.write_word(arg, phdr)
+            return phnum
+        elif what in (DI_SERINFO, DI_SERINFOSIZE):
+            self._serinfo(module, what, arg)
+        else:
+            raise DlError("unsupported dlinfo request")
+        return 0
+
+    def _serinfo(self, module: Module, what: int, arg: int) -> None:
+        """Dl_serinfo: the directories a name would be looked for in, of which we know the last."""
+        directories = [os.fsencode(d.rstrip("/") or "/") for d in self.world.ns.search.default_directories]
+        size = 16 + 16 * len(directories) + sum(len(d) + 1 for d in directories)
+        self.memory.write(arg, struct.pack("<QI", size, len(directories)))
+        if what == DI_SERINFOSIZE:
+            return
+        at = arg + 16 + 16 * len(directories)
+        for i, directory in enumerate(directories):
+            self.memory.write(arg + 16 + 16 * i, struct.pack("<QI", at, 0))
+            self.memory.write(at, directory + b"\0")
+            at += len(directory) + 1
+
+    # -- lazy binding ---------------------------------------------------------------------------------------
+
+    def bind(self, request: Request) -> Steps:
+        """The first call through a PLT slot: GOT[1] of the module, index of the record in DT_JMPREL."""
+        from rtld.process.lazy import resolve_slot
+
+        module = self.module(request.args[0])
+        return (yield from resolve_slot(self, module, request.args[1]))
+
+    # -- errors -----------------------------------------------------------------------------------------------
+
+    def attempt(self, request: Request, name: str) -> Steps:
+        """Serve one request; what goes wrong is left for dlerror."""
+        if name not in ("dlerror", "dladdr", "dladdr1", "bind"):
+            self.errors.pop(request.tid, None)
+        try:
+            return (yield from getattr(self, name)(request))
+        except DlError as error:
+            self.errors[request.tid] = error.text
+        except (RtldError, TargetFault, OSError, MemoryError) as error:
+            self.errors[request.tid] = f"rtld: {error}"
+        return FAILURE.get(name, 0)

@@ -1,0 +1,104 @@
+"""The first call through a PLT slot: whom it means was decided when everything was bound; here the slot is filled."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from rtld.backends.child.calls import NR
+from rtld.elf import types as t
+from rtld.elf.dlopen import default_scope
+from rtld.elf.resolve import KINDS
+from rtld.elf.scalar import dynsym, gnu_hash
+from rtld.elf.tables import tables
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from rtld.backends.child.live_anchor import List
+    from rtld.core.module import Module, Namespace
+    from rtld.elf.resolve import Bindings
+    from rtld.process.dlservice import Service
+
+    Steps = Generator[List, list[int], int]
+
+
+class Slots:
+    """The PLT slots of one module: for each record of DT_JMPREL its place and its row in ``bindings``."""
+
+    __slots__ = ("bindings", "offsets", "rows")
+
+    def __init__(self, offsets: list[int], rows: list[int], bindings: Bindings) -> None:
+        self.offsets = offsets
+        self.rows = rows
+        self.bindings = bindings
+
+
+def slots_of(ns: Namespace, module: Module) -> Slots | None:
+    """From the relocations and bindings that ``ns`` has at this moment."""
+    from rtld.elf.flat import flat
+
+    plt = [run for run in tables(module.file).relocs if run.plt]
+    if not plt or ns.relocations is None:
+        return None
+    run, r = plt[0], ns.relocations
+    mine = np.flatnonzero((r.at >= run.position) & (r.at < run.position + run.count * run.entsize))
+    index = (r.at[mine] - run.position) // run.entsize
+    rows = np.full(run.count, -1, np.int64)
+    rows[index] = r.reference[mine]
+    offsets = flat("<u8")[run.position + run.entsize * np.arange(run.count)]
+    return Slots(offsets.tolist(), rows.tolist(), ns.bindings)
+
+
+def resolve_slot(service: Service, module: Module, index: int) -> Steps:
+    """Fill slot *index* of the module and say where the call goes."""
+    world = service.world
+    slots = world.slots.get(module)
+    if slots is None or index >= len(slots.rows) or slots.rows[index] < 0:
+        return (yield from _give_up(service, f"{module.path}: PLT slot {index} has no symbol"))
+    b, row = slots.bindings, slots.rows[index]
+    definer, symbol = int(b.definer[row]), int(b.definition[row])
+    place = module.base + slots.offsets[index]
+    owner: Module | None = b.modules[definer] if definer >= 0 else None
+    if owner is None:
+        found = _look_again(service, module, b, row)
+        if found is None:
+            if dynsym(module.file).symbol(int(b.symbol[row])).info >> 4 == t.STB_WEAK:
+                return 0
+            name, version = b.name(row), b.version_name(row)
+            text = f"{module.path}: undefined symbol: {name}" + (f", version {version}" if version else "")
+            return (yield from _give_up(service, text))
+        owner, symbol = found
+    value = yield from service.address_of(owner, symbol)
+    service.memory.write_word(place, value)
+    reporter = world.ns.reporter
+    reporter.bound(module, owner, b.name(row), b.version_name(row), KINDS[int(b.kind[row])])
+    return value
+
+
+def _look_again(service: Service, module: Module, b: Bindings, row: int) -> tuple[Module, int] | None:
+    """Nobody defined it when the module was bound; somebody opened since may."""
+    world = service.world
+    name = os.fsencode(b.name(row))
+    version = b.version_name(row)
+    wanted = os.fsencode(version) if version else None
+    hashed = gnu_hash(name)
+    for candidate in default_scope(world.ns, world.opened, module):
+        index = dynsym(candidate.file).lookup(name, wanted, hashed, newest=False, plt=True)
+        if index:
+            return candidate, index
+    return None
+
+
+def _give_up(service: Service, text: str) -> Steps:
+    """What ld.so does: a line on stderr and exit status 127."""
+    data = os.fsencode(f"{service.argv0}: symbol lookup error: {text}\n")
+    at = service.channel.allocate(len(data))
+    service.channel.put(at, data)
+    calls = service.list(3)
+    calls.add(NR["write"], 2, at, len(data))
+    calls.add(NR["exit_group"], 127)
+    yield calls
+    return 0

@@ -1,0 +1,273 @@
+"""Modules that a running process opens: found and bound as at the start, mapped and relocated by the thread that asks."""
+
+from __future__ import annotations
+
+import os
+
+from rtld.backends.child.calls import NR
+from rtld.backends.child.live_anchor import CALL
+from rtld.elf import types as t
+from rtld.elf.dlopen import RTLD_NOW, DlError, bind_group, initialisers, note_group, refuse_undefined
+from rtld.elf.load import is_libc_family
+from rtld.elf.tls import tls_segment
+from rtld.process.mapping import (
+    MAP_ANONYMOUS,
+    MAP_NORESERVE,
+    MAP_PRIVATE,
+    PAGE,
+    add_mapping,
+    add_relro,
+    page_up,
+    pieces,
+    span,
+)
+from rtld.process.world import fini_functions, init_functions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from rtld.backends.child.live_anchor import List
+    from rtld.core.module import Module, Namespace
+    from rtld.elf.dlopen import Group
+    from rtld.process.dlservice import Service
+    from rtld.process.world import World
+
+    Steps = Generator[List, list[int], None]
+
+_WORD = (1 << 64) - 1
+
+
+def is_hosted(module: Module, ns: Namespace) -> bool:
+    """Is this module ld.so's to load?  The libc family; and libgcc_s, which libc opens on its own to unwind threads."""
+    if ns.model == "musl":
+        return module is ns.interp
+    name = module.soname or module.path.rpartition("/")[2]
+    return is_libc_family(name) or name.startswith("libgcc_s.so")
+
+
+class Loading:
+    """One group on its way into a process. ``ns`` is a copy that replaces the world's when all has gone well."""
+
+    def __init__(self, service: Service, ns: Namespace, group: Group, flags: int) -> None:
+        self.service = service
+        self.world: World = service.world
+        self.ns = ns
+        self.group = group
+        self.flags = flags
+        self.own = [module for module in group.new if not module.hosted]
+        self.opened = self.world.opened.copy()
+        self.initialised: list[Module] = []
+
+    def steps(self) -> Steps:
+        """Everything up to the initialisers."""
+        ns, group, world = self.ns, self.group, self.world
+        yield from self._reserve()
+        try:
+            bind_group(ns, group, self.flags)
+            now = bool(self.flags & RTLD_NOW) or bool(ns.search.env.get("LD_BIND_NOW"))
+            refuse_undefined(ns, group, now=now)
+            ns.lazy = world.lazy and not now
+            self._relocate()
+            yield from self._lend_tls()
+            yield from self._map()
+            yield from self._resolve()
+        except DlError:
+            yield from self._give_back()
+            raise
+        yield from self._commit()
+
+    def _reserve(self) -> Steps:
+        """Addresses for our modules; members of the libc family are opened by ld.so."""
+        service = self.service
+        calls = service.list(4 * len(self.group.new) + 2)
+        wanted: list[tuple[Module, int]] = []
+        strings = bytearray()
+        late = [module for module in self.group.new if module.hosted]
+        at = service.channel.allocate(sum(len(os.fsencode(m.path)) + 1 for m in late) + 8)
+        for module in self.group.new:
+            if module.hosted:
+                index = calls.add(CALL, self.world.real["dlopen"], at + len(strings), RTLD_NOW)
+                strings += os.fsencode(module.path) + b"\0"
+            else:
+                low, high = module.file.span
+                size = page_up(high - low) + module.file.max_align - PAGE
+                flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
+                index = calls.add(NR["mmap"], 0, size, 0, flags, -1, 0)
+            wanted.append((module, index))
+        service.channel.put(at, bytes(strings))
+        got = yield calls
+        service.channel.free(at, len(strings) + 8)
+        for module, index in wanted:
+            value = got[index]
+            if module.hosted:
+                if value == 0:
+                    raise DlError(f"{module.path}: cannot open shared object file")
+                module.base = service.memory.read_word(value & _WORD)
+                continue
+            if -4096 < value < 0:
+                raise DlError(f"{module.path}: failed to map segment from shared object: {os.strerror(-value)}")
+            low, _high = module.file.span
+            module.base = (value + module.file.max_align - 1 & -module.file.max_align) - low
+        self.world.replace_functions(self.ns, late)
+
+    def _give_back(self) -> Steps:
+        """Unmap what was reserved for a group that cannot be loaded."""
+        calls = self.service.list(len(self.own) + 1)
+        for module in self.own:
+            start, end = span(module)
+            calls.add(NR["munmap"], start, end - start)
+        yield calls
+
+    def _relocate(self) -> None:
+        from rtld.elf.hosted import adjust_images
+        from rtld.elf.relocate import build_images, relocate_relative, relocate_symbolic
+
+        ns, world = self.ns, self.world
+        ns.ifuncs, ns.copies, ns.descriptors = [], [], []
+        world.change()
+        self.records = world.add_records(self.group.new)
+        build_images(ns, self.own)
+        relocate_relative(ns, self.own)
+        relocate_symbolic(ns, self.own, ns.relocations, ns.bindings)
+        adjust_images(ns, link_map=world.maps.__getitem__, binder=world.anchor.label("bind"))
+
+    def _lend_tls(self) -> Steps:
+        """Thread-local storage: ld.so opens a donor for each module that has some, and tells its numbers."""
+        from rtld.elf import donor
+        from rtld.elf.hosted import relocate_tls, tls_users
+
+        ns, world, service = self.ns, self.world, self.service
+        owners = [module for module in self.own if tls_segment(module) is not None]
+        static = tls_users(ns)
+        descriptors: dict[Module, tuple[int, int]] = {}
+        for module in owners:
+            segment = module.file.segment(t.PT_TLS)
+            size, align, first = segment.memsz, max(segment.align, 1), segment.vaddr & (max(segment.align, 1) - 1)
+            fixed = module in static or bool(module.file.dt_flags & t.DF_STATIC_TLS)
+            data = donor.donor(self._initial(module), size, align, first, static=fixed)
+            handle = yield from self._open_donor(module, data)
+            base = service.memory.read_word(handle)
+            module.tls_id = service.memory.read_word(base + donor.MODULE)
+            module.tls_block = 0
+            if fixed:
+                distance = service.memory.read_word(base + donor.DISTANCE)
+                module.tls_offset = distance - (1 << 64) if distance >> 63 else distance
+            descriptors[module] = (
+                service.memory.read_word(base + donor.DESCRIPTOR),
+                service.memory.read_word(base + donor.DESCRIPTOR + 8),
+            )
+            world.donors[module] = handle
+            ns.tls.modules.append(module)
+        relocate_tls(ns, lambda module, value: self._descriptor(module, value, descriptors))
+
+    def _initial(self, module: Module) -> bytes:
+        """The relocated initial image."""
+        segment, image = module.file.segment(t.PT_TLS), module.image
+        if image.low <= segment.vaddr and segment.vaddr + segment.filesz <= image.high:
+            return bytes(image.view(segment.vaddr, segment.filesz))
+        return bytes(module.file.contents(segment))
+
+    def _open_donor(self, module: Module, data: bytes) -> Generator[List, list[int], int]:
+        from rtld.elf.donor import unique_path
+
+        service, channel = self.service, self.service.channel
+        at = channel.allocate(len(data) + 64)
+        channel.put(at, b"rtld-tls\0".ljust(64, b"\0") + data)
+        calls = service.list(4)
+        made = calls.add(NR["memfd_create"], at, 1)
+        calls.use(made, len(calls) + 1, 0)
+        calls.add(NR["write"], 0, at + 64, len(data))
+        fd = (yield calls)[made]
+        if fd < 0:
+            raise DlError(f"{module.path}: cannot allocate thread-local storage: {os.strerror(-fd)}")
+        self.world.lent += 1
+        channel.put(at, unique_path(fd, self.world.lent) + b"\0")
+        calls = service.list(3)
+        handle = calls.add(CALL, self.world.real["dlopen"], at, RTLD_NOW)
+        calls.add(NR["close"], fd)
+        result = (yield calls)[handle] & _WORD
+        channel.free(at, len(data) + 64)
+        if not result:
+            raise DlError(f"{module.path}: cannot allocate memory in static TLS block")
+        return result
+
+    def _descriptor(self, module: Module | None, value: int, lent: dict[Module, tuple[int, int]]) -> tuple[int, int]:
+        """The two words of a TLS descriptor for a variable at *value* of the module's block."""
+        world = self.world
+        if module is None:
+            return world.descriptor_stub("tlsdesc_undefweak"), value & _WORD
+        if module not in lent and module not in world.donors:
+            return world.descriptor_stub("tlsdesc_static"), module.tls_offset + value & _WORD
+        resolver, argument = lent.get(module) or world.lent_descriptors[module]
+        world.lent_descriptors[module] = resolver, argument
+        if module.tls_offset:
+            return resolver, argument + value & _WORD
+        # struct tlsdesc_dynamic_arg { {module, offset}, generation }: one of its own for each variable.
+        old = self.service.memory.read(argument, 24)
+        offset = int.from_bytes(old[8:16], "little") + value & _WORD
+        at = world.heap.allocate(24)
+        self.service.memory.write(at, old[:8] + offset.to_bytes(8, "little") + old[16:])
+        return resolver, at
+
+    def _map(self) -> Steps:
+        service = self.service
+        paths = [os.fsencode(module.path) + b"\0" for module in self.own]
+        at = service.channel.allocate(sum(map(len, paths)) + 8)
+        service.channel.put(at, b"".join(paths))
+        calls = service.list(sum(6 + 3 * len(m.file.loads) for m in self.own) + 1)
+        place = at
+        for module, path in zip(self.own, paths, strict=True):
+            add_mapping(calls, module, place, reserved=True)
+            place += len(path)
+        got = yield calls
+        service.channel.free(at, sum(map(len, paths)) + 8)
+        bad = [value for value in got if -4096 < value < 0]
+        if bad:
+            raise DlError(f"{self.group.root.path}: failed to map segment from shared object: {os.strerror(-bad[0])}")
+        service.memory.write_many([piece for module in self.own for piece in pieces(module)])
+
+    def _resolve(self) -> Steps:
+        """IFUNCs that have not been asked before; then all their places."""
+        ns, world, service = self.ns, self.world, self.service
+        todo = [r for r in dict.fromkeys(i.resolver for i in ns.ifuncs) if r not in world.ifuncs]
+        if todo:
+            calls = service.list(len(todo) + 1)
+            for resolver in todo:
+                calls.add(CALL, resolver)
+            got = yield calls
+            world.ifuncs.update((resolver, value & _WORD) for resolver, value in zip(todo, got, strict=True))
+        written = [(i.place, (world.ifuncs[i.resolver] + i.addend & _WORD).to_bytes(8, "little")) for i in ns.ifuncs]
+        service.memory.write_many(written)
+
+    def _commit(self) -> Steps:
+        """Make the group known: tables, termination functions, final protections."""
+        ns, world, group, service = self.ns, self.world, self.group, self.service
+        for module in self.own:
+            world.inits[module] = init_functions(module)
+            world.finis[module] = fini_functions(module)
+        world.ns = ns
+        world.adds += len(group.new)
+        note_group(ns, self.opened, group)
+        world.keep_slots(ns, self.own)
+        written = [*self.records, *world.link_records(), *world.tables(), *world.fini_array()]
+        service.memory.write_many(written)
+        calls = service.list(len(self.own) + 1)
+        for module in self.own:
+            add_relro(calls, module)
+        if calls:
+            yield calls
+        self.initialised = initialisers(ns, group)
+        for module in self.own:
+            module.image = None
+        ns.arena = None
+
+
+def unload_calls(world: World, modules: Sequence[Module], calls: List) -> None:
+    """Unmap modules; their donors go back to ld.so."""
+    for module in modules:
+        start, end = span(module)
+        calls.add(NR["munmap"], start, end - start)
+        donor = world.donors.pop(module, None)
+        if donor is not None:
+            calls.add(CALL, world.real["dlclose"], donor)
