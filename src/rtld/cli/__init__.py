@@ -91,6 +91,8 @@ def run(arguments: list[str]) -> int:
     except (RtldError, OSError, MemoryError, RecursionError) as error:
         if debug:
             raise
+        from rtld.report.message import sentence
+
         tell(sentence(error))
         return UNREADABLE
     except Exception as error:
@@ -129,14 +131,3 @@ def tell(message: str) -> None:
     """A line for people, on standard error."""
     sys.stdout.flush()
     sys.stderr.write(f"rtld: {message}\n")
-
-
-def sentence(error: BaseException) -> str:
-    """An exception as one line."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror or error}"
-    if isinstance(error, MemoryError):
-        return f"out of memory: {error}" if str(error) else "out of memory"
-    if isinstance(error, RecursionError):
-        return "the file nests too deeply"
-    return str(error)

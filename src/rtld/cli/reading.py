@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from rtld.cli import FINE, MISSING, UNREADABLE, UsageError, sentence, tell
+from rtld.cli import FINE, MISSING, UNREADABLE, UsageError, tell
 from rtld.errors import RtldError
 
 TYPE_CHECKING = False
@@ -75,6 +75,8 @@ def for_each(
 
 def named(path: str, error: BaseException) -> str:
     """The error as a sentence that begins with the file's name."""
+    from rtld.report.message import sentence
+
     text = sentence(error)
     return text if text.startswith(path) else f"{path}: {text}"
 
@@ -94,12 +96,12 @@ def respelling(options: Options) -> Callable[[str], str] | None:
 
 
 def write(text: str) -> None:
-    """Text that may hold names of files, which need not be UTF-8."""
+    """Text that may hold names of files, which need not be UTF-8, for a stream that may not be UTF-8 either."""
     try:
         sys.stdout.write(text)
     except UnicodeEncodeError:
         sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode(sys.stdout.encoding or "utf-8", "surrogateescape"))
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
 
 
 def write_document(command: str, files: list[dict[str, Any]], *, single: bool) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rtld.core.module import Module, Namespace, Problem, Scope
     from rtld.elf.resolve import Bindings
     from rtld.elf.tls import TlsLayout
+    from rtld.elf.why import WhyLibrary, WhySymbol
     from rtld.events import Reporter
 
 
@@ -89,6 +90,13 @@ class Link:
 
             found = self.namespace.bindings = Bindings(Columns(self.modules))
         return found
+
+    def why(self, name: str) -> WhySymbol | WhyLibrary:
+        """The account of SYMBOL, SYMBOL@VERSION, MODULE:SYMBOL or a library: candidates, reasons, near misses."""
+        from rtld.elf.why import why
+
+        self.bind()
+        return why(self.namespace, name)
 
     @property
     def scopes(self) -> dict[Module, tuple[Scope, ...]]:

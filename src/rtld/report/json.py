@@ -57,7 +57,7 @@ def chunks(body: dict[str, Any]) -> Iterator[str]:
 
 def failure(path: str, error: BaseException) -> dict[str, Any]:
     """A FILE that could not be read: the error in place of everything else."""
-    from rtld.cli import sentence
+    from rtld.report.message import sentence
 
     result: dict[str, Any] = {
         "path": path,
