@@ -342,14 +342,11 @@ class ElfFile:
         if offset >= size:
             raise self.fail("DT_STRTAB", what, offset, f"less than DT_STRSZ {size:#x}")
         begin = start + offset
-        # Names are short: look in 64 bytes first, then in ever larger pieces. The table ends in NUL.
-        length = 64
-        while True:
-            chunk = bytes(self.data[begin : begin + length])
-            stop = chunk.find(0)
-            if stop >= 0:
-                return chunk[:stop]
-            length *= 4
+        # The table ends in NUL, so there is one. A map or bytes can look for it; a plain view cannot.
+        owner = self.data.obj
+        if isinstance(owner, mmap.mmap | bytes) and len(owner) == self.size:
+            return owner[begin : owner.find(b"\0", begin)]
+        return bytes(self.data[begin : start + size]).partition(b"\0")[0]
 
     def _one_string(self, tag: int, what: str) -> str | None:
         dynamic = self.dynamic

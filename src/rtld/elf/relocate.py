@@ -389,12 +389,13 @@ def _list_ifuncs(ns: Namespace, rows: Rows, terms: Terms) -> None:
     which = np.flatnonzero(terms.ifunc[rows.reference])
     which = which[(rows.reference[which] >= 0) & uses[rows.type[which]]]
     resolvers = terms.symbol_value[rows.reference[which]].tolist()
+    with_addend = {number for number in set(rows.type[which].tolist()) if "A" in table[number].value.names}
     columns = (rows.module, rows.site, rows.offset, rows.type, rows.addend)
     for module, site, offset, kind, addend, resolver in zip(
         *[c[which].tolist() for c in columns], resolvers, strict=True
     ):
         owner = ns.columns.modules[module]
-        extra = addend if "A" in table[kind].value.names else 0
+        extra = addend if kind in with_addend else 0
         slot = kind == ns.arch.reloc_types.jump_slot
         ns.ifuncs.append(Ifunc(owner, site, owner.base + offset, resolver, extra, slot))
 

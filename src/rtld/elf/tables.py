@@ -236,22 +236,26 @@ class Tables:
     def _read_verneed(self, file: ElfFile, address: int, limit: int | None) -> None:
         need, aux = struct.Struct(file.order + "HHIII"), struct.Struct(file.order + "IHHII")
         data = file.data
+        text = file.string_bytes
         at = file.file_offset(address, 16, "DT_VERNEED")
-        end = self._room(file, at)
+        last = self._room(file, at) - 16
         seen = 0
         while limit is None or seen < limit:
-            self._inside(file, "Verneed", at, 16, end)
+            if at > last:
+                raise file.fail("Verneed", "file offset", at, f"at most {last:#x}, inside its PT_LOAD")
             version, count, name, first, step = need.unpack_from(data, at)
             if version != 1:
                 raise file.fail("Verneed", "vn_version", version, 1)
-            provider = file.string_bytes(name, "vn_file")
+            provider = text(name, "vn_file")
             entry = at + first
             for _ in range(count):
-                self._inside(file, "Vernaux", entry, 16, end)
+                if entry > last:
+                    raise file.fail("Vernaux", "file offset", entry, f"at most {last:#x}, inside its PT_LOAD")
                 _hash, flags, other, label, hop = aux.unpack_from(data, entry)
-                text = file.string_bytes(label, "vna_name")
                 self.needs.append(
-                    VersionNeed(provider, text, other & 0x7FFF, other > 0x7FFF, bool(flags & t.VER_FLG_WEAK))
+                    VersionNeed(
+                        provider, text(label, "vna_name"), other & 0x7FFF, other > 0x7FFF, bool(flags & t.VER_FLG_WEAK)
+                    )
                 )
                 if hop == 0:
                     break
@@ -266,20 +270,23 @@ class Tables:
     def _read_verdef(self, file: ElfFile, address: int, limit: int | None) -> None:
         head, aux = struct.Struct(file.order + "HHHHIII"), struct.Struct(file.order + "II")
         data = file.data
+        text = file.string_bytes
         at = file.file_offset(address, 20, "DT_VERDEF")
         end = self._room(file, at)
         total = 0
         while limit is None or len(self.verdefs) < limit:
-            self._inside(file, "Verdef", at, 20, end)
+            if at + 20 > end:
+                raise file.fail("Verdef", "file offset", at, f"at most {end - 20:#x}, inside its PT_LOAD")
             version, flags, index, count, _hash, first, step = head.unpack_from(data, at)
             if version != 1:
                 raise file.fail("Verdef", "vd_version", version, 1)
             names = []
             entry = at + first
             for _ in range(count):
-                self._inside(file, "Verdaux", entry, 8, end)
+                if entry + 8 > end:
+                    raise file.fail("Verdaux", "file offset", entry, f"at most {end - 8:#x}, inside its PT_LOAD")
                 label, hop = aux.unpack_from(data, entry)
-                names.append(file.string_bytes(label, "vda_name"))
+                names.append(text(label, "vda_name"))
                 if hop == 0:
                     break
                 entry += hop
@@ -288,16 +295,13 @@ class Tables:
             total += len(names)
             self._limit(file, "Verdaux", total)
             base, weak = bool(flags & t.VER_FLG_BASE), bool(flags & t.VER_FLG_WEAK)
-            self.verdefs.append(VersionDef(names[0], index & 0x7FFF, index > 0x7FFF, base, weak, tuple(names[1:])))
+            self.verdefs.append(
+                VersionDef(names[0], index & 0x7FFF, index > 0x7FFF, base, weak, tuple(names[1:]))
+            )
             if step == 0:
                 break
             at += step
             self._limit(file, "Verdef", len(self.verdefs))
-
-    @staticmethod
-    def _inside(file: ElfFile, what: str, at: int, size: int, end: int) -> None:
-        if at + size > end:
-            raise file.fail(what, "file offset", at, f"at most {end - size:#x}, inside its PT_LOAD")
 
     @staticmethod
     def _limit(file: ElfFile, what: str, count: int) -> None:

@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
+import os
+
 from rtld.core.module import Problem
 from rtld.elf.tables import tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.core.module import Module, Namespace
+    from rtld.elf.tables import VersionNeed
 
 
 def check_versions(ns: Namespace) -> None:
     """A problem for every required version that the module it is expected in does not define."""
     if ns.model == "musl":
         return
-    defined: dict[Module, set[bytes] | None] = {}
+    providers: dict[bytes, Module | None] = {}
+    defined: dict[Module, set[bytes]] = {}
     for module in ns.modules:
         for need in tables(module.file).needs:
-            provider = ns.by_name.get(need.file.decode("utf-8", "surrogateescape"))
-            if provider is None or provider.index < 0:
+            if need.file not in providers:
+                found = ns.by_name.get(os.fsdecode(need.file))
+                providers[need.file] = found if found is not None and found.index >= 0 else None
+            provider = providers[need.file]
+            if provider is None:
                 continue
-            if provider not in defined:
-                definitions = tables(provider.file).verdefs
-                defined[provider] = {d.name for d in definitions} if definitions else None
-            names = defined[provider]
-            version = need.name.decode("utf-8", "surrogateescape")
-            ns.reporter.version(version, provider, module)
+            names = defined.get(provider)
             if names is None:
-                message = f"{provider.path}: no version information available (required by {module.path})"
-                ns.problems.append(Problem("no version information", module.path, provider.path, message, fatal=False))
-                # One message for each file that has none is what ld.so prints, not one for each version.
-                defined[provider] = names = _Everything()
-            elif need.name not in names:
-                if need.weak:
-                    message = f"{provider.path}: weak version `{version}' not found (required by {module.path})"
-                else:
-                    message = f"{provider.path}: version `{version}' not found (required by {module.path})"
-                ns.problems.append(
-                    Problem("version", module.path, version, message, fatal=not need.weak, version=version)
-                )
+                names = defined[provider] = {d.name for d in tables(provider.file).verdefs}
+            if need.name not in names:
+                _note(ns, module, provider, need, bool(names))
+            ns.reporter.version(os.fsdecode(need.name), provider, module)
 
 
-class _Everything(set[bytes]):
-    def __contains__(self, item: object) -> bool:
-        return True
+def _note(
+    ns: Namespace, module: Module, provider: Module, need: VersionNeed, has_versions: bool
+) -> None:
+    version = os.fsdecode(need.name)
+    required = f"(required by {module.path})"
+    if not has_versions:
+        # ld.so says this once for each file without versions, not for each version.
+        kind = "no version information"
+        message = f"{provider.path}: no version information available {required}"
+        if all(p.kind != kind or p.subject != provider.path for p in ns.problems):
+            ns.problems.append(Problem(kind, module.path, provider.path, message, fatal=False))
+        return
+    weak = "weak " if need.weak else ""
+    message = f"{provider.path}: {weak}version `{version}' not found {required}"
+    problem = Problem(
+        "version", module.path, version, message, fatal=not need.weak, version=version
+    )
+    ns.problems.append(problem)
