@@ -152,6 +152,10 @@ class Tables:
             self._read_gnu_hash(file, dynamic[t.DT_GNU_HASH])
         elif t.DT_HASH in dynamic:
             self._read_sysv_hash(file, dynamic[t.DT_HASH])
+        elif t.DT_MIPS_XHASH in dynamic and file.machine == t.EM_MIPS:
+            # A GNU hash table whose chains lead to symbols through one more table, since MIPS orders symbols by its
+            # GOT. It has every definition, so hashing all symbols ourselves finds the same.
+            self.hash_style = "sysv"
         if t.DT_MIPS_SYMTABNO in dynamic and file.machine == t.EM_MIPS:
             self.nsyms = max(self.nsyms, dynamic[t.DT_MIPS_SYMTABNO])
         if self.nsyms > self.symtab_limit:
