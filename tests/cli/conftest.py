@@ -12,15 +12,18 @@ from rtld.cli import run
 
 
 @pytest.fixture
-def rtld(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Rtld:
+def rtld(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Rtld:
     """``rtld("tree", path)``: its exit status, standard output and standard error."""
     for name in ("LD_LIBRARY_PATH", "LD_PRELOAD", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
     def call(*words: object) -> Result:
-        capsys.readouterr()
+        capsysbinary.readouterr()
         status = run([str(word) for word in words])
-        return Result(status, *capsys.readouterr())
+        out, err = capsysbinary.readouterr()
+        return Result(
+            status, out.decode("utf-8", "surrogateescape"), err.decode("utf-8", "surrogateescape")
+        )
 
     return call
 

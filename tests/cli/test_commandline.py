@@ -15,6 +15,7 @@ import pytest
 import rtld as package
 from cli.support import Rtld, environment
 from rtld.cli import COMMANDS
+from rtld.cli.reading import harmless
 
 READING = [name for name in COMMANDS if name != "run"]
 
@@ -183,3 +184,8 @@ def test_start_imports_nothing_heavy(words: list[str]) -> None:
         env=environment(),
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_names_do_not_talk_to_the_terminal() -> None:
+    text = "a\tb\n\033[31mred\033[0m \033]0;title\a \x9b2J \udcff"
+    assert harmless(text) == "a\tb\n\033[31mred\033[0m \\x1b]0;title\\x07 \\x9b2J \udcff"

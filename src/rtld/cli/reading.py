@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from rtld.cli.options import Options
 
+_COLOURS = ("0", "1", "2", "31", "32", "33", "36")  # of report/style.py
 #: What is wrong with a FILE, not with rtld.
 BAD_FILE = (RtldError, OSError, MemoryError, RecursionError)
 
@@ -97,11 +98,26 @@ def respelling(options: Options) -> Callable[[str], str] | None:
 
 def write(text: str) -> None:
     """Text that may hold names of files, which need not be UTF-8, for a stream that may not be UTF-8 either."""
+    if sys.stdout.isatty():
+        text = harmless(text)
     try:
         sys.stdout.write(text)
     except UnicodeEncodeError:
         sys.stdout.flush()
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+
+
+def harmless(text: str) -> str:
+    """Text without control characters but our own colours: a name in a file must not talk to the terminal."""
+    controls = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160)) if n not in (9, 10, 27)}
+    first, *rest = text.translate(controls).split("\033")
+    return first + "".join(
+        [
+            ("\033" if part[:1] == "[" and part[1:].partition("m")[0] in _COLOURS else "\\x1b")
+            + part
+            for part in rest
+        ]
+    )
 
 
 def write_document(command: str, files: list[dict[str, Any]], *, single: bool) -> None:

@@ -38,6 +38,7 @@ INTERPOSED = "interposed"  # would have been taken if the one before it were not
 REFERENCE = "reference"  # no definition: the module itself needs the name
 
 _LOOKED_UP = (t.STT_NOTYPE, t.STT_OBJECT, t.STT_FUNC, t.STT_COMMON, t.STT_TLS, t.STT_GNU_IFUNC)
+_STO_MIPS_PLT = 8
 _GLOBAL = (t.STB_GLOBAL, t.STB_WEAK, t.STB_GNU_UNIQUE)
 # fmt: off
 TYPE_NAMES = {
@@ -73,7 +74,7 @@ class Symbol:
         self.name = name
         info = int(entry["st_info"])
         self.type, self.bind = info & 15, info >> 4
-        self.other = int(entry["st_other"]) & 3
+        self.other = int(entry["st_other"])
         self.section = int(entry["st_shndx"])
         self.value, self.size = int(entry["st_value"]), int(entry["st_size"])
         self.raw = -1
@@ -89,7 +90,9 @@ class Symbol:
     def defined(self) -> bool:
         """Whether it has a value that can be bound to: an undefined one may be a canonical PLT entry."""
         if self.section == t.SHN_UNDEF:
-            return self.value != 0
+            # On MIPS it is the lazy stub of a function, unless STO_MIPS_PLT says otherwise.
+            mine = self.module.file.machine != t.EM_MIPS or bool(self.other & _STO_MIPS_PLT)
+            return self.value != 0 and mine
         return self.value != 0 or self.section == t.SHN_ABS or self.type == t.STT_TLS
 
     @property
@@ -199,8 +202,8 @@ def judge(model: str, reference: Reference, symbol: Symbol, main: Module) -> tup
         if symbol.type == t.STT_GNU_IFUNC:
             return False, "musl has no IFUNC"
         return True, _how(symbol, "musl does not compare versions" if reference.version else "")
-    if symbol.other not in (t.STV_DEFAULT, t.STV_PROTECTED):
-        return False, f"visibility {VISIBILITY_NAMES[symbol.other]}: not for others"
+    if symbol.other & 3 not in (t.STV_DEFAULT, t.STV_PROTECTED):
+        return False, f"visibility {VISIBILITY_NAMES[symbol.other & 3]}: not for others"
     return _judge_version(reference, symbol)
 
 

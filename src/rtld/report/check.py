@@ -64,16 +64,16 @@ class Examination:
         )
 
     def _interpreter(self) -> None:
-        main = self.ns.main
+        """PT_INTERP must be there; for another CPU than this one's it may be only where the program will run."""
+        from rtld.arch import host
+
+        ns, main = self.ns, self.ns.main
         name = main.file.interp
-        if name is not None and self.ns.search.interp is None:
-            self._add(
-                "error",
-                "interpreter",
-                main,
-                name,
-                f"{name}: the program's interpreter: No such file or directory",
-            )
+        if name is not None and ns.search.interp is None:
+            foreign = ns.search.sysroot is None and ns.arch.uname != host().uname
+            advice = "; --sysroot says where its system is" if foreign else ""
+            message = f"{name}: the program's interpreter: No such file or directory{advice}"
+            self._add("warning" if foreign else "error", "interpreter", main, name, message)
 
     def _relocate(self) -> None:
         """Bind and relocate; what stops the linker is one more finding."""
