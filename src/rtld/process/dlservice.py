@@ -11,7 +11,6 @@ import os
 import struct
 
 from rtld.backends.child.live_anchor import CALL, List
-from rtld.backends.child.ptrace import Memory
 from rtld.elf import types as t
 from rtld.elf.dlopen import (
     RTLD_GLOBAL,
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from rtld.backends.child.channel import Channel, Request
+    from rtld.backends.child.ptrace import Memory
     from rtld.core.module import Module
     from rtld.process.world import World
 
@@ -60,11 +60,11 @@ FAILURE = {"dlclose": -1, "dlinfo": -1}
 class Service:
     """The services of one process, for one World."""
 
-    def __init__(self, world: World, channel: Channel, argv0: str) -> None:
+    def __init__(self, world: World, channel: Channel, argv0: str, memory: Memory) -> None:
         self.world = world
         self.channel = channel
         self.argv0 = argv0
-        self.memory = Memory(world.pid)
+        self.memory = memory
         self.errors: dict[int, str] = {}  # thread -> what dlerror will say
         self.said: dict[int, tuple[int, int]] = {}  # thread -> the string it said last
 

@@ -111,16 +111,12 @@ def run(
     if not can_link(file):
         return kernel.run_program(path, arguments, env, aslr=aslr, seed=seed)
     launch = Launch(file, file.name, list(prepared.argv), env, reporter or QUIET, lazy)
-    launch.find(library_path, preload)
-    with Foreground() as foreground:
-        launch.start(path, arguments, aslr=aslr, seed=seed, sigmask=foreground.sigmask)
-        status = launch.take_over()
-        if status is not None:
-            return status
-        from rtld.process.server import Server
-
-        with Server(launch.world, launch.channel, arguments[0]):
-            return foreground.wait(launch.pid)
+    try:
+        return launch.run(path, arguments, library_path, preload, aslr=aslr, seed=seed)
+    except StartFailed as failure:
+        # In the words of ld.so, and where it says them.
+        print(failure, file=sys.stderr, flush=True)
+        return failure.status << 8
 
 
 def can_link(file: ElfFile) -> bool:
@@ -158,6 +154,22 @@ class Launch:
         self.channel: Channel
         self.pid = 0
         self._undo: list[tuple[int, bytes]] = []  # the stack as the program is to find it
+
+    def run(
+        self, path: str, argv: Sequence[str], library_path: str | None, preload: str | None, *, aslr: bool, seed: int | None
+    ) -> int:
+        """Start it and wait for its end; returns its wait status."""
+        self.find(library_path, preload)
+        with Foreground() as foreground:
+            self.start(path, argv, aslr=aslr, seed=seed, sigmask=foreground.sigmask)
+            status = self.take_over()
+            if status is not None:
+                return status
+            from rtld.process.server import Server
+
+            with Server(self.world, self.channel, self.argv[0], self.tracee.memory):
+                self.tracee.detach()
+                return foreground.wait(self.pid)
 
     # -- before there is a process ------------------------------------------------------------------
 
@@ -253,7 +265,7 @@ class Launch:
     # -- our part -------------------------------------------------------------------------------------
 
     def take_over(self) -> int | None:
-        """Link everything into the process and let it go; a wait status if it ended before."""
+        """Link everything into the process; a wait status if it ended before."""
         tracee = self.tracee
         status = wait_for_trap(tracee)
         if status is not None:
@@ -263,8 +275,6 @@ class Launch:
         except BaseException:
             tracee.kill()
             raise
-        tracee.memory.close()
-        tracee.detach()
         return None
 
     def _link(self) -> None:

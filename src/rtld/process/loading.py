@@ -43,6 +43,8 @@ def is_hosted(module: Module, ns: Namespace) -> bool:
     if ns.model == "musl":
         return module is ns.interp
     name = module.soname or module.path.rpartition("/")[2]
+    if name.startswith("libthread_db.so"):
+        return False  # it calls back into the debugger that opens it, which ld.so does not know
     return is_libc_family(name) or name.startswith("libgcc_s.so")
 
 

@@ -13,6 +13,7 @@ import traceback
 from collections import deque
 
 from rtld.backends.child.live_anchor import SERVICES, results
+from rtld.backends.child.ptrace import Memory
 from rtld.process.dlservice import Service
 
 TYPE_CHECKING = False
@@ -44,10 +45,10 @@ class Session:
 class Server:
     """``with Server(world, channel, argv0): wait for the program``"""
 
-    def __init__(self, world: World, channel: Channel, argv0: str) -> None:
+    def __init__(self, world: World, channel: Channel, argv0: str, memory: Memory) -> None:
         self.channel = channel
         self.argv0 = argv0
-        self.services: dict[int, Service] = {world.pid: Service(world, channel, argv0)}
+        self.services: dict[int, Service] = {world.pid: Service(world, channel, argv0, memory)}
         self.sessions: dict[int, Session] = {}  # by slot
         self.owners: dict[int, list[Session]] = {}  # pid -> exclusive sessions, innermost last
         self.waiting: dict[int, deque[Request]] = {}
@@ -170,7 +171,7 @@ class Server:
             self._forget_dead()
         world = origin.copy(request.pid)
         world.renumber()
-        service = self.services[request.pid] = Service(world, self.channel, self.argv0)
+        service = self.services[request.pid] = Service(world, self.channel, self.argv0, Memory(world.pid))
         service.memory.write(*world.state_word())
         return service
 
