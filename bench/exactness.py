@@ -19,9 +19,13 @@ from exact import compare, dynamic_programs
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", nargs="*", default=["/usr/bin", "/usr/sbin", "/usr/lib"])
-    parser.add_argument("--limit", type=int, help="only every n-th program, so that about this many are compared")
+    parser.add_argument(
+        "--limit", type=int, help="only every n-th program, so that about this many are compared"
+    )
     options = parser.parse_args()
     programs = [p for p in options.what if not os.path.isdir(p)]
     programs += dynamic_programs(*[p for p in options.what if os.path.isdir(p)])
@@ -44,7 +48,9 @@ def main() -> int:
         if not result.equal:
             wrong += 1
             print(f"{program}: differs")
-            for text in [*result.modules_differ, *result.missing, *result.extra, *result.undefined][:8]:
+            for text in [*result.modules_differ, *result.missing, *result.extra, *result.undefined][
+                :8
+            ]:
                 print(f"    {text}")
     print(
         f"{compared} programs, {modules} modules, {bindings} bindings compared in {time.time() - begin:.0f} s; "

@@ -69,7 +69,10 @@ def load_preloads(ns: Namespace) -> None:
             # To musl a preload is asked for by nobody: no RPATH helps to find it.
             module = find_module(ns, name, None if ns.model == "musl" else ns.main, preload=True)
         except (NotFound, FormatError, OSError) as error:
-            message = f"object '{name}' from {source} cannot be preloaded ({str(error).partition(': ')[2]}): ignored."
+            # ld.so leaves out the system's words for the error.
+            missing = isinstance(error, NotFound) and not error.reason.startswith("wrong")
+            why = "cannot open shared object file" if missing else str(error).partition(": ")[2]
+            message = f"object '{name}' from {source} cannot be preloaded ({why}): ignored."
             ns.problems.append(Problem("preload", ns.main.path, name, message, fatal=False))
             continue
         if module.index < 0:

@@ -372,7 +372,7 @@ def _note_undefined(ns: Namespace, b: Bindings, rows: I64, bind: Any, musl: bool
             message = f"Error relocating {module}: {name}: symbol not found"
         else:
             message = f"{module}: undefined symbol: {name}" + (f", version {version}" if version else "")
-        ns.problems.append(Problem("symbol", module, name, message, fatal=b.kind_of_use[row] != PLT, version=version))
+        ns.problems.append(Problem("symbol", module, name, message, fatal=bool(b.kind_of_use[row] != PLT), version=version))
 
 
 def unknown_relocations(ns: Namespace, r: Relocations) -> list[Unknown]:
