@@ -42,9 +42,7 @@ def listing(link: Link) -> Iterator[str]:
         return
     for problem in ns.problems:
         if problem.kind == "preload":
-            # ld.so gives the reason without the text of errno.
-            text = problem.message.replace(": No such file or directory)", ")")
-            yield f"ERROR: ld.so: {text}"
+            yield f"ERROR: ld.so: {problem.message}"
     broken = next(
         (error for asked in ns.missing.values() for _, error in asked if _ends_ldd(error)), None
     )
