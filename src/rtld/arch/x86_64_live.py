@@ -268,21 +268,19 @@ TEXT = """
     5b                                       pop   %rbx
     c3                                       ret
     48 8b 07                       filter:   mov   (%rdi),%rax                 # (info, size, the caller's callback and data): dlpi_addr
-    48 85 c0                                 test  %rax,%rax
-    74 18                                    je    known                       # the anchor
-    4c 8b 05 25 0d 00 00                     mov   start+0x1028(%rip),%r8
+    4c 8b 05 5a 0d 00 00                     mov   start+0x1058(%rip),%r8      # bases of what is not to be told twice, or not at all
     49 8b 08                                 mov   (%r8),%rcx
-    49 83 c0 40                    other:    add   $64,%r8
+    49 83 c0 08                    other:    add   $8,%r8
     48 ff c9                                 dec   %rcx
     78 08                                    js    unknown
     49 3b 00                                 cmp   (%r8),%rax
     75 f2                                    jne   other
-    31 c0                          known:    xor   %eax,%eax
+    31 c0                                    xor   %eax,%eax
     c3                                       ret
     48 8b 02                       unknown:  mov   (%rdx),%rax
     48 8b 52 08                              mov   8(%rdx),%rdx
     ff e0                                    jmp   *%rax
-    48 8b 05 f1 0c 00 00           find:     mov   start+0x1018(%rip),%rax     # int _dl_find_object(pc, result)
+    48 8b 05 f6 0c 00 00           find:     mov   start+0x1018(%rip),%rax     # int _dl_find_object(pc, result)
     48 8b 08                                 mov   (%rax),%rcx                 # number of entries, then: start, end, .eh_frame_hdr, link_map
     48 83 c0 20                    test:     add   $32,%rax
     48 ff c9                                 dec   %rcx
@@ -302,7 +300,7 @@ TEXT = """
     48 89 56 20                              mov   %rdx,32(%rsi)
     31 c0                                    xor   %eax,%eax
     c3                                       ret
-    48 8b 05 b2 0c 00 00           miss:     mov   start+0x1020(%rip),%rax     # ld.so's
+    48 8b 05 b7 0c 00 00           miss:     mov   start+0x1020(%rip),%rax     # ld.so's
     48 85 c0                                 test  %rax,%rax
     74 02                                    je    nothing
     ff e0                                    jmp   *%rax

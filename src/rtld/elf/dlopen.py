@@ -102,18 +102,28 @@ def open_group(ns: Namespace, name: str, requester: Module, *, noload: bool = Fa
     try:
         root = find_module(ns, name, requester)
     except NotFound as error:
+        if ns.model == "musl":
+            what = f"Library {name} is not already loaded" if noload else f"Error loading shared library {name}: {error.reason}"
+            raise DlError(what) from None
         if noload:
             return None
         raise DlError(str(error)) from None
     except FormatError as error:
         raise DlError(glibc_words(error)) from None
     if root not in known:
+        if noload and ns.model == "musl":
+            raise DlError(f"Library {name} is not already loaded")
         if noload:
             return None
-        _refuse(root)
+        if ns.model != "musl":
+            _refuse(root)
         _add(ns, root)
     order = load_needed(ns, [root])
     missing = [p for p in ns.problems[before:] if p.kind == "library" and p.fatal]
+    if missing and ns.model == "musl":
+        problem = missing[0]
+        reason = problem.message.rpartition(": ")[2]
+        raise DlError(f"Error loading shared library {problem.subject}: {reason} (needed by {problem.module})")
     if missing:
         raise DlError(missing[0].message)
     new = [module for module in ns.modules if module not in known]

@@ -55,6 +55,7 @@ def donor(image: bytes, size: int, align: int, first: int, *, static: bool) -> b
         struct.pack_into("<QQ", data, dynamic + 16 * i, _DT[name], value)
     struct.pack_into("<IIIII", data, hashes, 1, 1, 0, 0, 0)
     data[relocs : relocs + len(rela)] = rela
+    data[at:end] = image
     return bytes(data)
 
 

@@ -92,7 +92,8 @@ class Service:
     def module(self, handle: int) -> Module:
         found = self.world.by_map.get(handle)
         if found is None:
-            raise DlError("invalid handle")
+            musl = self.world.ns.model == "musl"
+            raise DlError(f"Invalid library handle {handle:#x}" if musl else "invalid handle")
         return found
 
     def fail(self, request: Request, text: str) -> None:
@@ -129,8 +130,9 @@ class Service:
     def _open(self, request: Request, path: int, flags: int) -> Steps:
         world = self.world
         name = self.string(path) if path else ""
-        if not flags & (RTLD_LAZY | RTLD_NOW):
-            raise DlError(f"{name}: invalid mode for dlopen(): Invalid argument" if name else "invalid mode for dlopen(): Invalid argument")
+        if not flags & (RTLD_LAZY | RTLD_NOW) and world.ns.model != "musl":
+            text = "invalid mode for dlopen(): Invalid argument"
+            raise DlError(f"{name}: {text}" if name else text)
         if not name:
             if flags & RTLD_GLOBAL:
                 make_global(world.ns, [world.ns.main])
@@ -183,6 +185,8 @@ class Service:
     def dlclose(self, request: Request) -> Steps:
         world = self.world
         module = self.module(request.args[0])
+        if world.ns.model == "musl":
+            return 0  # musl never takes anything away
         opened = world.opened
         if opened.counts.get(module, 0) <= 0:
             if module in opened.startup:
@@ -236,6 +240,8 @@ class Service:
             asked = self.module(handle)
             scope = handle_scope(world.ns, world.opened, asked)
         found = find_symbol(scope, name, version)
+        if found is None and world.ns.model == "musl":
+            raise DlError(f"Symbol not found: {os.fsdecode(name)}")
         if found is None:
             text = f"{self.name(asked)}: undefined symbol: {os.fsdecode(name)}"
             raise DlError(text + (f", version {os.fsdecode(version)}" if version else ""))

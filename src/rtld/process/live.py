@@ -181,6 +181,8 @@ class Launch:
         options = SearchOptions(library_path=library_path, preload=preload, env=env)
         self.ns = ns = open_namespace(self.file, self.path, options, self.reporter)
         find_closure(ns, self.file, self.path)
+        if ns.search.env.get("LD_BIND_NOW"):
+            self.lazy = False
         ns.lazy = bool(self.lazy)
         for module in ns.modules:
             module.hosted = is_hosted(module, ns)
@@ -224,6 +226,8 @@ class Launch:
         gate = find_gate(tracee)
         interp = os.fsencode(self.file.interp or "")
         needed = [os.fsencode(m.path) for m in ns.modules if m.hosted and m is not ns.interp]
+        if ns.model == "musl":
+            needed = [b"libc.so"]  # which is the dynamic linker itself
         gnu_stack = self.file.segment(t.PT_GNU_STACK)
 
         def make(base: int) -> LiveAnchor:
@@ -261,6 +265,12 @@ class Launch:
         versions = [p.message for p in self.ns.problems if p.kind == "version" and p.fatal]
         if versions:
             raise StartFailed("\n".join(f"{program}: {message}" for message in versions), 1)
+        for problem in self.ns.problems:
+            if problem.kind == "no version information" or problem.kind == "copy size":
+                print(f"{program}: {problem.message}", file=sys.stderr, flush=True)
+        undefined = first_undefined(self.ns, now=self.lazy is False)
+        if undefined is not None:
+            raise StartFailed(f"{program}: symbol lookup error: {undefined}")
 
     # -- our part -------------------------------------------------------------------------------------
 
@@ -325,6 +335,7 @@ class Launch:
         wanted = {m.path: m for m in ns.modules if m.hosted}
         if ns.interp is not None:
             wanted[ns.interp.path] = ns.interp
+            ns.interp.base = memory.read_word(self.stack.aux[AT_BASE])
         by_soname = {m.soname: m for m in wanted.values() if m.soname}
         tls: list[Module] = []
         for base, name in found[1:]:
@@ -504,6 +515,7 @@ class Launch:
         ns, world, anchor, stack = self.ns, self.world, self.anchor, self.stack
         memory = self.tracee.memory
         functions = preinit_functions(ns.main)
+        world.constructed = [module for module in ns.init_order if not module.hosted]
         for module in ns.init_order:
             if not module.hosted and module is not ns.main:
                 self.reporter.init(module)
@@ -554,6 +566,32 @@ class Launch:
             if b.name(row) == "__libc_start_main":
                 return b.version_name(row) == version.decode()
         return False
+
+
+def first_undefined(ns: Namespace, *, now: bool) -> str | None:
+    """The message for the first reference that ld.so would fail at, relocating dependencies first; None if there is none."""
+    problems = [p for p in ns.problems if p.kind == "symbol"]
+    if not problems:
+        return None
+    import numpy as np
+
+    from rtld.elf.relocate import binds_now
+    from rtld.elf.resolve import UNDEFINED
+
+    r, b, slot = ns.relocations, ns.bindings, ns.arch.reloc_types.jump_slot
+    rank = {module: i for i, module in enumerate(ns.relocation_order)}
+    rows = np.flatnonzero((r.reference >= 0) & (b.kind == UNDEFINED)[r.reference])
+    failing = []
+    for row, number, kind in zip(rows.tolist(), r.module[rows].tolist(), r.type[rows].tolist(), strict=True):
+        module = ns.columns.modules[number]
+        if not module.hosted and (kind != slot or now or binds_now(module)):
+            failing.append((rank.get(module, 0), row))
+    if not failing:
+        return None
+    reference = int(r.reference[min(failing)[1]])
+    module = b.modules[int(b.referrer[reference])]
+    version = b.version_name(reference)
+    return f"{module.path}: undefined symbol: {b.name(reference)}" + (f", version {version}" if version else "")
 
 
 class Stack:

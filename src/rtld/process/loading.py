@@ -160,6 +160,7 @@ class Loading:
                 service.memory.read_word(base + donor.DESCRIPTOR + 8),
             )
             world.donors[module] = handle
+            world.donor_bases[module] = base
             ns.tls.modules.append(module)
         relocate_tls(ns, lambda module, value: self._descriptor(module, value, descriptors))
 
@@ -252,6 +253,8 @@ class Loading:
         world.adds += len(group.new)
         note_group(ns, self.opened, group)
         world.keep_slots(ns, self.own)
+        self.initialised = initialisers(ns, group)
+        world.constructed = [*world.constructed, *self.initialised]
         written = [*self.records, *world.link_records(), *world.tables(), *world.fini_array()]
         service.memory.write_many(written)
         calls = service.list(len(self.own) + 1)
@@ -259,7 +262,6 @@ class Loading:
             add_relro(calls, module)
         if calls:
             yield calls
-        self.initialised = initialisers(ns, group)
         for module in self.own:
             module.image = None
         ns.arena = None

@@ -80,6 +80,8 @@ class World:
         self.ifuncs: dict[int, int] = {}  # resolver -> what it said
         self.adds = self.subs = 0
         self.real: dict[str, int] = {}  # the functions of libc and ld.so that the program does not get to see
+        self.constructed: list[Module] = []  # in the order of their initialisers
+        self.donor_bases: dict[Module, int] = {}
         self.inits: dict[Module, list[int]] = {}  # initialisers that have not been called yet
         self.arguments: tuple[int, int, int] = (0, 0, 0)  # of initialisers: argc, argv, envp
         self.argv0 = 0  # address of the program's name
@@ -120,6 +122,7 @@ class World:
         for module in modules:
             at = self.maps.pop(module)
             name = self.names.pop(module)
+            self.donor_bases.pop(module, None)
             del self.by_map[at]
             self.heap.free(at, name - at + len(module.path.encode("utf-8", "surrogateescape")) + 1)
             self.slots.pop(module, None)
@@ -165,7 +168,8 @@ class World:
         """Give *modules* their link_maps and names."""
         written: Pieces = []
         for module in modules:
-            name = b"" if module is self.ns.main else module.path.encode("utf-8", "surrogateescape")
+            unnamed = module is self.ns.main and self.ns.model != "musl"
+            name = b"" if unnamed else module.path.encode("utf-8", "surrogateescape")
             at = self.heap.allocate(64 + len(name) + 1)
             self.maps[module] = at
             self.by_map[at] = module
@@ -205,13 +209,19 @@ class World:
             objects.append(self._phdr_info(module))
         if self.vdso is not None:
             address, phdr, phnum = self.vdso
-            name = self._vdso_name()
-            objects.insert(1, struct.pack("<8Q", address, name, phdr, phnum, 0, 0, 0, 0))
+            name = self.anchor.control + (0x110 if self.ns.model == "musl" else 0x100)
+            where = len(self.opened.startup) if self.ns.model == "musl" else 1
+            objects.insert(where, struct.pack("<8Q", address, name, phdr, phnum, 0, 0, 0, 0))
+        # The anchor's own base is 0.
+        hidden = [0, *(m.base & 0xFFFFFFFFFFFFFFFF for m in modules), *self.donor_bases.values()]
+        if self.vdso is not None:
+            hidden.append(self.vdso[0])
         written: Pieces = []
         control = self.anchor.control
         for word, name, size, rows in (
             (layout.CONTROL_FIND, "find", 32, find),
             (layout.CONTROL_OBJECTS, "objects", 64, objects),
+            (layout.CONTROL_HIDDEN, "hidden", 8, [base.to_bytes(8, "little") for base in hidden]),
         ):
             data = len(rows).to_bytes(size, "little") + b"".join(rows)
             at = self.heap.allocate(len(data))
@@ -225,9 +235,6 @@ class World:
         written.append((control + layout.CONTROL_ADDS, struct.pack("<QQ", self.adds, self.subs)))
         written.append(self.state_word())
         return written
-
-    def _vdso_name(self) -> int:
-        return self.anchor.control + 0x100
 
     def _phdr_info(self, module: Module) -> bytes:
         """struct dl_phdr_info; in place of the TLS block its distance from the thread pointer."""
@@ -251,6 +258,8 @@ class World:
     def fini_array(self) -> Pieces:
         """The anchor's DT_FINI_ARRAY: the functions of all initialised modules, dependents first; it is run backwards."""
         order = sort_dfs(self.ns.modules, force_first=True)
+        if self.ns.model == "musl":
+            order = self.constructed[::-1]
         functions = [function for module in order for function in self.finis.get(module, ())]
         data = b"".join(f.to_bytes(8, "little") for f in reversed(functions))
         at = self.heap.allocate(max(len(data), 8))
