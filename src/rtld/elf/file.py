@@ -289,6 +289,13 @@ class ElfFile:
                 return int(load.offset + start)
         raise self.fail(what, "address range", f"{vaddr:#x}+{size:#x}", "a range inside one PT_LOAD of the file")
 
+    def load_end(self, offset: int) -> int:
+        """Where in the file the PT_LOAD that has file offset ``offset`` ends."""
+        for load in self.loads:
+            if load.offset <= offset < load.offset + load.filesz:
+                return int(load.offset + load.filesz)
+        raise self.fail("PT_LOAD", "file offset", offset, "inside a segment")
+
     # -- the dynamic section ----------------------------------------------------------------------
 
     @property

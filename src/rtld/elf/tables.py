@@ -14,6 +14,7 @@ import numpy as np
 from rtld.elf import types as t
 from rtld.elf.flat import position
 from rtld.elf.packed import PACKED_MAGIC, unpack_aps2, unpack_relr
+from rtld.elf.verneed import VersionDef, VersionNeed, defined_versions, needed_versions, version_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,35 +24,6 @@ if TYPE_CHECKING:
 
     from rtld.elf.file import Dynamic, ElfFile
     from rtld.elf.flat import U32
-
-
-class VersionNeed:
-    """One vernaux: the file it is expected in, the version's name, its index, VER_FLG_WEAK."""
-
-    __slots__ = ("file", "hidden", "index", "name", "weak")
-
-    def __init__(self, file: bytes, name: bytes, index: int, hidden: bool, weak: bool) -> None:
-        self.file = file
-        self.name = name
-        self.index = index
-        self.hidden = hidden
-        self.weak = weak
-
-
-class VersionDef:
-    """One verdef: name, index, base flag, parents."""
-
-    __slots__ = ("base", "hidden", "index", "name", "parents", "weak")
-
-    def __init__(
-        self, name: bytes, index: int, hidden: bool, base: bool, weak: bool, parents: tuple[bytes, ...]
-    ) -> None:
-        self.name = name
-        self.index = index
-        self.hidden = hidden
-        self.base = base
-        self.weak = weak
-        self.parents = parents
 
 
 class RelocTable:
@@ -145,7 +117,7 @@ class Tables:
         offset = file.file_offset(address, self.syment, "DT_SYMTAB")
         self.symtab = self.base + offset
         # How many symbols could there be at most: a relocation may name any of them.
-        self.symtab_limit = (self._room(file, offset) - offset) // self.syment
+        self.symtab_limit = (file.load_end(offset) - offset) // self.syment
 
     def _read_hashes(self, file: ElfFile, dynamic: Dynamic) -> None:
         if t.DT_GNU_HASH in dynamic:
@@ -186,7 +158,7 @@ class Tables:
             raise file.fail("DT_GNU_HASH", "highest bucket", top, f"0 or at least the first hashed symbol {first}")
         # The last chain ends at the first odd hash.
         word = struct.Struct(file.order + "I")
-        end = self._room(file, offset)
+        end = file.load_end(offset)
         at = chains_at + 4 * (top - first)
         while True:
             if at + 4 > end:
@@ -196,14 +168,6 @@ class Tables:
             at += 4
         self.chains_count = (at - chains_at) // 4 + 1
         self.nsyms = first + self.chains_count
-
-    @staticmethod
-    def _room(file: ElfFile, offset: int) -> int:
-        """Where in the file the PT_LOAD that has ``offset`` ends."""
-        for load in file.loads:
-            if load.offset <= offset < load.offset + load.filesz:
-                return int(load.offset + load.filesz)
-        raise file.fail("PT_LOAD", "file offset", offset, "inside a segment")
 
     def _read_sysv_hash(self, file: ElfFile, address: int) -> None:
         self.hash_style = "sysv"
@@ -221,97 +185,14 @@ class Tables:
     # -- versions ---------------------------------------------------------------------------------
 
     def _read_versions(self, file: ElfFile, dynamic: Dynamic) -> None:
-        if t.DT_VERNEED in dynamic:
-            self._read_verneed(file, dynamic[t.DT_VERNEED], dynamic.get(t.DT_VERNEEDNUM))
-        if t.DT_VERDEF in dynamic:
-            self._read_verdef(file, dynamic[t.DT_VERDEF], dynamic.get(t.DT_VERDEFNUM))
+        self.needs = needed_versions(file)
+        self.verdefs = defined_versions(file)
         if t.DT_VERSYM in dynamic and self.nsyms:
             offset = file.file_offset(dynamic[t.DT_VERSYM], 2 * self.nsyms, "DT_VERSYM")
             self.versym = self.base + offset
             # Undefined symbols may stand past the last hashed one; their versions do too.
-            self.versym_limit = (self._room(file, offset) - offset) // 2
-        # Index 0 and 1 (local, global) have no name; nor has the base definition, which is the file itself.
-        for need in self.needs:
-            self.versions[need.index] = need.name, need.hidden
-        for definition in self.verdefs:
-            if not definition.base:
-                self.versions[definition.index] = definition.name, definition.hidden
-
-    def _read_verneed(self, file: ElfFile, address: int, limit: int | None) -> None:
-        need, aux = struct.Struct(file.order + "HHIII"), struct.Struct(file.order + "IHHII")
-        data = file.data
-        text = file.string_bytes
-        at = file.file_offset(address, 16, "DT_VERNEED")
-        last = self._room(file, at) - 16
-        seen = 0
-        while limit is None or seen < limit:
-            if at > last:
-                raise file.fail("Verneed", "file offset", at, f"at most {last:#x}, inside its PT_LOAD")
-            version, count, name, first, step = need.unpack_from(data, at)
-            if version != 1:
-                raise file.fail("Verneed", "vn_version", version, 1)
-            provider = text(name, "vn_file")
-            entry = at + first
-            for _ in range(count):
-                if entry > last:
-                    raise file.fail("Vernaux", "file offset", entry, f"at most {last:#x}, inside its PT_LOAD")
-                _hash, flags, other, label, hop = aux.unpack_from(data, entry)
-                self.needs.append(
-                    VersionNeed(
-                        provider, text(label, "vna_name"), other & 0x7FFF, other > 0x7FFF, bool(flags & t.VER_FLG_WEAK)
-                    )
-                )
-                if hop == 0:
-                    break
-                entry += hop
-            self._limit(file, "Vernaux", len(self.needs))
-            seen += 1
-            if step == 0:
-                break
-            at += step
-            self._limit(file, "Verneed", seen)
-
-    def _read_verdef(self, file: ElfFile, address: int, limit: int | None) -> None:
-        head, aux = struct.Struct(file.order + "HHHHIII"), struct.Struct(file.order + "II")
-        data = file.data
-        text = file.string_bytes
-        at = file.file_offset(address, 20, "DT_VERDEF")
-        end = self._room(file, at)
-        total = 0
-        while limit is None or len(self.verdefs) < limit:
-            if at + 20 > end:
-                raise file.fail("Verdef", "file offset", at, f"at most {end - 20:#x}, inside its PT_LOAD")
-            version, flags, index, count, _hash, first, step = head.unpack_from(data, at)
-            if version != 1:
-                raise file.fail("Verdef", "vd_version", version, 1)
-            names = []
-            entry = at + first
-            for _ in range(count):
-                if entry + 8 > end:
-                    raise file.fail("Verdaux", "file offset", entry, f"at most {end - 8:#x}, inside its PT_LOAD")
-                label, hop = aux.unpack_from(data, entry)
-                names.append(text(label, "vda_name"))
-                if hop == 0:
-                    break
-                entry += hop
-            if not names:
-                raise file.fail("Verdef", "vd_cnt", count, "at least 1")
-            total += len(names)
-            self._limit(file, "Verdaux", total)
-            base, weak = bool(flags & t.VER_FLG_BASE), bool(flags & t.VER_FLG_WEAK)
-            self.verdefs.append(
-                VersionDef(names[0], index & 0x7FFF, index > 0x7FFF, base, weak, tuple(names[1:]))
-            )
-            if step == 0:
-                break
-            at += step
-            self._limit(file, "Verdef", len(self.verdefs))
-
-    @staticmethod
-    def _limit(file: ElfFile, what: str, count: int) -> None:
-        # 15 bits of index: more entries than that can only be a loop.
-        if count > 0x8000:
-            raise file.fail(what, "number of entries", count, "at most 32768")
+            self.versym_limit = (file.load_end(offset) - offset) // 2
+        self.versions = version_table(self.needs, self.verdefs)
 
     # -- relocations ------------------------------------------------------------------------------
 

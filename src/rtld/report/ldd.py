@@ -170,21 +170,22 @@ def _providers(ns: Namespace) -> dict[str, Module]:
 def version_complaints(ns: Namespace) -> Iterator[str]:
     """Missing versions, in the words ld.so has for them (_dl_check_map_versions)."""
     providers = _providers(ns)
-    defined: dict[Module, set[str] | None] = {}
+    defined: dict[Module, set[bytes]] = {}
     for module in ns.modules:
         for need in needed_versions(module.file):
-            provider = providers.get(need.file)
+            provider = providers.get(os.fsdecode(need.file))
             if provider is None:
                 continue
             if provider not in defined:
-                defined[provider] = defined_versions(provider.file)
+                defined[provider] = {d.name for d in defined_versions(provider.file)}
             names = defined[provider]
-            if names is None:
+            if not names:
                 text = "no version information available"
-            elif need.version in names:
+            elif need.name in names:
                 continue
             else:
-                text = f"{'weak ' if need.weak else ''}version `{need.version}' not found"
+                name = os.fsdecode(need.name)
+                text = f"{'weak ' if need.weak else ''}version `{name}' not found"
             yield f"{ns.main.path}: {provider.path}: {text} (required by {module.path})"
 
 
@@ -204,15 +205,17 @@ def version_information(ns: Namespace) -> Iterator[str]:
         path = _interpreter_names(ns, module)[1] if module is ns.interp else module.path
         yield f"\t{path}:"
         for need in needs:
-            provider = providers.get(need.file)
+            file, version = os.fsdecode(need.file), os.fsdecode(need.name)
+            provider = providers.get(file)
             answer = "not found"
-            if provider is not None and need.version in (defined_versions(provider.file) or ()):
+            defined = defined_versions(provider.file) if provider is not None else []
+            if provider is not None and need.name in {d.name for d in defined}:
                 answer = (
                     provider.path
                     if provider is not ns.interp
                     else _interpreter_names(ns, provider)[1]
                 )
-            yield f"\t\t{need.file} ({need.version}) {'[WEAK] ' if need.weak else ''}=> {answer}"
+            yield f"\t\t{file} ({version}) {'[WEAK] ' if need.weak else ''}=> {answer}"
 
 
 # -- relocations ----------------------------------------------------------------------------------
