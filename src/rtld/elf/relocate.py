@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rtld.core.module import Module, Namespace
     from rtld.elf.file import Segment
-    from rtld.elf.flat import I64, Bool
+    from rtld.elf.flat import I64, U64, Bool
     from rtld.elf.resolve import Bindings, Relocations
 
 _PAGE = 4096
@@ -248,9 +248,7 @@ class Terms:
 
         def definer(column: Any) -> Callable[[I64], Any]:
             def of(chosen: I64) -> Any:
-                # Symbol 0 in a TLS relocation means the module itself.
-                ref = reference[chosen]
-                who = np.where(ref >= 0, self.definer[ref], module[chosen]) if len(self.definer) else module[chosen]
+                who = self.definers(reference[chosen], module[chosen])
                 return np.where(who >= 0, column[who], 0).astype(np.uint64)
 
             return of
@@ -274,9 +272,25 @@ class Terms:
             "Z": size,
         }
         if self.ns.arch.local_entry is not None:
-            table = np.array([self.ns.arch.local_entry(i) for i in range(256)], np.uint64)
-            env["L"] = pick(table[self.other], zero)
+            env["L"] = lambda chosen: self._local_entry(reference[chosen], module[chosen])
         return env
+
+    def definers(self, reference: I64, module: I64) -> I64:
+        """Whose definitions the references are, -1 for nobody's; symbol 0 (-1 here) means the module itself."""
+        if not len(self.definer):
+            return module
+        who: I64 = np.where(reference >= 0, self.definer[reference], module)
+        return who
+
+    def _local_entry(self, reference: I64, module: I64) -> U64:
+        """PowerPC64: how far behind a function's address a call from its own module goes."""
+        from rtld.elf.ppc64 import has_one_toc
+
+        table = np.array([self.ns.arch.local_entry(i) for i in range(256)], np.uint64)
+        own = (reference >= 0) & (self.definer[reference] == module) & ~self.ifunc[reference]
+        own &= has_one_toc(self.ns.columns.modules)[module]
+        result: U64 = table[self.other[reference]] * own
+        return result
 
 
 def relocate_symbolic(ns: Namespace, modules: Sequence[Module], r: Relocations, b: Bindings) -> None:
@@ -294,6 +308,11 @@ def relocate_symbolic(ns: Namespace, modules: Sequence[Module], r: Relocations, 
     if undefined.any():
         # What nobody defines stays as it is in the file; it has been noted as a problem.
         rows.keep(~((rows.reference >= 0) & undefined[rows.reference]))
+    _drop_tls_of_nobody(ns, rows, b)
+    if ns.arch.local_entry is not None:
+        from rtld.elf.ppc64 import relocate_tls
+
+        relocate_tls(ns, rows, terms)
     if ns.lazy:
         rows.keep(~_leave_lazy(ns, rows, terms))
     if terms.ifunc.any():
@@ -380,6 +399,21 @@ def _leave_lazy(ns: Namespace, rows: Rows, terms: Terms) -> Bool:
     return result
 
 
+def _drop_tls_of_nobody(ns: Namespace, rows: Rows, b: Bindings) -> None:
+    """Drop rows that want a thread-local variable nobody defines (a weak one): such a place is left as it is."""
+    table = ns.arch.relocs
+    kinds = np.zeros(max(table) + 1, np.bool_)
+    for number, row in table.items():
+        kinds[number] = row.action == Action.STORE and bool({"T", "M", "TP"} & set(row.value.names))
+    which = np.flatnonzero(kinds[rows.type])
+    which = which[rows.reference[which] >= 0]
+    nobody = which[b.definer[rows.reference[which]] < 0]
+    if len(nobody):
+        rest = np.ones(len(rows.type), np.bool_)
+        rest[nobody] = False
+        rows.keep(rest)
+
+
 def _list_ifuncs(ns: Namespace, rows: Rows, terms: Terms) -> None:
     """List the rows that take the address of an IFUNC: until the target has run its resolver they hold the resolver."""
     top = int(rows.type.max()) + 1
@@ -415,6 +449,9 @@ def _put_aside(ns: Namespace, rows: Rows, left: dict[str, Any], terms: Terms, b:
             elif action == Action.TLSDESC:
                 definer = int(b.definer[ref]) if ref >= 0 else int(rows.module[i])
                 value = int(terms.tls_value[ref]) if ref >= 0 else 0
+                if addend < 0 and ns.arch.machine == t.EM_ARM:
+                    # Bit 31: the number of the symbol, for binding it lazily, stands where an addend would.
+                    addend = 0
                 block = None if definer < 0 else ns.columns.modules[definer].tls_offset + value
                 ns.descriptors.append(Descriptor(owner, site, owner.base + offset, block, addend))
 
