@@ -33,6 +33,7 @@ COMMANDS = {
     "why":   "why a symbol is bound where it is, or why a library is loaded",
     "check": "what is missing or would fail: libraries, symbols, versions, static TLS, ...",
     "run":   "run a program, linked by rtld",
+    "textbook": "the linker of the book \"Linkers and Loaders\": link, bind, libraries, show",
 }
 # fmt: on
 
@@ -65,7 +66,7 @@ def overview() -> str:
         "A complete dynamic linker: finds, loads, binds, relocates and runs ELF programs, and says why."
     )
     lines += ["", "commands:"]
-    lines += [f"  {name:<7}{purpose}" for name, purpose in COMMANDS.items()]
+    lines += [f"  {name:<10}{purpose}" for name, purpose in COMMANDS.items()]
     return "\n".join([*lines, "", EPILOGUE])
 
 

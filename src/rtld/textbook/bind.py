@@ -173,7 +173,9 @@ def _load_library(ns: Namespace, name: str, requester: Module) -> Module | None:
     ns.reporter.searching(name, requester)
     try:
         found = ns.search.find(name, requester)
+        _tell_search(ns, name, [*found.candidates, found.path])
     except NotFound as error:
+        _tell_search(ns, name, [str(path) for path in error.candidates])
         requester.missing.append(name)
         ns.missing.setdefault(name, []).append((requester, error))
         message = f"{requester.path}: library {name} not found; tried {', '.join(error.candidates)}"  # type: ignore[arg-type]
@@ -185,6 +187,18 @@ def _load_library(ns: Namespace, name: str, requester: Module) -> Module | None:
     ns.by_name[os.path.basename(name)] = module
     ns.reporter.module(module)
     return module
+
+
+def _tell_search(ns: Namespace, name: str, paths: Sequence[str]) -> None:
+    if "libs" in ns.reporter.wants:
+        ns.reporter.searched(
+            name,
+            [
+                f"find library={name} [0]; searching",
+                *[f"  trying file={path}" for path in paths],
+                "",
+            ],
+        )
 
 
 def static_libraries(thing: TextObject) -> list[str]:
