@@ -286,6 +286,8 @@ class Terms:
         """PowerPC64: how far behind a function's address a call from its own module goes."""
         from rtld.elf.ppc64 import has_one_toc
 
+        if not len(self.definer):
+            return np.zeros(len(reference), np.uint64)
         table = np.array([self.ns.arch.local_entry(i) for i in range(256)], np.uint64)
         own = (reference >= 0) & (self.definer[reference] == module) & ~self.ifunc[reference]
         own &= has_one_toc(self.ns.columns.modules)[module]
@@ -315,7 +317,7 @@ def relocate_symbolic(ns: Namespace, modules: Sequence[Module], r: Relocations, 
         relocate_tls(ns, rows, terms)
     if ns.lazy:
         rows.keep(~_leave_lazy(ns, rows, terms))
-    if terms.ifunc.any():
+    if len(rows.at) and terms.ifunc.any():
         _list_ifuncs(ns, rows, terms)
     done = apply(
         ns.arch.relocs, rows.type, rows.site, terms.env(rows), ns.arena, ns.columns.order,
