@@ -1,0 +1,374 @@
+"""This process as our linker sees it: what ld.so has loaded, the spaces of libraries that we have, and their records.
+
+libc and ld.so are one piece of software, and they are running already: every space finds them there ("hosted" modules), and
+never loads them again. All other libraries are ours alone. ``Process`` has what there is once; a ``Space`` is one namespace.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import sys
+import threading
+
+from rtld.backends import inprocess as machine
+from rtld.core.module import Module, Namespace, Scope
+from rtld.elf import types as t
+from rtld.elf.dlopen import Opened, containing
+from rtld.elf.file import ElfFile
+from rtld.elf.link import open_namespace
+from rtld.elf.load import is_libc_family
+from rtld.elf.scalar import dynsym
+from rtld.elf.search import SearchOptions
+from rtld.errors import FormatError, RtldError, Unsupported
+from rtld.events import QUIET
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from rtld.events import Reporter
+
+PAGE = 4096
+
+#: Functions of libc and ld.so that our libraries are to get from us.
+SERVICES = ("dlopen", "dlmopen", "dlsym", "dlvsym", "dlclose", "dlerror", "dladdr", "dladdr1", "dlinfo")
+REPLACED = {name: name for name in SERVICES} | {
+    "dl_iterate_phdr": "iterate",
+    "_dl_find_object": "find",
+    "__cxa_thread_atexit_impl": "atexit",
+}
+
+_PENDING = 40  # of our link_map: destructors of thread-local objects that are still to run
+
+#: What of the host a space sees: libc only; also the program (Python's own functions); everything ld.so has loaded.
+HOSTS = ("libc", "program", "all")
+
+
+def span(module: Module) -> tuple[int, int]:
+    """First address and the one behind the last, in whole pages."""
+    low, high = module.file.span
+    return module.base + low, module.base + (high + PAGE - 1 & -PAGE)
+
+
+class Hosted:
+    """A file that ld.so has loaded: what every space makes a hosted module of."""
+
+    __slots__ = ("base", "file", "path", "startup", "tls_id", "tls_offset")
+
+    def __init__(self, entry: machine.HostObject, file: ElfFile, path: str, pointer: int) -> None:
+        self.file = file
+        self.path = path
+        self.base: int = entry.base
+        self.tls_id: int = entry.tls_module
+        self.tls_offset: int = entry.tls_block - pointer if entry.tls_block else 0
+        self.startup = False
+
+
+class Process:
+    """What there is once: the host's objects, our machine code and its tables, link_maps, the lock."""
+
+    def __init__(self) -> None:
+        why = machine.check_host()
+        if why:
+            raise Unsupported(f"libraries cannot be loaded into {why}", "rtld.link reads them, rtld run runs programs")
+        self.lock = threading.RLock()
+        self.code = machine.Code()
+        self.spaces: list[Space] = []
+        self.by_map: dict[int, tuple[Space, Module]] = {}
+        self.hosted: dict[str, Hosted] = {}
+        self.adds = 1000
+        self.keep: dict[Module, list[Any]] = {}  # memory that lives as long as a module
+        self._order: list[tuple[Space, Module]] = []  # in the order of initialisation
+        self.arguments = _arguments()
+        self.scan()
+        from rtld.process.inprocess_calls import Service
+
+        self.service = Service(self)
+        for name, (function, arguments) in self.service.table().items():
+            self.code.serve(name, function, arguments)
+        atexit.register(self._leave)
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        self.lock = threading.RLock()
+
+    def _leave(self) -> None:
+        """Python ends: nothing may lead to it any more. What is open is finished by exit(3) itself."""
+        for space in self.spaces:
+            space.bind_all()
+        self.code.retire(SERVICES)
+        # exit(3) comes after the interpreter is gone; what our machine code reads must outlive it.
+        machine.immortal(self)
+
+    # -- the host -----------------------------------------------------------------------------------
+
+    def scan(self) -> None:
+        """Look at what ld.so has loaded by now."""
+        pointer = machine.thread_pointer()
+        program = os.readlink("/proc/self/exe")
+        fresh = []
+        for entry in machine.host_objects():
+            path = entry.name or program
+            if path in self.hosted or "/rtld-tls" in path or path.startswith("/proc/self/"):
+                continue
+            try:
+                file = ElfFile("/proc/self/exe" if not entry.name else path, name=path)
+            except (OSError, FormatError):
+                continue
+            here = machine.read(entry.phdr, entry.phnum * 56)
+            if here != file.data[file.phoff : file.phoff + len(here)] or file.dynamic is None:
+                file.close()
+                continue
+            file.path = path
+            self.hosted[path] = Hosted(entry, file, path, pointer)
+            fresh.append(self.hosted[path])
+        if fresh and not any(h.startup for h in self.hosted.values()):
+            _mark_startup(fresh)
+
+    def adopt(self, module: Module) -> None:
+        """Let ld.so open a member of the libc family that it has not loaded yet."""
+        handle = machine.host_open(os.fsencode(module.path), machine.RTLD_NOW)
+        module.hosted = True
+        module.base = machine.read_word(handle)
+        self.scan()
+        known = next((h for h in self.hosted.values() if h.base == module.base), None)
+        if known is not None:
+            module.tls_id, module.tls_offset = known.tls_id, known.tls_offset
+
+    # -- records --------------------------------------------------------------------------------------
+
+    def add_records(self, space: Space, modules: Iterable[Module]) -> None:
+        """A struct link_map (<link.h>) for each module: what handles point to."""
+        for module in modules:
+            name = b"" if module is space.ns.main else os.fsencode(module.path)
+            record = ctypes.create_string_buffer(64 + len(name) + 1)
+            at = ctypes.addressof(record)
+            dynamic = module.file.segment(t.PT_DYNAMIC)
+            words = (module.base, at + 64, module.base + dynamic.vaddr if dynamic else 0, 0, 0, 0)
+            machine.write(at, b"".join([(w & (1 << 64) - 1).to_bytes(8, "little") for w in words]))
+            machine.write(at + 64, name)
+            self.keep.setdefault(module, []).append(record)
+            space.maps[module] = at
+            self.by_map[at] = (space, module)
+
+    def drop_records(self, space: Space, modules: Iterable[Module]) -> None:
+        """Forget modules that are unmapped."""
+        gone = set(modules)
+        for module in gone:
+            at = space.maps.pop(module, None)
+            if at is not None:
+                self.by_map.pop(at, None)
+            self.keep.pop(module, None)
+        self._order = [row for row in self._order if row[1] not in gone]
+
+    def note_initialised(self, space: Space, modules: Iterable[Module]) -> None:
+        """Termination functions of these are run at exit, last first."""
+        self._order += [(space, module) for module in modules]
+
+    def own_modules(self) -> Iterator[tuple[Space, Module]]:
+        """Every module that we have loaded."""
+        for space in self.spaces:
+            for module in space.ns.modules:
+                if not module.hosted:
+                    yield space, module
+
+    def publish(self) -> None:
+        """Renew the tables that unwinders and dl_iterate_phdr read, and the list for the end of the process."""
+        found, objects = [], []
+        for space, module in self.own_modules():
+            start, end = span(module)
+            frame = module.file.segment(t.PT_GNU_EH_FRAME)
+            record = space.maps[module]
+            found.append((start, end, module.base + frame.vaddr if frame else 0, record))
+            phdr, phnum = program_headers(module)
+            objects.append((module.base, record + 64, phdr, phnum, 0, 0, module.tls_id if module.tls_offset else 0, module.tls_offset & (1 << 64) - 1))
+        self.adds += 1
+        self.code.publish(found, objects, self.adds)
+        functions = [f for space, module in reversed(self._order) for f in space.finis.get(module, ())]
+        self.code.finish(functions)
+
+    def containing(self, address: int) -> tuple[Space, Module] | None:
+        """The module of ours that *address* lies in."""
+        for space in self.spaces:
+            module = containing([m for m in space.ns.modules if not m.hosted], address, span)
+            if module is not None:
+                return space, module
+        return None
+
+
+def program_headers(module: Module) -> tuple[int, int]:
+    """Address and number of a mapped module's program headers."""
+    file = module.file
+    for s in file.loads:
+        if s.offset <= file.phoff < s.offset + s.filesz:
+            return module.base + file.phoff - s.offset + s.vaddr, file.phnum
+    return 0, 0
+
+
+def _arguments() -> tuple[int, int, int]:
+    """argc, argv, envp as initialisers get them."""
+    words = [os.fsencode(word) for word in getattr(sys, "orig_argv", None) or sys.argv]
+    array = (ctypes.c_char_p * (len(words) + 1))(*words, None)
+    _arguments.keep = array  # type: ignore[attr-defined]
+    environ = ctypes.c_size_t.in_dll(machine.libc, "environ").value
+    return len(words), ctypes.addressof(array), environ
+
+
+def _mark_startup(hosted: list[Hosted]) -> None:
+    """What ld.so loaded before the program began: the program, LD_PRELOAD, and all they need."""
+    names = {}
+    for h in hosted:
+        for name in (h.path, h.path.rpartition("/")[2], h.file.soname):
+            if name:
+                names.setdefault(name, h)
+    todo = [hosted[0]]
+    todo += [names[n.rpartition("/")[2]] for n in os.environ.get("LD_PRELOAD", "").replace(":", " ").split() if n.rpartition("/")[2] in names]
+    while todo:
+        h = todo.pop()
+        if not h.startup:
+            h.startup = True
+            todo += [names[n] for n in h.file.needed if n in names]
+
+
+class Space:
+    """One namespace of libraries in this process."""
+
+    def __init__(
+        self,
+        process: Process,
+        *,
+        host: str = "program",
+        model: str = "glibc",
+        reporter: Reporter = QUIET,
+        options: SearchOptions | None = None,
+        label: str = "",
+    ) -> None:
+        if host not in HOSTS:
+            raise ValueError(f"host is {host!r}; one of {', '.join(HOSTS)}")
+        self.process = process
+        self.host = host
+        self.label = label
+        self.maps: dict[Module, int] = {}
+        self.finis: dict[Module, list[int]] = {}
+        self.ifuncs: dict[int, int] = {}
+        self.donors: dict[Module, machine.Donor] = {}
+        self.descriptors: dict[Module, tuple[int, int]] = {}
+        self.lazy: dict[Module, Any] = {}  # tables of slots that wait for their first call
+        self.descriptors_of_files: dict[Module, int] = {}  # sources without a path: a descriptor to map them from
+        self.reasons: dict[Module, list[str]] = {}
+        self.hooks: list[Any] = []
+        self.watches: dict[int, Any] = {}
+        first = next(iter(process.hosted.values()))
+        options = options or SearchOptions()
+        options.model = "musl" if model == "musl" else "glibc"
+        self.ns: Namespace = open_namespace(first.file, first.path, options, reporter)
+        self.model = model
+        self.ns.lazy = False
+        self._add_hosted()
+        self.opened = Opened(self.ns.modules)
+        process.spaces.append(self)
+
+    def _add_hosted(self) -> None:
+        """The modules that ld.so has loaded, as far as this space is to see them."""
+        ns, process = self.ns, self.process
+        scope = []
+        for i, h in enumerate(process.hosted.values()):
+            family = is_libc_family(h.file.soname or h.path)
+            python = (h.file.soname or "").startswith("libpython")
+            if i and not family and self.host != "all" and not (python and self.host == "program"):
+                continue
+            module = self._hosted(h)
+            if i == 0:
+                ns.main = module
+                if self.host == "libc":
+                    continue
+            if h.startup:
+                scope.append(module)
+        for module in ns.modules:
+            module.needed = [ns.by_name[n] for n in module.file.needed if n in ns.by_name]
+            module.init_index = 0
+        ns.global_scope = Scope("global", tuple(scope))
+        process.add_records(self, ns.modules)
+        self.replace_functions(ns.modules)
+
+    def _hosted(self, h: Hosted) -> Module:
+        ns = self.ns
+        module = Module(h.file, h.path, len(ns.modules))
+        module.hosted = True
+        module.base, module.tls_id, module.tls_offset = h.base, h.tls_id, h.tls_offset
+        module.soname = h.file.soname
+        module.is_libc_family = is_libc_family(h.file.soname or h.path)
+        ns.modules.append(module)
+        for name in (h.path, h.file.soname):
+            if name:
+                module.aliases.add(name)
+                ns.by_name.setdefault(name, module)
+        if h.file.identity is not None and module.index:
+            ns.by_identity[h.file.identity] = module
+        if (h.file.soname or "").startswith("ld-linux"):
+            ns.interp = module
+        return module
+
+    def replace_functions(self, modules: Iterable[Module]) -> None:
+        """Our own functions instead of those of libc and ld.so that know nothing of our libraries."""
+        for module in modules:
+            if not module.is_libc_family:
+                continue
+            table = dynsym(module.file)
+            for name, label in REPLACED.items():
+                for index in table.named(name.encode()):
+                    symbol = table.symbol(index)
+                    if symbol.section != t.SHN_UNDEF:
+                        self.ns.overrides[(module, index)] = self.process.code.label(label)
+
+    # -- the state of modules ---------------------------------------------------------------------------
+
+    def pending(self, module: Module) -> int:
+        """How many destructors of thread-local objects the module has registered that have not run."""
+        at = self.maps.get(module)
+        return machine.read_word(at + _PENDING) if at else 0
+
+    def bind_all(self) -> None:
+        """Fill every slot that waits for its first call."""
+        for table in self.lazy.values():
+            table.bind_all()
+        self.lazy.clear()
+
+    def why_loaded(self, module: Module) -> list[str]:
+        """Everything that keeps a module in memory, in words."""
+        opened = self.opened
+        reasons = []
+        if module.hosted:
+            return ["loaded by the system's dynamic linker, never closed by us"]
+        count = opened.counts.get(module, 0)
+        if count > 0:
+            reasons.append(f"opened {count} time{'s' if count > 1 else ''}")
+        reasons += self.reasons.get(module, [])
+        if self.pending(module):
+            reasons.append(f"{self.pending(module)} destructors of thread-local objects have not run")
+        for other in self.ns.modules:
+            if module in other.needed and not other.hosted:
+                reasons.append(f"needed by {other.path}")
+            elif other is not module and module in opened.extra.get(other, ()):
+                reasons.append(f"{other.path} is bound to its symbols")
+        return reasons
+
+
+_process: Process | None = None
+_starting = threading.Lock()
+
+
+def process() -> Process:
+    """The one ``Process``, made when first asked for."""
+    global _process  # noqa: PLW0603 - a process has one
+    if _process is None:
+        with _starting:
+            if _process is None:
+                _process = Process()
+    return _process
+
+
+__all__ = ["HOSTS", "Process", "RtldError", "Space", "process", "program_headers", "span"]

@@ -1,0 +1,513 @@
+"""Opening and closing libraries in this process: found and bound as ever, mapped where they stay, relocated in place.
+
+The passes are those of a program's start (``elf/link.py``). An image here is the mapped memory itself, seen through the flat
+view of the address space; so nothing is copied, and host and own libraries are read by the same code.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from rtld.backends import inprocess as machine
+from rtld.core.image import Image
+from rtld.elf import types as t
+from rtld.elf.dlopen import (
+    RTLD_NODELETE,
+    RTLD_NOW,
+    DlError,
+    Group,
+    bind_group,
+    copy_namespace,
+    initialisers,
+    make_global,
+    note_group,
+    open_group,
+    remove,
+    unreachable,
+)
+from rtld.elf.tls import tls_segment
+from rtld.errors import NoSpace, UnresolvedSymbol, VersionMismatch
+from rtld.process.inprocess import PAGE, Space, span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from rtld.core.module import Module, Namespace
+    from rtld.elf.dlopen import Opened
+
+_WORD = (1 << 64) - 1
+_RW = machine.PROT_READ | machine.PROT_WRITE
+
+
+def protection(flags: int) -> int:
+    """PROT_* of a segment's p_flags."""
+    return (flags >> 2 & 1) | (flags & 2) | (flags & 1) << 2
+
+
+class Loading:
+    """One ``dlopen`` on its way. Nothing of it is visible before ``commit``, and ``undo`` takes everything back."""
+
+    def __init__(self, space: Space, flags: int) -> None:
+        self.space = space
+        self.flags = flags
+        self.ns: Namespace = copy_namespace(space.ns)
+        self.group: Group
+        self.own: list[Module] = []
+        self.reserved: list[tuple[int, int]] = []
+        self.donors: dict[Module, machine.Donor] = {}
+        self.descriptors: dict[Module, tuple[int, int]] = {}
+        self.keep: dict[Module, list[object]] = {}
+        self.lazy: dict[Module, object] = {}
+        self.deferred: dict[Module, object] = {}
+
+    # -- until it is relocated ------------------------------------------------------------------------
+
+    def find(self, name: str, requester: Module, *, noload: bool = False) -> Group | None:
+        """The closure of what is asked for; members of the libc family are opened by ld.so."""
+        ns = self.ns
+        known = set(ns.modules)
+        try:
+            group = open_group(ns, name, requester, noload=noload)
+        except DlError as error:
+            self.own = [m for m in ns.modules if m not in known and not m.hosted]
+            raise self._typed(error) from None
+        if group is None:
+            return None
+        self.group = group
+        for module in group.new:
+            if module.is_libc_family:
+                self._adopt(module)
+        self.own = [module for module in group.new if not module.hosted]
+        return group
+
+    def _adopt(self, module: Module) -> None:
+        try:
+            self.space.process.adopt(module)
+        except OSError as error:
+            raise DlError(str(error)) from None
+        overrides, self.space.ns.overrides = self.space.ns.overrides, self.ns.overrides
+        try:
+            self.space.replace_functions([module])
+        finally:
+            self.space.ns.overrides = overrides
+
+    def _typed(self, error: DlError) -> Exception:
+        """The exception with fields for a sentence of glibc's."""
+        for problem in self.ns.problems:
+            if problem.message != error.text:
+                continue
+            if problem.kind == "library":
+                return next(iter(self.ns.missing[problem.subject]))[1]
+            if problem.kind == "symbol":
+                return UnresolvedSymbol(problem.module, problem.subject, problem.version)
+            if problem.kind == "version":
+                return VersionMismatch(problem.subject, problem.version or "", problem.module)
+        return error
+
+    def map(self) -> None:
+        """Every own module at its place, its writable pages ready to be relocated."""
+        for module in self.own:
+            low, high = module.file.span
+            size = high - low + PAGE - 1 & -PAGE
+            if size == 0:
+                raise module.file.fail("program headers", "PT_LOAD", "none", "at least one")
+            start = machine.reserve(size, module.file.max_align)
+            self.reserved.append((start, size))
+            module.base = start - low
+            self._map_segments(module)
+
+    def _map_segments(self, module: Module) -> None:
+        file = module.file
+        fd = self._descriptor_of(module)
+        try:
+            for load in file.loads:
+                start = module.base + load.vaddr & -PAGE
+                end = module.base + load.vaddr + load.filesz
+                top = module.base + load.vaddr + load.memsz + PAGE - 1 & -PAGE
+                prot = protection(load.flags)
+                whole = end + PAGE - 1 & -PAGE
+                if not load.filesz:
+                    whole = start
+                elif fd >= 0 and (load.offset - load.vaddr) % PAGE == 0:
+                    machine.map_file(start, whole - start, prot, fd, load.offset & -PAGE)
+                    if load.memsz > load.filesz and load.flags & t.PF_W and end < whole:
+                        machine.clear(end, whole - end)
+                else:
+                    machine.map_memory(start, whole - start, _RW)
+                    machine.write(module.base + load.vaddr, bytes(file.contents(load)))
+                    if prot != _RW:
+                        machine.protect(start, whole - start, prot)
+                if top > whole:
+                    machine.map_memory(whole, top - whole, prot)
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _descriptor_of(self, module: Module) -> int:
+        """An open descriptor of the very file that was decoded, or -1: then its bytes are copied."""
+        fd = self.space.descriptors_of_files.get(module, -1)
+        if fd >= 0:
+            return os.dup(fd)
+        if module.file.path is None or module.file.identity is None:
+            return -1
+        try:
+            fd = os.open(module.file.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return -1
+        status = os.fstat(fd)
+        if (status.st_dev, status.st_ino) != module.file.identity or status.st_size != module.file.size:
+            os.close(fd)
+            return -1
+        return fd
+
+    def relocate(self) -> None:
+        """Bind the group, and store everything that can be known without running its code."""
+        from rtld.elf.hosted import adjust_images
+        from rtld.elf.lookup import Columns
+        from rtld.elf.relocate import relocate_relative, relocate_symbolic
+
+        ns = self.ns
+        # Fresh columns: what has been closed since is in none of them.
+        ns.columns = Columns([m for m in ns.modules if m not in set(self.group.new)])
+        ns.ifuncs, ns.copies, ns.descriptors, ns.counts = [], [], [], {}
+        try:
+            bind_group(ns, self.group, self.flags)
+            self._refuse_undefined()
+        except DlError as error:
+            raise self._typed(error) from None
+        self._tell()
+        self._make_images()
+        relocate_relative(ns, self.own)
+        if len(ns.relocations.at):
+            relocate_symbolic(ns, self.own, ns.relocations, ns.bindings)
+            adjust_images(ns, link_map=lambda _module: 0, binder=0)
+            self._lend_tls()
+        for problem in ns.problems:
+            if problem.kind == "text relocation" and problem.fatal:
+                raise DlError(problem.message)
+
+    def _tell(self) -> None:
+        if self.ns.reporter.wants & {"symbols", "bindings"}:
+            from rtld.elf.explain import tell_bindings
+
+            tell_bindings(self.ns, self.ns.reporter)
+
+    def _refuse_undefined(self) -> None:
+        from rtld.elf.relocate import binds_now
+
+        now = self.flags & RTLD_NOW or self.ns.search.env.get("LD_BIND_NOW")
+        eager = {module.path for module in self.own if now or binds_now(module)}
+        for problem in self.ns.problems:
+            if problem.kind == "symbol" and (problem.fatal or problem.module in eager):
+                raise UnresolvedSymbol(problem.module, problem.subject, problem.version)
+
+    def _make_images(self) -> None:
+        """The writable part of each mapped module, as slices of the whole address space."""
+        from rtld.elf.flat import ORIGIN, flat_bytes
+        from rtld.elf.relocate import _image_segments, has_text_relocations
+
+        memory = self.ns.arena = flat_bytes()
+        for module in self.own:
+            segments = _image_segments(module)
+            low = segments[0].vaddr & -PAGE if segments else 0
+            high = segments[-1].vaddr + segments[-1].memsz + PAGE - 1 & -PAGE if segments else 0
+            start = module.base + low - ORIGIN
+            module.image = Image(memory[start : start + high - low], low, module.base, start, segments)
+            if has_text_relocations(module):
+                for load in module.file.loads:
+                    if not load.flags & t.PF_W:
+                        self._protect(module, load, _RW)
+
+    @staticmethod
+    def _protect(module: Module, load: Any, prot: int) -> None:
+        start = module.base + load.vaddr & -PAGE
+        end = module.base + load.vaddr + load.memsz + PAGE - 1 & -PAGE
+        machine.protect(start, end - start, prot)
+
+    # -- thread-local storage ---------------------------------------------------------------------------
+
+    def _lend_tls(self) -> None:
+        """ld.so opens a donor for each module with PT_TLS: new and running threads get their blocks from it."""
+        from rtld.elf import donor
+        from rtld.elf.hosted import relocate_tls, tls_users
+
+        ns = self.ns
+        static = tls_users(ns)
+        for module in static:
+            if not module.hosted and module not in self.own and not module.tls_offset:
+                raise NoSpace(f"{module.path}: cannot allocate memory in static TLS block")
+        for module in self.own:
+            if tls_segment(module) is None:
+                continue
+            segment = module.file.segment(t.PT_TLS)
+            align = max(segment.align, 1)
+            fixed = module in static or bool(module.file.dt_flags & t.DF_STATIC_TLS)
+            image = machine.read(module.base + segment.vaddr, segment.filesz)
+            data = donor.donor(image, segment.memsz, align, segment.vaddr & (align - 1), static=fixed)
+            try:
+                lent = machine.open_donor(data, donor.unique_path)
+            except OSError as error:
+                raise self._no_static_tls(module, segment.memsz, str(error)) from None
+            self.donors[module] = lent
+            module.tls_id = machine.read_word(lent.base + donor.MODULE)
+            if fixed:
+                distance = machine.read_word(lent.base + donor.DISTANCE)
+                module.tls_offset = distance - (1 << 64) if distance >> 63 else distance
+            at = lent.base + donor.DESCRIPTOR
+            self.descriptors[module] = machine.read_word(at), machine.read_word(at + 8)
+        relocate_tls(ns, self._descriptor)
+
+    def _no_static_tls(self, module: Module, size: int, said: str) -> NoSpace:
+        """Who has the static TLS, and what helps."""
+        users = [
+            f"{m.path} {m.file.segment(t.PT_TLS).memsz}"
+            for _space, m in self.space.process.own_modules()
+            if m.tls_offset and m.file.segment(t.PT_TLS) is not None
+        ]
+        used = f"; in use by {', '.join(users)}" if users else ""
+        error = NoSpace(
+            f"{module.path}: cannot allocate memory in static TLS block: {size} bytes wanted{used}. "
+            "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=65536 in the environment of a new process gives more"
+        )
+        error.__context__ = OSError(said)
+        return error
+
+    def _descriptor(self, module: Module | None, value: int) -> tuple[int, int]:
+        """The two words of a TLS descriptor (Oliva, "TLS descriptors") for *value* of the module's block."""
+        code = self.space.process.code
+        if module is None:
+            return code.descriptor("tlsdesc_undefweak"), value & _WORD
+        lent = self.descriptors.get(module) or self.space.descriptors.get(module)
+        if lent is None:
+            return code.descriptor("tlsdesc_static"), module.tls_offset + value & _WORD
+        resolver, argument = lent
+        if module.tls_offset:
+            return resolver, argument + value & _WORD
+        # struct tlsdesc_dynamic_arg { {module, offset}, generation }: one of its own for each variable.
+        number, offset, generation = struct.unpack("<3Q", machine.read(argument, 24))
+        block = machine.buffer(struct.pack("<3Q", number, offset + value & _WORD, generation))
+        self.keep.setdefault(module, []).append(block)
+        return resolver, machine.address_of(block)
+
+    # -- running its code ---------------------------------------------------------------------------------
+
+    def resolve_ifuncs(self) -> None:
+        """Ask every resolver, after everything else is in place."""
+        asked = self.space.ifuncs
+        for ifunc in self.ns.ifuncs:
+            if ifunc.resolver not in asked:
+                asked[ifunc.resolver] = machine.call(ifunc.resolver)
+            machine.write_word(ifunc.place, asked[ifunc.resolver] + ifunc.addend)
+
+    def protect(self) -> None:
+        """Final protections: text that was relocated, PT_GNU_RELRO (elf/dl-reloc.c, _dl_protect_relro)."""
+        from rtld.elf.relocate import has_text_relocations
+
+        for module in self.own:
+            if has_text_relocations(module):
+                for load in module.file.loads:
+                    if not load.flags & t.PF_W:
+                        self._protect(module, load, protection(load.flags))
+            relro = module.file.segment(t.PT_GNU_RELRO)
+            if relro is not None:
+                start = module.base + relro.vaddr & -PAGE
+                end = module.base + relro.vaddr + relro.memsz & -PAGE
+                if start < end:
+                    machine.protect(start, end - start, machine.PROT_READ)
+
+    def commit(self) -> list[Module]:
+        """Make the group part of its space; returns whose initialisers are to run."""
+        space, ns, group = self.space, self.ns, self.group
+        process = space.process
+        opened = space.opened.copy()
+        if self.own:
+            note_group(ns, opened, group)
+            self._note_reasons(opened)
+        else:
+            opened.lists.setdefault(group.root, group.order)
+        if self.flags & RTLD_NODELETE:
+            opened.pinned.add(group.root)
+            space.reasons.setdefault(group.root, []).append("RTLD_NODELETE")
+        order = initialisers(ns, group)
+        ns.columns = ns.relocations = ns.bindings = ns.arena = None
+        for module in self.own:
+            module.image = None
+        space.ns, space.opened = ns, opened
+        space.donors.update(self.donors)
+        space.descriptors.update(self.descriptors)
+        space.lazy.update(self.lazy)
+        process.add_records(space, group.new)
+        for module, blocks in self.keep.items():
+            process.keep.setdefault(module, []).extend(blocks)
+        for module in self.own:
+            space.finis[module] = fini_functions(module)
+        process.note_initialised(space, order)
+        process.publish()
+        return order
+
+    def _note_reasons(self, opened: Opened) -> None:
+        """Why modules can never go, in words. Destructors of thread-local objects are counted, so they do not pin."""
+        from rtld.elf.resolve import UNIQUE
+
+        reasons = self.space.reasons
+        b = self.ns.bindings
+        unique: dict[Module, str] = {}
+        if b is not None and len(b):
+            for row in ((b.kind == UNIQUE) & (b.definer >= 0)).nonzero()[0].tolist():
+                unique.setdefault(b.modules[int(b.definer[row])], b.name(row))
+        for module, name in unique.items():
+            if not module.hosted:
+                reasons.setdefault(module, []).append(f"defines {name}, which is unique in the process (STB_GNU_UNIQUE)")
+        for module in self.own:
+            if module.file.dt_flags_1 & t.DF_1_NODELETE:
+                reasons.setdefault(module, []).append("asks never to be unloaded (DF_1_NODELETE)")
+            elif module not in unique:
+                opened.pinned.discard(module)
+
+    def undo(self) -> None:
+        """Nothing has happened."""
+        for donor in self.donors.values():
+            machine.host_close(donor.handle)
+        for start, size in self.reserved:
+            machine.unmap(start, size)
+        search = self.space.ns.search
+        for module in self.own:
+            module.image = None
+            self.space.maps.pop(module, None)
+            search._files.pop(module.file.identity, None)
+            close_file(module)
+        self.ns.columns = self.ns.relocations = self.ns.bindings = None
+
+
+def close_file(module: Module) -> None:
+    """Drop the file's bytes, unless somebody still looks at them."""
+    try:
+        module.file.close()
+    except BufferError:
+        pass
+
+
+def open_library(
+    space: Space, name: str, flags: int, requester: Module | None = None, root: Module | None = None
+) -> tuple[Module, list[Module]] | None:
+    """dlopen: the module opened, and those whose initialisers the caller is to run. None: RTLD_NOLOAD and not there.
+
+    *root*: the module itself, where it has no name to be found by.
+    """
+    loading = Loading(space, flags)
+    if root is not None:
+        loading.ns.by_name[name] = root
+    try:
+        group = loading.find(name, requester or space.ns.main, noload=bool(flags & machine.RTLD_NOLOAD))
+        if group is None:
+            return None
+        if loading.own:
+            loading.map()
+            loading.relocate()
+            loading.resolve_ifuncs()
+            if not flags & RTLD_NOW:
+                from rtld.process.inprocess_lazy import leave_lazy
+
+                leave_lazy(loading)
+            loading.protect()
+        if flags & 0x100:  # RTLD_GLOBAL
+            make_global(loading.ns, group.order)
+        order = loading.commit()
+    except BaseException:
+        loading.undo()
+        raise
+    counts = space.opened.counts
+    counts[group.root] = counts.get(group.root, 0) + 1
+    return group.root, order
+
+
+def initialise(space: Space, modules: Sequence[Module]) -> None:
+    """DT_INIT, then DT_INIT_ARRAY, of each."""
+    arguments = space.process.arguments
+    for module in modules:
+        space.ns.reporter.init(module)
+        for function in init_functions(module):
+            machine.call(function, *arguments)
+
+
+def close_library(space: Space, module: Module) -> list[Module]:
+    """dlclose; returns the modules that were unmapped."""
+    counts = space.opened.counts
+    if counts.get(module, 0) <= 0:
+        raise DlError(f"{module.path}: shared object not open")
+    counts[module] -= 1
+    return collect(space)
+
+
+def collect(space: Space) -> list[Module]:
+    """Finish and unmap what nothing keeps any more."""
+    process, opened = space.process, space.opened
+    busy = {m for m in space.ns.modules if not m.hosted and space.pending(m)} - opened.pinned
+    opened.pinned |= busy
+    try:
+        going = unreachable(space.ns, opened)
+        for module in going:
+            space.ns.reporter.fini(module)
+            for function in space.finis.pop(module, ()):
+                machine.call(function)
+        if going:
+            # Who was opened again by a termination function stays.
+            wanted = set(going)
+            going = [m for m in unreachable(space.ns, opened) if m in wanted]
+    finally:
+        space.opened.pinned -= busy
+    if going:
+        unload(space, going)
+        process.publish()
+    return going
+
+
+def unload(space: Space, modules: Sequence[Module]) -> None:
+    """Take modules out of every table, then out of memory."""
+    remove(space.ns, space.opened, modules)
+    space.opened.pinned -= set(modules)
+    ranges = [span(module) for module in modules]
+    space.process.drop_records(space, modules)
+    space.process.publish()
+    for module, (start, end) in zip(modules, ranges, strict=True):
+        machine.unmap(start, end - start)
+        donor = space.donors.pop(module, None)
+        if donor is not None:
+            machine.host_close(donor.handle)
+        for table in (space.descriptors, space.lazy, space.reasons, space.finis):
+            table.pop(module, None)  # type: ignore[attr-defined]
+        for resolver in [r for r in space.ifuncs if start <= r < end]:
+            del space.ifuncs[resolver]
+        fd = space.descriptors_of_files.pop(module, -1)
+        if fd >= 0:
+            os.close(fd)
+        close_file(module)
+
+
+# -- functions of the dynamic section ---------------------------------------------------------------------
+
+
+def _array(module: Module, tag: int, size_tag: int) -> list[int]:
+    dynamic = module.file.dynamic
+    address, size = dynamic.get(tag), (dynamic.get(size_tag) or 0) // 8
+    if address is None or not size:
+        return []
+    if not any(s.vaddr <= address and address + 8 * size <= s.vaddr + s.memsz for s in module.file.loads):
+        raise module.file.fail("dynamic section", "function array", f"{address:#x}+{8 * size:#x}", "inside a PT_LOAD")
+    return list(struct.unpack(f"<{size}Q", machine.read(module.base + address, 8 * size)))
+
+
+def init_functions(module: Module) -> list[int]:
+    """DT_INIT, then DT_INIT_ARRAY."""
+    first = module.file.dynamic.get(t.DT_INIT)
+    return ([module.base + first] if first else []) + _array(module, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ)
+
+
+def fini_functions(module: Module) -> list[int]:
+    """DT_FINI_ARRAY backwards, then DT_FINI."""
+    last = module.file.dynamic.get(t.DT_FINI)
+    functions = _array(module, t.DT_FINI_ARRAY, t.DT_FINI_ARRAYSZ)[::-1]
+    return functions + ([module.base + last] if last else [])
