@@ -7,6 +7,7 @@ relocation can change are filled from the file; the rest of a module is its file
 from __future__ import annotations
 
 import mmap
+from bisect import bisect_left
 from collections import namedtuple
 
 import numpy as np
@@ -492,6 +493,22 @@ def relocate_copies(ns: Namespace) -> None:
             if len(target) < copy.size:
                 raise copy.module.file.fail("COPY", "r_offset + st_size", copy.place + copy.size, "inside a PT_LOAD")
             target[:] = read_memory(copy.definer, copy.source, copy.size)
+    _copy_ifuncs(ns)
+
+
+def _copy_ifuncs(ns: Namespace) -> None:
+    """A word copied before its IFUNC's resolver has run waits for the resolver too."""
+    if not ns.copies or not ns.ifuncs:
+        return
+    waiting = sorted(ns.ifuncs, key=lambda ifunc: ifunc.place)
+    places = [ifunc.place for ifunc in waiting]
+    for copy in ns.copies:
+        source = copy.definer.base + copy.source
+        for ifunc in waiting[bisect_left(places, source) : bisect_left(places, source + copy.size)]:
+            vaddr = copy.place + ifunc.place - source
+            image = copy.module.image
+            site = image.start + vaddr - image.low
+            ns.ifuncs.append(ifunc._replace(module=copy.module, site=site, place=copy.module.base + vaddr, is_slot=False))
 
 
 def read_memory(module: Module, vaddr: int, size: int) -> NDArray[np.uint8]:
