@@ -36,7 +36,7 @@ def pairs(wanted: Callable[[Case, Target], bool] = lambda case, want: True) -> l
 
 
 # What `rtld run` is asked for. The kernel's part alone must give the same result as our linking.
-MODES = {"now": ["--now"], "lazy": ["--lazy"], "interp": ["--interp"]}
+MODES = {"default": [], "lazy": ["--lazy"], "interp": ["--interp"]}
 
 
 def build(case: Case, want: Target) -> Path:

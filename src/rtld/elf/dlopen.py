@@ -185,14 +185,35 @@ def bind_group(ns: Namespace, group: Group, flags: int) -> None:
         module.scopes = (ns.global_scope,)
         if ns.model == "glibc" and is_symbolic(module):
             module.scopes = (Scope("self", (module,)), ns.global_scope)
+    if ns.columns is None:
+        # The start was bound without columns (small.py).
+        from rtld.elf.lookup import Columns
+
+        ns.columns = Columns([module for module in ns.modules if module not in group.new])
     ns.columns.extend(group.new)
     ns.relocation_order = sort_dfs(group.new, force_first=False)[::-1]
     ns.relocations, ns.bindings = resolve_symbols(ns, new, scope_of(ns, group, flags))
+    _keep_unique(ns)
+
+
+def _keep_unique(ns: Namespace) -> None:
+    """STB_GNU_UNIQUE: one definition of a name in all scopes, that which was used first."""
+    import numpy as np
+
+    from rtld.elf.resolve import UNIQUE
+
+    b = ns.bindings
+    numbers: dict[Module, int] = {}
+    for row in np.flatnonzero(b.kind == UNIQUE).tolist():
+        module, symbol = ns.unique.get(b.name(row), (None, 0))
+        if module is not None and module is not b.modules[int(b.definer[row])]:
+            numbers = numbers or {m: i for i, m in enumerate(b.modules)}
+            b.definer[row], b.definition[row] = numbers[module], symbol
 
 
 def refuse_undefined(ns: Namespace, group: Group, *, now: bool) -> None:
     """DlError for the first symbol that nobody defines, unless it is a function's that may wait for its first call."""
-    from rtld.elf.relocate import binds_now
+    from rtld.elf.load import binds_now
 
     eager = {module.path for module in group.new if now or binds_now(module)}
     for problem in ns.problems:

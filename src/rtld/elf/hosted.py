@@ -12,7 +12,8 @@ import numpy as np
 
 from rtld.elf import types as t
 from rtld.elf.flat import flat
-from rtld.elf.relocate import Ifunc, binds_now
+from rtld.elf.load import binds_now, store_word
+from rtld.elf.relocate import Ifunc
 from rtld.elf.resolve import LOCAL, UNDEFINED
 
 TYPE_CHECKING = False
@@ -45,18 +46,18 @@ def adjust_images(ns: Namespace, *, link_map: Callable[[Module], int], binder: i
             kind = int(r.type[row])
             if kind in (types.glob_dat, types.jump_slot, types.symbolic):
                 addend = _addend(ns, row) if kind == types.symbolic else 0
-                _store(module, offset, int(replaced[r.reference[row]]) + addend)
+                store_word(module, offset, int(replaced[r.reference[row]]) + addend)
     blocks = [module.tls_block for module in modules]
     if any(blocks):
         own = np.array(blocks, np.int64)[r.module]
         for row, module, offset in _places(ns, (r.type == types.dtpmod) & (r.reference < 0) & (own != 0)):
             # The offset beside it is a constant of the file, counted from the module's own block.
-            _store(module, offset + 8, _load(module, offset + 8) + module.tls_block)
+            store_word(module, offset + 8, _load(module, offset + 8) + module.tls_block)
         for row, module, offset in _places(ns, r.type == types.dtpoff):
             reference = int(r.reference[row])
             definer = int(b.definer[reference]) if reference >= 0 else int(r.module[row])
             if definer >= 0:
-                _store(module, offset, _load(module, offset) + blocks[definer])
+                store_word(module, offset, _load(module, offset) + blocks[definer])
     _open_slots(ns, link_map, binder)
 
 
@@ -68,28 +69,29 @@ def _open_slots(ns: Namespace, link_map: Callable[[Module], int], binder: int) -
     slots = (r.type == slot) & lazy[r.module]
     if not slots.any():
         return
-    if not ns.lazy and len(b):
+    if len(b):
         undefined = slots & (r.reference >= 0) & (b.kind == UNDEFINED)[r.reference]
         for _row, module, offset in _places(ns, undefined):
-            _store(module, offset, _load(module, offset) + module.base)
+            store_word(module, offset, _load(module, offset) + module.base)
     for number in np.unique(r.module[slots]).tolist():
         module = ns.columns.modules[number]
         got = module.file.dynamic.get(t.DT_PLTGOT)
         if got is not None and module.image.low <= got and got + 24 <= module.image.high:
-            _store(module, got + 8, link_map(module))
-            _store(module, got + 16, binder)
+            store_word(module, got + 8, link_map(module))
+            store_word(module, got + 16, binder)
 
 
 def hosted_changes(ns: Namespace) -> list[tuple[int, int]]:
     """(address, value) of the words of hosted modules that must change; IFUNCs among them go to ``ns.ifuncs``.
 
-    The dynamic linker's own words are left alone: it has been at work with what it found before we came.
+    glibc's dynamic linker is left alone: it has been at work with what it found before we came. musl's is libc.
     """
     r, b, types = ns.relocations, ns.bindings, ns.arch.reloc_types
     modules = ns.columns.modules
     hosted = np.array([module.hosted for module in modules], np.bool_)
     ours = ~hosted
-    subject = np.array([module.hosted and module is not ns.interp for module in modules], np.bool_)
+    interp = None if ns.model == "musl" else ns.interp
+    subject = np.array([module.hosted and module is not interp for module in modules], np.bool_)
     if not len(b) or not subject.any():
         return []
     foreign = (b.definer >= 0) & ours[np.maximum(b.definer, 0)] & (b.kind != LOCAL)
@@ -135,12 +137,6 @@ def _load(module: Module, vaddr: int) -> int:
     return int.from_bytes(image.view(vaddr, 8).tobytes(), "little")
 
 
-def _store(module: Module, vaddr: int, value: int) -> None:
-    image = module.image
-    if image is not None and image.low <= vaddr <= image.high - 8:
-        image.view(vaddr, 8)[:] = np.frombuffer((value & _MASK).to_bytes(8, "little"), np.uint8)
-
-
 def tls_users(ns: Namespace) -> set[Module]:
     """Modules whose thread-local storage somebody reaches from the thread pointer alone (initial-exec)."""
     r, b, types = ns.relocations, ns.bindings, ns.arch.reloc_types
@@ -169,13 +165,13 @@ def relocate_tls(ns: Namespace, descriptor: Callable[[Module | None, int], tuple
                 value += int(columns.value(columns.symbol_position(number, b.definition[reference : reference + 1]))[0])
         if kind == types.tlsdesc:
             first, second = descriptor(definer, value)
-            _store(module, offset, first)
-            _store(module, offset + 8, second)
+            store_word(module, offset, first)
+            store_word(module, offset + 8, second)
         elif definer is None:
-            _store(module, offset, 0)
+            store_word(module, offset, 0)
         elif kind == types.dtpmod:
-            _store(module, offset, definer.tls_id)
+            store_word(module, offset, definer.tls_id)
         elif kind == types.dtpoff:
-            _store(module, offset, definer.tls_block + value)
+            store_word(module, offset, definer.tls_block + value)
         else:
-            _store(module, offset, definer.tls_offset + value)
+            store_word(module, offset, definer.tls_offset + value)

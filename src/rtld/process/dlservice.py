@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 # fmt: off
 RTLD_NEXT = (1 << 64) - 1
-LM_ID_BASE, LM_ID_NEWLM = 0, -1
+LM_ID_BASE, LM_ID_NEWLM = 0, (1 << 64) - 1
 RTLD_DL_SYMENT, RTLD_DL_LINKMAP = 1, 2
 DI_LMID, DI_LINKMAP, DI_SERINFO, DI_SERINFOSIZE, DI_ORIGIN, DI_TLS_MODID, DI_TLS_DATA, DI_PHDR = 1, 2, 4, 5, 6, 9, 10, 11
 _WORD = (1 << 64) - 1
@@ -83,7 +83,7 @@ class Service:
     def caller(self, request: Request) -> Module:
         """The module that asks; the program for code that is in none."""
         world = self.world
-        return containing(world.ns.modules, request.caller, span) or world.ns.main
+        return containing(world.modules, request.caller, span) or world.ns.main
 
     def name(self, module: Module) -> str:
         """As glibc calls it in messages."""
@@ -96,8 +96,10 @@ class Service:
             raise DlError(f"Invalid library handle {handle:#x}" if musl else "invalid handle")
         return found
 
-    def fail(self, request: Request, text: str) -> None:
-        self.errors[request.tid] = text
+    def change(self) -> None:
+        """Before anything is changed: the process is in another state from now on."""
+        self.world.change()
+        self.memory.write(*self.world.state_word())
 
     # -- dlerror --------------------------------------------------------------------------------------
 
@@ -119,15 +121,22 @@ class Service:
 
     def dlopen(self, request: Request) -> Steps:
         path, flags = request.args[0], request.args[1] & 0xFFFFFFFF
-        return (yield from self._open(request, path, flags))
+        number = self.world.home.get(self.caller(request), LM_ID_BASE)
+        return (yield from self._open(request, path, flags, number))
 
     def dlmopen(self, request: Request) -> Steps:
         number, path, flags = request.args[0], request.args[1], request.args[2] & 0xFFFFFFFF
-        if number == LM_ID_BASE:
-            return (yield from self._open(request, path, flags))
-        raise DlError("only the base namespace is served here")
+        world = self.world
+        if number == LM_ID_NEWLM:
+            if not path:
+                raise DlError("invalid namespace")
+            world.namespaces += 1
+            number = world.namespaces
+        elif number != LM_ID_BASE and number not in world.spaces:
+            raise DlError("invalid target namespace in dlmopen()")
+        return (yield from self._open(request, path, flags, number))
 
-    def _open(self, request: Request, path: int, flags: int) -> Steps:
+    def _open(self, request: Request, path: int, flags: int, number: int) -> Steps:
         world = self.world
         name = self.string(path) if path else ""
         if not flags & (RTLD_LAZY | RTLD_NOW) and world.ns.model != "musl":
@@ -140,7 +149,8 @@ class Service:
         caller = self.caller(request)
         if not name.startswith("/"):
             world.ns.search.cwd = os.readlink(f"/proc/{world.pid}/cwd")
-        trial = copy_namespace(world.ns)
+        ns, opened = world.space(number)
+        trial, opened = copy_namespace(ns), opened.copy()
         group = open_group(trial, name, caller, noload=bool(flags & RTLD_NOLOAD))
         if group is None:
             return 0
@@ -148,12 +158,13 @@ class Service:
         if group.new:
             for module in group.new:
                 module.hosted = is_hosted(module, trial)
-            loading = Loading(self, trial, group, flags)
+            if number and not trial.global_scope.modules:
+                make_global(trial, group.order)
+            loading = Loading(self, trial, group, flags, opened, number)
             yield from loading.steps()
             initialised = loading.initialised
-            opened = loading.opened
         else:
-            opened = world.opened.copy()
+            self.change()
             trial.bindings = None
             note_group(trial, opened, group)
         opened.counts[group.root] = opened.counts.get(group.root, 0) + 1
@@ -161,8 +172,7 @@ class Service:
             opened.pinned.update(group.new or [group.root])
         if flags & RTLD_GLOBAL:
             make_global(trial, group.order)
-        world.opened = opened
-        world.ns = trial
+        world.set_space(number, trial, opened)
         if initialised:
             yield from self._initialise(initialised)
         return world.maps[group.root]
@@ -187,14 +197,15 @@ class Service:
         module = self.module(request.args[0])
         if world.ns.model == "musl":
             return 0  # musl never takes anything away
-        opened = world.opened
+        number = world.home.get(module, LM_ID_BASE)
+        ns, opened = world.space(number)
         if opened.counts.get(module, 0) <= 0:
             if module in opened.startup:
                 return 0
             raise DlError(f"{self.name(module)}: shared object not open")
-        world.change()
+        self.change()
         opened.counts[module] -= 1
-        going = unreachable(world.ns, opened)
+        going = unreachable(ns, opened)
         if not going:
             return 0
         functions = []
@@ -209,8 +220,9 @@ class Service:
             calls.final = True
             yield calls
         # Who was opened again by a termination function stays.
-        going = [m for m in unreachable(world.ns, opened) if m in set(going)]
-        remove(world.ns, opened, going)
+        ns, opened = world.space(number)
+        going = [m for m in unreachable(ns, opened) if m in set(going)]
+        remove(ns, opened, going)
         world.forget(going)
         world.subs += len(going)
         self.memory.write_many([*world.link_records(), *world.tables()])
@@ -230,15 +242,14 @@ class Service:
     def _symbol(self, request: Request, version: bytes | None) -> Steps:
         world = self.world
         handle, name = request.args[0], self.memory.read_string(request.args[1])
+        asked = self.caller(request) if handle in (0, RTLD_NEXT) else self.module(handle)
+        ns, opened = world.space(world.home.get(asked, LM_ID_BASE))
         if handle == 0:
-            asked = self.caller(request)
-            scope = default_scope(world.ns, world.opened, asked)
+            scope = default_scope(ns, opened, asked)
         elif handle == RTLD_NEXT:
-            asked = self.caller(request)
-            scope = next_scope(world.opened, asked)
+            scope = next_scope(opened, asked)
         else:
-            asked = self.module(handle)
-            scope = handle_scope(world.ns, world.opened, asked)
+            scope = handle_scope(ns, opened, asked)
         found = find_symbol(scope, name, version)
         if found is None and world.ns.model == "musl":
             raise DlError(f"Symbol not found: {os.fsdecode(name)}")
@@ -284,7 +295,7 @@ class Service:
     def _address(self, request: Request, extra: int, flags: int) -> Steps:
         world = self.world
         address, info = request.args[:2]
-        module = containing(world.ns.modules, address, span)
+        module = containing(world.modules, address, span)
         if module is None:
             calls = self.list(1)
             calls.add(CALL, world.real["dladdr1" if flags else "dladdr"], *request.args[:4])
@@ -313,7 +324,7 @@ class Service:
         module = self.module(handle)
         memory = self.memory
         if what == DI_LMID:
-            memory.write_word(arg, LM_ID_BASE)
+            memory.write_word(arg, world.home.get(module, LM_ID_BASE))
         elif what == DI_LINKMAP:
             memory.write_word(arg, world.maps[module])
         elif what == DI_ORIGIN:

@@ -15,7 +15,7 @@ from rtld.backends import inprocess as machine
 from rtld.elf import types as t
 from rtld.elf.dlopen import default_scope
 from rtld.elf.flat import ORIGIN, flat, flat_bytes, position
-from rtld.elf.relocate import binds_now
+from rtld.elf.load import binds_now
 from rtld.elf.scalar import dynsym
 from rtld.elf.tables import tables
 from rtld.errors import UnresolvedSymbol

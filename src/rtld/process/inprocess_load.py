@@ -196,7 +196,7 @@ class Loading:
             tell_bindings(self.ns, self.ns.reporter)
 
     def _refuse_undefined(self) -> None:
-        from rtld.elf.relocate import binds_now
+        from rtld.elf.load import binds_now
 
         now = self.flags & RTLD_NOW or self.ns.search.env.get("LD_BIND_NOW")
         eager = {module.path for module in self.own if now or binds_now(module)}
@@ -207,11 +207,11 @@ class Loading:
     def _make_images(self) -> None:
         """The writable part of each mapped module, as slices of the whole address space."""
         from rtld.elf.flat import ORIGIN, flat_bytes
-        from rtld.elf.relocate import _image_segments, has_text_relocations
+        from rtld.elf.load import has_text_relocations, image_segments
 
         memory = self.ns.arena = flat_bytes()
         for module in self.own:
-            segments = _image_segments(module)
+            segments = image_segments(module)
             low = segments[0].vaddr & -PAGE if segments else 0
             high = segments[-1].vaddr + segments[-1].memsz + PAGE - 1 & -PAGE if segments else 0
             start = module.base + low - ORIGIN
@@ -304,7 +304,7 @@ class Loading:
 
     def protect(self) -> None:
         """Final protections: text that was relocated, PT_GNU_RELRO (elf/dl-reloc.c, _dl_protect_relro)."""
-        from rtld.elf.relocate import has_text_relocations
+        from rtld.elf.load import has_text_relocations
 
         for module in self.own:
             if has_text_relocations(module):
@@ -322,15 +322,17 @@ class Loading:
         """Make the group part of its space; returns whose initialisers are to run."""
         space, ns, group = self.space, self.ns, self.group
         process = space.process
+        if not group.new:
+            space.ns.global_scope = ns.global_scope
+            self._note_nodelete(space.opened)
+            return []
         opened = space.opened.copy()
         if self.own:
             note_group(ns, opened, group)
             self._note_reasons(opened)
         else:
             opened.lists.setdefault(group.root, group.order)
-        if self.flags & RTLD_NODELETE:
-            opened.pinned.add(group.root)
-            space.reasons.setdefault(group.root, []).append("RTLD_NODELETE")
+        self._note_nodelete(opened)
         order = initialisers(ns, group)
         ns.columns = ns.relocations = ns.bindings = ns.arena = None
         for module in self.own:
@@ -347,6 +349,11 @@ class Loading:
         process.note_initialised(space, order)
         process.publish()
         return order
+
+    def _note_nodelete(self, opened: Opened) -> None:
+        if self.flags & RTLD_NODELETE and self.group.root not in opened.pinned:
+            opened.pinned.add(self.group.root)
+            self.space.reasons.setdefault(self.group.root, []).append("opened with RTLD_NODELETE")
 
     def _note_reasons(self, opened: Opened) -> None:
         """Why modules can never go, in words. Destructors of thread-local objects are counted, so they do not pin."""
@@ -463,6 +470,19 @@ def collect(space: Space) -> list[Module]:
         unload(space, going)
         process.publish()
     return going
+
+
+def close_namespace(space: Space) -> None:
+    """Unload everything, also what would never go by itself; what has destructors to run stays until they have run."""
+    opened = space.opened
+    opened.counts.clear()
+    opened.pinned.clear()
+    opened.startup = [module for module in opened.startup if module.hosted]
+    collect(space)
+    if not any(not module.hosted for module in space.ns.modules):
+        process = space.process
+        process.drop_records(space, space.ns.modules)
+        process.spaces.remove(space)
 
 
 def unload(space: Space, modules: Sequence[Module]) -> None:

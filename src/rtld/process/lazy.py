@@ -85,7 +85,7 @@ def _look_again(service: Service, module: Module, b: Bindings, row: int) -> tupl
     version = b.version_name(row)
     wanted = os.fsencode(version) if version else None
     hashed = gnu_hash(name)
-    for candidate in default_scope(world.ns, world.opened, module):
+    for candidate in default_scope(*world.space(world.home.get(module, 0)), module):
         index = dynsym(candidate.file).lookup(name, wanted, hashed, newest=False, plt=True)
         if index:
             return candidate, index

@@ -27,8 +27,11 @@ from rtld.elf import types as t
 from rtld.elf.dlopen import find_symbol
 from rtld.elf.file import ElfFile
 from rtld.elf.link import bind, find_closure, open_namespace, relocate
+from rtld.elf.load import build_scopes, store_word
 from rtld.elf.scalar import dynsym
 from rtld.elf.search import SearchOptions
+from rtld.elf.small import GiveUp, SmallLink, bind_small, records_with_symbols
+from rtld.elf.verneed import defined_versions, needed_versions, version_table
 from rtld.errors import RtldError, TargetFault
 from rtld.events import QUIET
 from rtld.process import kernel
@@ -152,6 +155,7 @@ class Launch:
         self.anchor: LiveAnchor
         self.world: World
         self.channel: Channel
+        self.small: SmallLink | None = None  # the bindings of a small program
         self.pid = 0
         self._undo: list[tuple[int, bytes]] = []  # the stack as the program is to find it
 
@@ -213,11 +217,19 @@ class Launch:
             layout_tls(self.ns)
             self._plant()
             self.tracee.cont()
-            bind(self.ns)
-            self._check_bound()
+            self._bind()
         except BaseException:
             self.tracee.kill()
             raise
+
+    def _bind(self) -> None:
+        """Answer every reference; a small program's without numpy."""
+        self.small = bind_small(self.ns)
+        if self.small is None:
+            bind(self.ns)
+            self._check_bound()
+        else:
+            build_scopes(self.ns)
 
     def _plant(self) -> None:
         """Write the anchor into the process and lead ld.so to it."""
@@ -298,12 +310,7 @@ class Launch:
         world.replace_functions(ns, [module for module in ns.modules if module.hosted])
         modules = [module for module in ns.modules if not module.hosted]
         records = world.add_records(ns.modules)
-        relocate(ns)
-        from rtld.elf.hosted import adjust_images, hosted_changes
-
-        adjust_images(ns, link_map=world.maps.__getitem__, binder=anchor.label("bind"))
-        changes = hosted_changes(ns)
-        self._fill_descriptors()
+        changes = self._relocate()
         self._map(saved, [module for module in modules if module is not ns.main])
         self._copy_from_hosted()
         records += world.link_records() + world.tables()
@@ -322,6 +329,25 @@ class Launch:
         if calls:
             run_list(tracee, anchor, calls, saved)
         self._prepare_functions(saved, modules)
+
+    def _relocate(self) -> list[tuple[int, int]]:
+        """Make the images; returns the words of hosted modules that must change."""
+        ns, binder, link_map = self.ns, self.anchor.label("bind"), self.world.maps.__getitem__
+        if self.small is not None:
+            try:
+                self.small.relocate(link_map=link_map, binder=binder)
+                return self.small.hosted_changes()
+            except GiveUp:
+                # Something only the column passes know: begin again with them.
+                ns.ifuncs, ns.copies = [], []
+                bind(ns)
+        relocate(ns)
+        from rtld.elf.hosted import adjust_images, hosted_changes
+
+        adjust_images(ns, link_map=link_map, binder=binder)
+        changes = hosted_changes(ns)
+        self._fill_descriptors()
+        return changes
 
     def _adopt_hosted(self) -> None:
         """Where ld.so has put the libc family, and what numbers their thread-local storage has."""
@@ -425,12 +451,10 @@ class Launch:
 
     def _copy_from_hosted(self) -> None:
         """COPY relocations whose original is in a hosted module: as it is at this moment."""
-        import numpy as np
-
         for copy in self.ns.copies:
             if copy.definer.hosted and copy.size:
                 data = self.tracee.read(copy.definer.base + copy.source, copy.size)
-                copy.module.image.view(copy.place, copy.size)[:] = np.frombuffer(data, np.uint8)
+                memoryview(copy.module.image.view(copy.place, copy.size))[:] = data
 
     def _copies(self) -> list[tuple[int, memoryview]]:
         """The places of COPY relocations: they are in .bss, which ``pieces`` leaves out."""
@@ -442,13 +466,12 @@ class Launch:
 
     def _tell_debuggers(self) -> None:
         """DT_DEBUG of the program leads to the list of our modules."""
-        from rtld.elf.hosted import _store
 
         main = self.ns.main
         dynamic = main.file.segment(t.PT_DYNAMIC)
         for i, (tag, _value) in enumerate(main.file.dynamic.entries):
             if tag == t.DT_DEBUG:
-                _store(main, dynamic.vaddr + 16 * i + 8, self.world.r_debug)
+                store_word(main, dynamic.vaddr + 16 * i + 8, self.world.r_debug)
 
     def _tls_images(self, thread_pointer: int) -> list[tuple[int, bytes]]:
         """Initialised thread-local data, for the first thread and for those to come."""
@@ -508,7 +531,13 @@ class Launch:
         world.heap.free(calls.address, 64 * (len(todo) + 1))
         memory = self.tracee.memory
         for ifunc in ns.ifuncs:
-            memory.write_word(ifunc.place, world.ifuncs[ifunc.resolver] + ifunc.addend)
+            value = world.ifuncs[ifunc.resolver] + ifunc.addend
+            memory.write_word(ifunc.place, value)
+            for copy in ns.copies:
+                # What has been copied may have such a word in it.
+                within = ifunc.place - copy.definer.base - copy.source
+                if 0 <= within <= copy.size - 8:
+                    memory.write_word(copy.module.base + copy.place + within, value)
 
     def _prepare_functions(self, saved: Registers, modules: list[Module]) -> None:
         """Initialisers and termination functions; then the registers of the program's first instruction."""
@@ -548,24 +577,18 @@ class Launch:
         self.tracee.set_regs(regs)
 
     def _libc_initialises(self) -> bool:
-        """Does libc call the program's initialisers?  Before 2.34 the program's own start-up code did."""
-        if self.ns.model == "musl":
-            return True
-        from rtld.elf.tables import tables
+        """Does libc call the program's initialisers? Before 2.34 the program's own start-up code did."""
+        return self.ns.model == "musl" or start_version(self.file) == b"GLIBC_2.34"
 
-        return any(need.name == b"GLIBC_2.34" for need in tables(self.file).needs) and not any(
-            name == b"GLIBC_2.2.5" and self._starts_with(name) for name in [b"GLIBC_2.2.5"]
-        )
 
-    def _starts_with(self, version: bytes) -> bool:
-        """Which version of __libc_start_main the program refers to."""
-        b = self.ns.bindings
-        import numpy as np
-
-        for row in np.flatnonzero(b.referrer == 0).tolist():
-            if b.name(row) == "__libc_start_main":
-                return b.version_name(row) == version.decode()
-        return False
+def start_version(file: ElfFile) -> bytes | None:
+    """The version of __libc_start_main that a program refers to."""
+    table = dynsym(file)
+    for _offset, _kind, symbol, _addend in records_with_symbols(file):
+        if table.name(symbol) == b"__libc_start_main":
+            versions = version_table(needed_versions(file), defined_versions(file))
+            return versions.get(table.version(symbol) & 0x7FFF, (None, False))[0]
+    return None
 
 
 def first_undefined(ns: Namespace, *, now: bool) -> str | None:
@@ -575,7 +598,7 @@ def first_undefined(ns: Namespace, *, now: bool) -> str | None:
         return None
     import numpy as np
 
-    from rtld.elf.relocate import binds_now
+    from rtld.elf.load import binds_now
     from rtld.elf.resolve import UNDEFINED
 
     r, b, slot = ns.relocations, ns.bindings, ns.arch.reloc_types.jump_slot

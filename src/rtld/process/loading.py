@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from rtld.backends.child.live_anchor import List
     from rtld.core.module import Module, Namespace
-    from rtld.elf.dlopen import Group
+    from rtld.elf.dlopen import Group, Opened
     from rtld.process.dlservice import Service
     from rtld.process.world import World
 
@@ -51,14 +51,17 @@ def is_hosted(module: Module, ns: Namespace) -> bool:
 class Loading:
     """One group on its way into a process. ``ns`` is a copy that replaces the world's when all has gone well."""
 
-    def __init__(self, service: Service, ns: Namespace, group: Group, flags: int) -> None:
+    def __init__(
+        self, service: Service, ns: Namespace, group: Group, flags: int, opened: Opened, number: int
+    ) -> None:
         self.service = service
         self.world: World = service.world
         self.ns = ns
         self.group = group
         self.flags = flags
         self.own = [module for module in group.new if not module.hosted]
-        self.opened = self.world.opened.copy()
+        self.opened = opened
+        self.number = number
         self.initialised: list[Module] = []
 
     def steps(self) -> Steps:
@@ -127,7 +130,7 @@ class Loading:
 
         ns, world = self.ns, self.world
         ns.ifuncs, ns.copies, ns.descriptors = [], [], []
-        world.change()
+        self.service.change()
         self.records = world.add_records(self.group.new)
         build_images(ns, self.own)
         relocate_relative(ns, self.own)
@@ -249,9 +252,9 @@ class Loading:
         for module in self.own:
             world.inits[module] = init_functions(module)
             world.finis[module] = fini_functions(module)
-        world.ns = ns
-        world.adds += len(group.new)
         note_group(ns, self.opened, group)
+        world.set_space(self.number, ns, self.opened)
+        world.adds += len(group.new)
         world.keep_slots(ns, self.own)
         self.initialised = initialisers(ns, group)
         world.constructed = [*world.constructed, *self.initialised]

@@ -11,6 +11,7 @@ import struct
 
 from rtld.arch.x86_64 import STUBS
 from rtld.backends.child import live_anchor as layout
+from rtld.core.module import Scope
 from rtld.elf import types as t
 from rtld.elf.dlopen import Opened, copy_namespace
 from rtld.elf.initfini import sort_dfs
@@ -69,6 +70,9 @@ class World:
         self.pid = pid
         self.ns = ns
         self.opened = Opened(ns.modules)
+        self.spaces: dict[int, tuple[Namespace, Opened]] = {}  # namespaces made by dlmopen, from 1
+        self.namespaces = 0
+        self.home: dict[Module, int] = {}  # module -> its namespace, where that is not the base
         self.anchor = anchor
         self.heap = Heap(anchor.heap, anchor.base + anchor.size)
         self.maps: dict[Module, int] = {}  # link_map
@@ -102,6 +106,41 @@ class World:
                 setattr(other, name, copied)
         return other
 
+    # -- namespaces -------------------------------------------------------------------------------
+
+    @property
+    def modules(self) -> list[Module]:
+        """Those of all namespaces, the base first; the libc family, which all share, once."""
+        found = list(self.ns.modules)
+        for ns, _opened in self.spaces.values():
+            found += [module for module in ns.modules if not module.hosted]
+        return found
+
+    def space(self, number: int) -> tuple[Namespace, Opened]:
+        """A namespace; a number that none has makes one, with nothing in it but the libc family."""
+        if number == 0:
+            return self.ns, self.opened
+        if number not in self.spaces:
+            ns = copy_namespace(self.ns)
+            ns.modules = [module for module in ns.modules if module.hosted]
+            ns.by_name = {name: module for name, module in ns.by_name.items() if module.hosted}
+            ns.by_identity = {key: module for key, module in ns.by_identity.items() if module.hosted}
+            ns.global_scope = Scope("global", ())
+            ns.unique = {}
+            ns.preloads = []
+            return ns, Opened(ns.modules)
+        return self.spaces[number]
+
+    def set_space(self, number: int, ns: Namespace, opened: Opened) -> None:
+        """Replace a namespace by its successor."""
+        if number == 0:
+            self.ns, self.opened = ns, opened
+        else:
+            self.spaces[number] = ns, opened
+            for module in ns.modules:
+                if not module.hosted:
+                    self.home[module] = number
+
     def change(self) -> None:
         """Before anything is changed: keep this state for children that have been forked in it."""
         self.history[self.number] = self.copy(0)
@@ -126,6 +165,7 @@ class World:
             del self.by_map[at]
             self.heap.free(at, name - at + len(module.path.encode("utf-8", "surrogateescape")) + 1)
             self.slots.pop(module, None)
+            self.home.pop(module, None)
             low, high = span(module)
             self.ifuncs = {r: v for r, v in self.ifuncs.items() if not (low <= r < high or low <= v < high)}
 
@@ -140,12 +180,14 @@ class World:
 
     def keep_slots(self, ns: Namespace, modules: Sequence[Module]) -> None:
         """Remember how the PLT slots of *modules* are bound, where some wait for their first call."""
-        from rtld.elf.relocate import binds_now
+        b = ns.bindings
+        if not ns.lazy and (b is None or not len(b)):
+            return
+        from rtld.elf.load import binds_now
         from rtld.elf.resolve import UNDEFINED
         from rtld.process.lazy import slots_of
 
-        b = ns.bindings
-        if not ns.lazy and (b is None or not len(b) or not (b.kind == UNDEFINED).any()):
+        if not ns.lazy and not (b.kind == UNDEFINED).any():
             return
         for module in modules:
             if not binds_now(module):
@@ -180,7 +222,7 @@ class World:
     def link_records(self) -> Pieces:
         """Chain all link_maps, in load order, and r_debug in front (<link.h>)."""
         written: Pieces = []
-        order = self.ns.modules
+        order = self.modules
         for i, module in enumerate(order):
             dynamic = module.file.segment(t.PT_DYNAMIC)
             l_ld = module.base + dynamic.vaddr if dynamic is not None else 0
@@ -199,7 +241,7 @@ class World:
 
     def tables(self) -> Pieces:
         """New tables for unwinders and dl_iterate_phdr, then the words that lead to them."""
-        modules = self.ns.modules
+        modules = self.modules
         find, objects = [], []
         for module in modules:
             start, end = span(module)
@@ -233,7 +275,6 @@ class World:
                 self.heap.free(*old)
             self._blocks[name] = (at, len(data))
         written.append((control + layout.CONTROL_ADDS, struct.pack("<QQ", self.adds, self.subs)))
-        written.append(self.state_word())
         return written
 
     def _phdr_info(self, module: Module) -> bytes:
@@ -257,7 +298,10 @@ class World:
 
     def fini_array(self) -> Pieces:
         """The anchor's DT_FINI_ARRAY: the functions of all initialised modules, dependents first; it is run backwards."""
-        order = sort_dfs(self.ns.modules, force_first=True)
+        order: list[Module] = []
+        for _number, (ns, _opened) in sorted(self.spaces.items(), reverse=True):
+            order += sort_dfs([module for module in ns.modules if not module.hosted], force_first=False)
+        order += sort_dfs(self.ns.modules, force_first=True)
         if self.ns.model == "musl":
             order = self.constructed[::-1]
         functions = [function for module in order for function in self.finis.get(module, ())]
