@@ -27,7 +27,7 @@ from rtld.elf.dlopen import (
     unreachable,
 )
 from rtld.elf.tls import tls_segment
-from rtld.errors import NoSpace, UnresolvedSymbol, VersionMismatch
+from rtld.errors import FormatError, NoSpace, NotFound, UnresolvedSymbol, VersionMismatch
 from rtld.process.inprocess import PAGE, Space, span
 
 TYPE_CHECKING = False
@@ -96,6 +96,8 @@ class Loading:
 
     def _typed(self, error: DlError) -> Exception:
         """The exception with fields for a sentence of glibc's."""
+        if isinstance(error.__context__, NotFound | FormatError):
+            return error.__context__
         for problem in self.ns.problems:
             if problem.message != error.text:
                 continue

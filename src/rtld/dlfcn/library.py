@@ -1,0 +1,294 @@
+"""``Library``: a library that is loaded, with its functions as ctypes has them."""
+
+from __future__ import annotations
+
+import ctypes
+import difflib
+import os
+import weakref
+
+from rtld.dlfcn.flags import RTLD_FIRST
+from rtld.elf.scalar import dynsym
+from rtld.errors import RtldError, UnresolvedSymbol
+from rtld.process import inprocess_calls as calls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any, Self
+
+    from rtld.core.module import Module
+    from rtld.dlfcn.namespace import Namespace
+
+_CDECL = 0x1
+_USE_ERRNO = 0x8
+
+
+class Closed(RtldError):
+    """A library, or a function of one, was used after it was closed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(name)
+
+    def __str__(self) -> str:
+        return f"{self.name} has been closed"
+
+
+class SymbolNotFound(UnresolvedSymbol, AttributeError):
+    """A library has no such symbol. ``near`` are names it has that look alike."""
+
+    def __init__(self, path: str, symbol: str, version: str | None = None, near: tuple[str, ...] = ()) -> None:
+        super().__init__(path, symbol, version)
+        self.near = near
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text}; did you mean {' or '.join(self.near)}?" if self.near else text
+
+
+class Function(ctypes._CFuncPtr):
+    """A function of a library: what ``ctypes.CDLL`` gives, ``int`` its result until ``restype`` says otherwise."""
+
+    _flags_ = _CDECL
+    _restype_ = ctypes.c_int
+
+
+class FunctionWithErrno(ctypes._CFuncPtr):
+    """The same, with a copy of errno for ``ctypes.get_errno``."""
+
+    _flags_ = _CDECL | _USE_ERRNO
+    _restype_ = ctypes.c_int
+
+
+def _point(function: Any, address: int) -> None:
+    """Lead a function of ctypes somewhere else: the object holds nothing but the address."""
+    ctypes.c_size_t.from_address(ctypes.addressof(function)).value = address
+
+
+class Library:
+    """A loaded library. Attributes are its functions; ``lib["name"]`` is the same, never remembered.
+
+    Closing gives this opening back; the library is unmapped when nothing else keeps it (``why_loaded``). Functions that
+    were taken from it raise ``Closed`` afterwards.
+    """
+
+    def __init__(self, namespace: Namespace, module: Module, source: Any, options: dict[str, Any]) -> None:
+        self._namespace = namespace
+        self._module: Module | None = module
+        self._source = source
+        self._options = options
+        self._name = module.path
+        # By id: functions of ctypes cannot be hashed.
+        self._functions: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._kind = FunctionWithErrno if options.get("use_errno") else Function
+        self._declared: dict[str, tuple[Any, Any]] = {}
+
+    # -- what it is -----------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        if self._module is None:
+            return f"<Library {self._name}: closed>"
+        size = self._module.file.span[1] - self._module.file.span[0]
+        where = f" in {self._namespace!r}" if self._namespace.name else ""
+        return f"<Library {self._name} at {self._module.base:#x}, {size:#x} bytes{where}>"
+
+    @property
+    def module(self) -> Module:
+        """The module it is; ``Closed`` when it is not there any more."""
+        if self._module is None:
+            raise Closed(self._name)
+        return self._module
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._module is None
+
+    @property
+    def namespace(self) -> Namespace:
+        """The namespace it was opened in."""
+        return self._namespace
+
+    @property
+    def path(self) -> str:
+        """The path it was found at."""
+        return self._name
+
+    @property
+    def base(self) -> int:
+        """The load bias: the address of p_vaddr 0."""
+        return self.module.base
+
+    @property
+    def handle(self) -> int:
+        """What dlopen(3) gives to libraries loaded by us: the address of a struct link_map."""
+        return self._namespace._space.maps[self.module]
+
+    @property
+    def modules(self) -> list[Module]:
+        """Itself and all it needs, in the order they are searched."""
+        return list(calls.scope_of_handle(self._namespace._space, self.module))
+
+    @property
+    def needed(self) -> list[str]:
+        """The paths of the libraries it needs directly."""
+        return [module.path for module in self.module.needed]
+
+    def why_loaded(self) -> list[str]:
+        """Everything that keeps it in memory, in words."""
+        return self._namespace._space.why_loaded(self.module)
+
+    def info(self) -> dict[str, Any]:
+        """What dlinfo(3) tells."""
+        from rtld.process.inprocess import program_headers
+
+        space, module = self._namespace._space, self.module
+        phdr, phnum = program_headers(module)
+        return {
+            "lmid": space.process.spaces.index(space),
+            "linkmap": space.maps[module],
+            "origin": calls.origin_of(module),
+            "serinfo": list(space.ns.search.default_directories),
+            "phdr": phdr,
+            "phnum": phnum,
+            "tls_modid": module.tls_id,
+            "tls_data": calls.tls_data(module),
+        }
+
+    # -- symbols ----------------------------------------------------------------------------------------
+
+    def symbols(self) -> list[str]:
+        """The names it defines and offers, sorted."""
+        from rtld.elf.tables import tables
+
+        table = dynsym(self.module.file)
+        names = set()
+        for index in range(1, tables(self.module.file).nsyms):
+            symbol = table.symbol(index)
+            if symbol.section and symbol.info >> 4 in (1, 2, 10) and symbol.other & 3 in (0, 3):
+                names.add(os.fsdecode(table.name(index)))
+        return sorted(names)
+
+    def __dir__(self) -> list[str]:
+        own = [*object.__dir__(self)]
+        return own if self._module is None else [*own, *self.symbols()]
+
+    def address(self, name: str, version: str | None = None) -> int:
+        """The address of a symbol, looked up in the library and what it needs."""
+        space, module = self._namespace._space, self.module
+        scope = [module] if self._options.get("flags", 0) & RTLD_FIRST else calls.scope_of_handle(space, module)
+        try:
+            return calls.look_up(space, scope, name, version, module.path)
+        except UnresolvedSymbol:
+            near = tuple(difflib.get_close_matches(name, self.symbols(), 3, 0.75))
+            raise SymbolNotFound(module.path, name, version, near) from None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        function = self[name]
+        # Found as an ordinary attribute from now on.
+        self.__dict__[name] = function
+        return function
+
+    def __getitem__(self, name: str) -> Any:
+        function = self._kind(self.address(name))
+        function.__name__ = name
+        declared = self._declared.get(name)
+        if declared is not None:
+            function.restype, function.argtypes = declared
+        self._functions[id(function)] = function
+        return function
+
+    def function(self, name: str, restype: Any, *argtypes: Any, version: str | None = None) -> Any:
+        """A function with its types said at once."""
+        function = self._kind(self.address(name, version))
+        function.__name__ = name
+        function.restype, function.argtypes = restype, argtypes
+        self._functions[id(function)] = function
+        return function
+
+    def data(self, name: str, kind: Any) -> Any:
+        """A variable as an object of ctypes that stands where the variable does; of a TLS variable this thread's."""
+        return kind.from_address(self.address(name))
+
+    def cdef(self, text: str) -> Self:
+        """Declare functions and types in C; functions get their types from then on. Needs the extra ``cdef``."""
+        from rtld.dlfcn.cdef import declare
+
+        for name, types in declare(self, text).items():
+            self._declared[name] = types
+            function = self.__dict__.get(name)
+            if function is not None:
+                function.restype, function.argtypes = types
+        return self
+
+    # -- its view of others -----------------------------------------------------------------------------
+
+    def interpose(self, name: str, function: Any) -> Callable[[], None]:
+        """Lead this library's own references to *name* to a function of ctypes or an address; call the result to undo it."""
+        from rtld.process.inprocess_hooks import interpose
+
+        return interpose(self._namespace._space, self.module, name, function)
+
+    # -- the end ----------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give this opening back. Done once; functions taken from it raise ``Closed`` from now on."""
+        if self._module is None:
+            return
+        self._retire()
+        self._namespace._close(self)
+
+    def _retire(self) -> None:
+        module, self._module = self._module, None
+        assert module is not None
+        gone = self._namespace._space.process.code.label("gone")
+        name = self._name
+
+        def closed(_result: Any, function: Any, _arguments: Any) -> Any:
+            raise Closed(f"{name}: {getattr(function, '__name__', 'function')}")
+
+        for function in list(self._functions.values()):
+            _point(function, gone)
+            function.restype = ctypes.c_int
+            function.errcheck = closed
+        for n in self._remembered():
+            del self.__dict__[n]
+        self._closing = module
+
+    def _remembered(self) -> dict[str, Any]:
+        return {n: f for n, f in self.__dict__.items() if f is not None and self._functions.get(id(f)) is f}
+
+    def reload(self) -> Self:
+        """Close it and open its source again: the file as it is now. Functions taken from it lead to the new ones."""
+        functions = [(f, f.restype, f.argtypes, getattr(f, "errcheck", None)) for f in self._functions.values()]
+        remembered = self._remembered()
+        self.close()
+        again = self._namespace.dlopen(self._source, **self._options)
+        self._module, self._name = again._module, again._name
+        self._namespace._replace(again, self)
+        for function, restype, argtypes, errcheck in functions:
+            try:
+                address = self.address(function.__name__)
+            except SymbolNotFound:
+                continue  # it raises Closed: the new library does not have it
+            _point(function, address)
+            function.restype, function.argtypes = restype, argtypes
+            if errcheck is not None:
+                function.errcheck = errcheck
+            else:
+                del function.errcheck
+            self._functions[id(function)] = function
+        self.__dict__.update(remembered)
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
