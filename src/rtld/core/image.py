@@ -6,9 +6,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    import numpy as np
-    from numpy.typing import NDArray
-
 
 class Image:
     """The bytes of p_vaddr [low, low + len(bytes)): what linking can change of a module, to be placed at ``base + low``.
@@ -19,8 +16,8 @@ class Image:
 
     __slots__ = ("base", "bytes", "low", "segments", "start")
 
-    def __init__(self, array: NDArray[np.uint8], low: int, base: int, start: int, segments: tuple[Any, ...]) -> None:
-        self.bytes = array
+    def __init__(self, array: Any, low: int, base: int, start: int, segments: tuple[Any, ...]) -> None:
+        self.bytes: Any = array  # uint8[n]; of a small program a memoryview, which can do less
         self.low = low
         self.base = base
         self.start = start
@@ -31,7 +28,7 @@ class Image:
         """The p_vaddr behind the last byte."""
         return self.low + len(self.bytes)
 
-    def view(self, vaddr: int, size: int) -> NDArray[np.uint8]:
+    def view(self, vaddr: int, size: int) -> Any:
         """The bytes of [vaddr, vaddr + size)."""
         begin = vaddr - self.low
         return self.bytes[begin : begin + size]

@@ -15,7 +15,7 @@ import numpy as np
 
 from rtld.elf import types as t
 from rtld.elf.lookup import COPY, PLT
-from rtld.elf.relocate import binds_now
+from rtld.elf.load import binds_now
 from rtld.elf.resolve import KINDS, LOCAL
 from rtld.elf.tables import symbols, tables, versym
 

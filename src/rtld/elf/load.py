@@ -15,7 +15,7 @@ from rtld.errors import FormatError, NotFound
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.core.module import Namespace
-    from rtld.elf.file import ElfFile
+    from rtld.elf.file import ElfFile, Segment
     from rtld.elf.search import Found
 
 #: What glibc is made of: one piece of software in several files that only its own ld.so can initialise.
@@ -220,3 +220,32 @@ def is_symbolic(module: Module) -> bool:
     """DT_SYMBOLIC or DF_SYMBOLIC: the module's own definitions come first. musl ignores both."""
     dynamic = module.file.dynamic
     return dynamic is not None and (t.DT_SYMBOLIC in dynamic or bool(module.file.dt_flags & t.DF_SYMBOLIC))
+
+
+def binds_now(module: Module) -> bool:
+    """DT_BIND_NOW, DF_BIND_NOW or DF_1_NOW: the module wants no lazy binding."""
+    file = module.file
+    return t.DT_BIND_NOW in file.dynamic or bool(file.dt_flags & t.DF_BIND_NOW or file.dt_flags_1 & t.DF_1_NOW)
+
+
+def image_segments(module: Module) -> tuple[Segment, ...]:
+    """The segments that linking can change, and what stands between them: from the first writable one to the last."""
+    loads = module.file.loads
+    if has_text_relocations(module):
+        return tuple(loads)
+    writable = [i for i, load in enumerate(loads) if load.flags & t.PF_W]
+    # What stands between two writable segments is in the array too, so it has to be right.
+    return tuple(loads[writable[0] : writable[-1] + 1]) if writable else ()
+
+
+def has_text_relocations(module: Module) -> bool:
+    """DT_TEXTREL or DF_TEXTREL: relocations may lie in segments that are not writable."""
+    dynamic = module.file.dynamic
+    return dynamic is not None and (t.DT_TEXTREL in dynamic or bool(module.file.dt_flags & t.DF_TEXTREL))
+
+
+def store_word(module: Module, vaddr: int, value: int) -> None:
+    """Write a 64-bit little-endian word into a module's image; nothing where it has none there."""
+    image = module.image
+    if image is not None and image.low <= vaddr <= image.high - 8:
+        memoryview(image.view(vaddr, 8))[:] = (value & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")

@@ -18,6 +18,7 @@ from rtld.core.reloc import Action, apply, read_addends
 from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.elf.flat import flat
+from rtld.elf.load import binds_now, image_segments
 from rtld.elf.resolve import UNDEFINED
 from rtld.elf.tables import tables
 from rtld.errors import NoSpace, Unknown
@@ -47,7 +48,7 @@ Descriptor = namedtuple("Descriptor", "module site place offset addend")
 
 def build_images(ns: Namespace, modules: Sequence[Module]) -> None:
     """One array for each module, all in one anonymous mapping, filled from the files' writable segments."""
-    parts = [(module, _image_segments(module)) for module in modules]
+    parts = [(module, image_segments(module)) for module in modules]
     ranges = []
     total = 0
     for _module, segments in parts:
@@ -62,21 +63,6 @@ def build_images(ns: Namespace, modules: Sequence[Module]) -> None:
             if load.filesz:
                 source = np.frombuffer(module.file.data, np.uint8, load.filesz, load.offset)
                 module.image.view(load.vaddr, load.filesz)[:] = source
-
-
-def _image_segments(module: Module) -> tuple[Segment, ...]:
-    loads = module.file.loads
-    if has_text_relocations(module):
-        return tuple(loads)
-    writable = [i for i, load in enumerate(loads) if load.flags & t.PF_W]
-    # What stands between two writable segments is in the array too, so it has to be right.
-    return tuple(loads[writable[0] : writable[-1] + 1]) if writable else ()
-
-
-def has_text_relocations(module: Module) -> bool:
-    """DT_TEXTREL or DF_TEXTREL: relocations may lie in segments that are not writable."""
-    dynamic = module.file.dynamic
-    return dynamic is not None and (t.DT_TEXTREL in dynamic or bool(module.file.dt_flags & t.DF_TEXTREL))
 
 
 def _allocate(size: int) -> Any:
@@ -461,12 +447,6 @@ def _put_aside(ns: Namespace, rows: Rows, left: dict[str, Any], terms: Terms, b:
 
 def _uses_symbol(row: Any) -> bool:
     return "S" in row.value.names and row.action != Action.COPY
-
-
-def binds_now(module: Module) -> bool:
-    """DT_BIND_NOW, DF_BIND_NOW or DF_1_NOW: the module wants no lazy binding."""
-    file = module.file
-    return t.DT_BIND_NOW in file.dynamic or bool(file.dt_flags & t.DF_BIND_NOW or file.dt_flags_1 & t.DF_1_NOW)
 
 
 def _note_copy(ns: Namespace, module: Module, place: int, reference: int, b: Bindings) -> None:

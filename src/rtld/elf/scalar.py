@@ -9,6 +9,7 @@ import struct
 from collections import namedtuple
 
 from rtld.elf import types as t
+from rtld.elf.verneed import defined_versions, needed_versions, version_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,9 +134,8 @@ class Dynsym:
     def version_names(self) -> dict[int, bytes]:
         """Version index -> name, of the versions the file defines (not its base) and those it needs."""
         if self._versions is None:
-            from rtld.elf.tables import tables
-
-            self._versions = {i: name for i, (name, _hidden) in tables(self.file).versions.items()}
+            table = version_table(needed_versions(self.file), defined_versions(self.file))
+            self._versions = {index: name for index, (name, _hidden) in table.items()}
         return self._versions
 
     def lookup(self, name: bytes, version: bytes | None, hashed: int, *, newest: bool, plt: bool = False) -> int:

@@ -1,0 +1,404 @@
+"""The passes from binding to images for a small program, in plain Python: importing numpy would cost more than all of them.
+
+Most programs of a system are small: a few hundred references in one module, beside a libc that is loaded already. The
+rules are those of ``lookup.py`` and ``resolve.py``, one reference at a time. Whatever is out of the ordinary (a symbol
+nobody defines, STB_GNU_UNIQUE, a protected or DT_SYMBOLIC reference, an unusual relocation type) makes ``bind_small``
+give up, and the column passes do the work. ``tests/elf/test_small.py`` compares the two on real programs.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from rtld.core.image import Image
+from rtld.elf import types as t
+from rtld.elf.load import binds_now, image_segments, is_symbolic
+from rtld.elf.scalar import Dynsym, dynsym, gnu_hash
+from rtld.elf.verneed import defined_versions, needed_versions, version_table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from rtld.core.module import Module, Namespace
+    from rtld.elf.file import ElfFile
+
+_RELA = struct.Struct("<QQq")
+_MASK = (1 << 64) - 1
+_MOST = 6000  # relocations; numpy is quicker above
+
+
+class GiveUp(Exception):
+    """Something that is left to the column passes."""
+
+
+class Copy:
+    """A COPY relocation (the fields of ``relocate.Copy``)."""
+
+    __slots__ = ("definer", "module", "place", "size", "source")
+
+    def __init__(self, module: Module, place: int, definer: Module, source: int, size: int) -> None:
+        self.module = module
+        self.place = place
+        self.definer = definer
+        self.source = source
+        self.size = size
+
+
+class Ifunc:
+    """A place that waits for a resolver (the fields of ``relocate.Ifunc``, but for the site)."""
+
+    __slots__ = ("addend", "is_slot", "module", "place", "resolver")
+
+    def __init__(self, module: Module, place: int, resolver: int, addend: int, is_slot: bool) -> None:
+        self.module = module
+        self.place = place
+        self.resolver = resolver
+        self.addend = addend
+        self.is_slot = is_slot
+
+
+def records(file: ElfFile) -> Iterator[tuple[int, int, int, int]]:
+    """(r_offset, type, symbol, addend) of every RELA record, DT_RELR's as RELATIVE with addend None left out."""
+    dynamic = file.dynamic
+    if dynamic is None:
+        return
+    if t.DT_REL in dynamic or t.DT_ANDROID_RELA in dynamic or t.DT_ANDROID_RELR in dynamic:
+        raise GiveUp
+    begin, size = dynamic.get(t.DT_RELA), dynamic.get(t.DT_RELASZ, 0) or 0
+    plt, plt_size = dynamic.get(t.DT_JMPREL), dynamic.get(t.DT_PLTRELSZ, 0) or 0
+    if begin is not None and plt is not None and begin <= plt < begin + size:
+        size = plt - begin
+    for address, length in ((begin, size), (plt, plt_size)):
+        if address is None or not length:
+            continue
+        if length // 24 > _MOST:
+            raise GiveUp
+        at = file.file_offset(address, length, "DT_RELA")
+        for offset, info, addend in _RELA.iter_unpack(file.data[at : at + length - length % 24]):
+            yield offset, info & 0xFFFFFFFF, info >> 32, addend
+
+
+class SmallLink:
+    """The bindings of a small program: one (definer, symbol) for each reference (module, symbol, PLT use)."""
+
+    def __init__(self, ns: Namespace) -> None:
+        self.ns = ns
+        self.types = ns.arch.reloc_types
+        self.own = [module for module in ns.modules if not module.hosted]
+        self.rows: dict[Module, list[tuple[int, int, int, int]]] = {}
+        self.answers: dict[tuple[Module, int, bool | str], tuple[Module, int] | None] = {}
+        self._hidden: dict[Module, dict[int, tuple[bytes, bool]]] = {}
+
+    # -- binding ----------------------------------------------------------------------------------
+
+    def bind(self) -> None:
+        """Read the records of our own modules and answer every reference."""
+        types = self.types
+        plain = {types.symbolic, types.glob_dat, types.jump_slot, types.copy}
+        tls = {types.dtpmod, types.dtpoff, types.tpoff}
+        known = {types.none, types.relative, types.irelative, *plain, *tls}
+        total = 0
+        for module in self.own:
+            if is_symbolic(module) or t.DT_TEXTREL in module.file.dynamic:
+                raise GiveUp
+            rows = self.rows[module] = list(records(module.file))
+            total += len(rows)
+            if total > _MOST or not known.issuperset(row[1] for row in rows):
+                raise GiveUp
+            for _offset, kind, symbol, _addend in rows:
+                if symbol:
+                    use = "copy" if kind == types.copy else kind == types.jump_slot or kind in tls
+                    self.answer(module, symbol, use)
+
+    def answer(self, module: Module, symbol: int, use: bool | str) -> tuple[Module, int] | None:
+        """(definer, its symbol) of a reference; None for an undefined weak one. *use*: False, True (PLT) or "copy"."""
+        key = (module, symbol, use)
+        if key not in self.answers:
+            self.answers[key] = self._find(module, symbol, use)
+        return self.answers[key]
+
+    def _find(self, module: Module, symbol: int, use: bool | str) -> tuple[Module, int] | None:
+        table = self._symbols(module)
+        limit = module.file.load_end(table.symtab)
+        if table.symtab + 24 * (symbol + 1) > limit:
+            raise GiveUp
+        entry = table.symbol(symbol)
+        visibility = entry.other & 3
+        if entry.info >> 4 == t.STB_LOCAL or visibility in (t.STV_HIDDEN, t.STV_INTERNAL):
+            return module, symbol
+        if visibility == t.STV_PROTECTED:
+            raise GiveUp
+        name = table.name(symbol)
+        raw = table.version(symbol)
+        version, hidden = self._versions(module).get(raw & 0x7FFF, (None, False)) if raw >= 0 else (None, False)
+        hashed = gnu_hash(name)
+        for definer in self.ns.modules:
+            if use == "copy" and definer is self.ns.main:
+                continue
+            found = self._match(definer, name, hashed, version, hidden, use is True)
+            if found:
+                if self._symbols(definer).symbol(found).info >> 4 == t.STB_GNU_UNIQUE:
+                    raise GiveUp
+                return definer, found
+        if entry.info >> 4 != t.STB_WEAK:
+            raise GiveUp
+        return None
+
+    def _match(
+        self, definer: Module, name: bytes, hashed: int, version: bytes | None, hidden: bool, plt: bool
+    ) -> int:
+        """The definition that *definer* offers, or 0 (lookup.py: _accept_glibc, _choose_in_module)."""
+        table = self._symbols(definer)
+        single, count, chosen = 0, 0, 0
+        for index in table.named(name, hashed):
+            entry = table.symbol(index)
+            kind = entry.info & 15
+            if kind not in (0, 1, 2, 5, 6, 10) or (plt and entry.section == t.SHN_UNDEF):
+                continue
+            if not entry.value and entry.section != t.SHN_ABS and kind != t.STT_TLS:
+                continue
+            raw = table.version(index)
+            own = self._versions(definer).get(raw & 0x7FFF, (None, False))[0]
+            if version is not None:
+                base = own is None and not hidden and not raw & 0x8000
+                if raw >= 0 and own != version and not base:
+                    continue
+            elif raw >= 0 and raw & 0x7FFF >= 3:
+                if not raw & 0x8000:
+                    count += 1
+                    single = single or index
+                continue
+            chosen = index
+            break
+        if not chosen and count == 1:
+            chosen = single
+        if not chosen:
+            return 0
+        entry = table.symbol(chosen)
+        offered = entry.other & 3 in (t.STV_DEFAULT, t.STV_PROTECTED)
+        return chosen if offered and entry.info >> 4 in (t.STB_GLOBAL, t.STB_WEAK, t.STB_GNU_UNIQUE) else 0
+
+    @staticmethod
+    def _symbols(module: Module) -> Dynsym:
+        return dynsym(module.file)
+
+    def _versions(self, module: Module) -> dict[int, tuple[bytes, bool]]:
+        found = self._hidden.get(module)
+        if found is None:
+            file = module.file
+            found = self._hidden[module] = version_table(needed_versions(file), defined_versions(file))
+        return found
+
+    # -- images -----------------------------------------------------------------------------------
+
+    def relocate(self, *, link_map: Callable[[Module], int], binder: int) -> None:
+        """Images of our own modules, complete but for IFUNCs and for copies from hosted modules."""
+        for module in self.own:
+            segments = image_segments(module)
+            low = segments[0].vaddr & -4096 if segments else 0
+            high = (segments[-1].vaddr + segments[-1].memsz + 4095) & -4096 if segments else 0
+            if high - low > 1 << 26:
+                raise GiveUp
+            image = Image(memoryview(bytearray(high - low)), low, module.base, 0, segments)
+            module.image = image
+            for load in segments:
+                if load.filesz:
+                    image.view(load.vaddr, load.filesz)[:] = module.file.contents(load)
+        for module in self.own:
+            self._relocate_module(module)
+            self._open_slots(module, link_map, binder)
+        for copy in self.ns.copies:
+            if not copy.definer.hosted:
+                copy.module.image.view(copy.place, copy.size)[:] = self._bytes(copy)
+
+    def _bytes(self, copy: Copy) -> Any:
+        image = copy.definer.image
+        if image.low <= copy.source and copy.source + copy.size <= image.high:
+            return bytes(image.view(copy.source, copy.size))
+        at = copy.definer.file.file_offset(copy.source, copy.size, "COPY")
+        return copy.definer.file.data[at : at + copy.size]
+
+    def _relocate_module(self, module: Module) -> None:
+        image, base, types = module.image, module.base, self.types
+        pack = struct.Struct("<Q").pack_into
+        low, high = image.low, image.high
+        memory = image.bytes
+        for at in _relr(module.file):
+            if not low <= at <= high - 8:
+                raise GiveUp
+            pack(memory, at - low, int.from_bytes(memory[at - low : at - low + 8], "little") + base & _MASK)
+        for offset, kind, symbol, addend in self.rows[module]:
+            if kind == types.none:
+                continue
+            if not low <= offset <= high - 8:
+                raise GiveUp
+            if kind == types.relative:
+                pack(memory, offset - low, base + addend & _MASK)
+            elif kind == types.irelative:
+                self.ns.ifuncs.append(Ifunc(module, base + offset, base + addend & _MASK, 0, True))
+            elif kind == types.copy:
+                self._note_copy(module, offset, symbol)
+            elif kind in (types.dtpmod, types.dtpoff, types.tpoff):
+                pack(memory, offset - low, self._tls(module, kind, symbol, addend) & _MASK)
+                if kind == types.dtpmod and not symbol and module.tls_block:
+                    # The offset beside it is a constant of the file, counted from the module's own block.
+                    beside = memory[offset - low + 8 : offset - low + 16]
+                    pack(memory, offset - low + 8, int.from_bytes(beside, "little") + module.tls_block)
+            else:
+                value, ifunc = self._value(module, symbol, kind == types.jump_slot)
+                extra = addend if kind == types.symbolic else 0
+                if ifunc:
+                    slot = kind == types.jump_slot
+                    self.ns.ifuncs.append(Ifunc(module, base + offset, value, extra, slot))
+                pack(memory, offset - low, value + extra & _MASK)
+
+    def _value(self, module: Module, symbol: int, plt: bool) -> tuple[int, bool]:
+        """(address of what a reference is bound to, whether a resolver has to be asked for it)."""
+        if not symbol:
+            return module.base, False
+        found = self.answer(module, symbol, plt)
+        if found is None:
+            return 0, False
+        definer, index = found
+        replaced = self.ns.overrides.get(found)
+        if replaced is not None:
+            return replaced, False
+        entry = self._symbols(definer).symbol(index)
+        address = entry.value + (0 if entry.section == t.SHN_ABS else definer.base)
+        return address, entry.info & 15 == t.STT_GNU_IFUNC and entry.section != t.SHN_UNDEF
+
+    def _tls(self, module: Module, kind: int, symbol: int, addend: int) -> int:
+        definer, value = module, addend
+        if symbol:
+            found = self.answer(module, symbol, True)
+            if found is None:
+                raise GiveUp
+            definer = found[0]
+            value += self._symbols(definer).symbol(found[1]).value
+        if kind == self.types.dtpmod:
+            return definer.tls_id
+        if kind == self.types.dtpoff:
+            return value + definer.tls_block
+        if definer.hosted:
+            raise GiveUp  # where ld.so has put it is not known here
+        return value + definer.tls_offset
+
+    def _note_copy(self, module: Module, place: int, symbol: int) -> None:
+        found = self.answer(module, symbol, "copy")
+        if found is None:
+            return
+        own = self._symbols(module).symbol(symbol)
+        theirs = self._symbols(found[0]).symbol(found[1])
+        if own.size != theirs.size:
+            raise GiveUp  # there is a warning to be made
+        self.ns.copies.append(Copy(module, place, found[0], theirs.value, own.size))
+
+    def _open_slots(self, module: Module, link_map: Callable[[Module], int], binder: int) -> None:
+        """GOT[1] and GOT[2], as hosted.py does."""
+        slots = any(kind == self.types.jump_slot for _o, kind, _s, _a in self.rows[module])
+        got = module.file.dynamic.get(t.DT_PLTGOT)
+        if slots and not binds_now(module) and got is not None:
+            if module.image.low <= got and got + 24 <= module.image.high:
+                struct.pack_into("<QQ", module.image.bytes, got - module.image.low + 8, link_map(module), binder)
+
+    # -- the libc family --------------------------------------------------------------------------
+
+    def hosted_changes(self) -> list[tuple[int, int]]:
+        """(address, value) of words of hosted modules that must change (hosted.py: hosted_changes)."""
+        types = self.types
+        changes = []
+        for module in self.ns.modules:
+            if not module.hosted or module is self.ns.interp:
+                continue
+            table = self._symbols(module)
+            for offset, kind, symbol, addend in records_with_symbols(module.file):
+                if kind not in (types.glob_dat, types.jump_slot, types.symbolic):
+                    continue
+                name = table.name(symbol)
+                hashed = gnu_hash(name)
+                if not any(self._symbols(own).named(name, hashed) for own in self.own):
+                    continue
+                found = self.answer(module, symbol, kind == types.jump_slot)
+                if found is None or found[0].hosted:
+                    continue
+                value, ifunc = self._value(module, symbol, kind == types.jump_slot)
+                extra = addend if kind == types.symbolic else 0
+                if ifunc:
+                    self.ns.ifuncs.append(Ifunc(module, module.base + offset, value, extra, False))
+                else:
+                    changes.append((module.base + offset, value + extra & _MASK))
+        return changes
+
+
+def records_with_symbols(file: ElfFile) -> Iterator[tuple[int, int, int, int]]:
+    """The records behind the promised RELATIVE ones that name a symbol; of libraries of any size."""
+    dynamic = file.dynamic
+    if dynamic is None:
+        return
+    begin, size = dynamic.get(t.DT_RELA), dynamic.get(t.DT_RELASZ, 0) or 0
+    plt, plt_size = dynamic.get(t.DT_JMPREL), dynamic.get(t.DT_PLTRELSZ, 0) or 0
+    skip = 24 * (dynamic.get(t.DT_RELACOUNT, 0) or 0)
+    for address, length, first in ((begin, size, skip), (plt, plt_size, 0)):
+        if address is None or length <= first:
+            continue
+        at = file.file_offset(address, length, "DT_RELA")
+        for offset, info, addend in _RELA.iter_unpack(file.data[at + first : at + length - length % 24]):
+            if info >> 32:
+                yield offset, info & 0xFFFFFFFF, info >> 32, addend
+
+
+def _relr(file: ElfFile) -> Iterator[int]:
+    """The addresses that DT_RELR covers (packed.py: unpack_relr)."""
+    dynamic = file.dynamic
+    if dynamic is None or t.DT_RELR not in dynamic:
+        return
+    size = dynamic.get(t.DT_RELRSZ, 0) or 0
+    if size > 8 * _MOST:
+        raise GiveUp
+    at = file.file_offset(dynamic[t.DT_RELR], size, "DT_RELR")
+    where = 0
+    for (entry,) in struct.iter_unpack("<Q", file.data[at : at + size - size % 8]):
+        if not entry & 1:
+            yield entry
+            where = entry + 8
+            continue
+        place = where
+        entry >>= 1
+        while entry:
+            if entry & 1:
+                yield place
+            place += 8
+            entry >>= 1
+        where += 63 * 8
+
+
+def bind_small(ns: Namespace) -> SmallLink | None:
+    """Bind a small x86-64 program without numpy; None when it is for the column passes (``link.bind``)."""
+    if ns.model != "glibc" or ns.arch.name != "x86_64" or ns.dynamic_weak or ns.lazy or ns.reporter.wants:
+        return None
+    if not _versions_are_there(ns):
+        return None
+    link = SmallLink(ns)
+    try:
+        link.bind()
+    except GiveUp:
+        return None
+    return link
+
+
+def _versions_are_there(ns: Namespace) -> bool:
+    defined: dict[Module, set[bytes]] = {}
+    for module in ns.modules:
+        if module.hosted:
+            continue  # ld.so has looked at theirs
+        for need in needed_versions(module.file):
+            provider = ns.by_name.get(need.file.decode("utf-8", "surrogateescape"))
+            if provider is None or provider.index < 0:
+                continue
+            if provider not in defined:
+                defined[provider] = {d.name for d in defined_versions(provider.file)}
+            if need.name not in defined[provider]:
+                return False
+    return True
