@@ -95,7 +95,7 @@ BAD = [
     ("outside",         "LIBRARY 0001 000014\n14 5 sin\n",     "2: directory: found 14 5, expected offset and length of a part before the directory at 14"),
     ("no numbers",      "LIBRARY 0001 000014\nx y\n",          "2: directory: found 'x y', expected offset length symbol"),
     ("not an object",   "LIBRARY 0001 000019\nLIMK\n14 5 a\n", "2: magic: found 'LIMK', expected LINK or LINKLIB"),
-    ("no definition",   "LIBRARY 0001 00001f\nLINK\n0 0 0\n14 b sin\n", "4: module {}(1): found no definition of sin, expected what the directory says"),
+    ("no definition",   "LIBRARY 0001 00001f\nLINK\n0 0 0\n14 b sin\n", "4: module 1: found no definition of sin, expected what the directory says"),
 ]
 # fmt: on
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from rtld.errors import NoSpace
 from rtld.textbook.complaints import LinkFailure, Malformed
 from rtld.textbook.object import Relocation, Segment, Symbol, TextObject
-from rtld.textbook.reader import read_file
+from rtld.textbook.reader import read_file, read_object
 from rtld.textbook.wrap import wrap_object
-from textbook.bed import addresses, example, linked, save, words
+from rtld.textbook.writer import write_object
+from textbook.bed import addresses, example, linked, parse, save, text_objects, words
 
 # -- storage: the table of section 4.2 of the book --------------------------------------------------
 
@@ -276,6 +277,32 @@ def test_wrapping(by: str, tmp_path: Path) -> None:
     user, inside, _, wrapper = (words(edit.output, ".text")[i] for i in (0, 1, 2, 4))
     assert int(user, 16) == int(inside, 16) == where["wrap_alloc"]  # also where it is defined
     assert int(wrapper, 16) == where["real_alloc"]
+
+
+def test_a_module_that_has_the_new_name_already() -> None:
+    """A wrapper that calls what it wraps, and a module that calls the real one, have one entry for each name."""
+    both = parse("LINK\n1 2 1\n.t 0 4 RP\nwrap_f 0 1 D\nf 0 0 U\n0 1 2 AS4\n00000000")
+    assert wrap_object(both, ["f"]) == parse(
+        "LINK\n1 1 1\n.t 0 4 RP\nwrap_f 0 1 D\n0 1 1 AS4\n00000000"
+    )
+    real = parse("LINK\n1 2 1\n.t 0 4 RP\nreal_f 0 0 U\nf 0 1 D\n0 1 1 AS4\n00000000")
+    expected = "LINK\n1 2 1\n.t 0 4 RP\nreal_f 0 1 D\nwrap_f 0 0 U\n0 1 1 AS4\n00000000"
+    assert wrap_object(real, ["f"]) == parse(expected)
+    twice = parse("LINK\n1 2 0\n.t 0 4 RP\nreal_f 0 1 D\nf 2 1 D\n00000000")
+    with pytest.raises(
+        LinkFailure, match="multiply defined symbol: real_f; first defined in line 4"
+    ):
+        wrap_object(twice, ["f"])
+
+
+@given(text_objects(), st.data())
+def test_a_wrapped_object_is_an_object(thing: TextObject, data: st.DataObject) -> None:
+    names = [symbol.name for symbol in thing.symbols]
+    chosen = data.draw(st.lists(st.sampled_from(names), unique=True)) if names else []
+    wrapped = wrap_object(thing, chosen)
+    assert read_object(write_object(wrapped)) == wrapped
+    assert not {symbol.name for symbol in wrapped.symbols} & set(chosen)
+    assert wrap_object(wrapped, chosen) == wrapped
 
 
 def test_a_library_module_is_found_by_its_wrapped_name(tmp_path: Path) -> None:

@@ -96,13 +96,13 @@ commands:
 
 `rtld textbook COMMAND --help' tells about a command; docs/textbook.md walks through the projects.
 
+exit status:
+  0 fine, 1 symbols or libraries are missing or do not fit, 2 wrong usage, 3 a FILE is unreadable or malformed
+
 examples:
   rtld textbook link --shared -o libd add.lk
   rtld textbook link -o prog main.lk libd
   rtld textbook bind --dump prog
-
-exit status:
-  0 fine, 1 symbols or libraries are missing or do not fit, 2 wrong usage, 3 a FILE is unreadable or malformed
 """
 
 

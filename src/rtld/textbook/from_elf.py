@@ -256,7 +256,7 @@ class _Converter:
             behind = 0 if kind == R_386_32 else 4
             letter = "A" if kind == R_386_32 else "R"
             if number is not None:
-                return f"{letter}S4" if letter == "R" else "AS4", number, addend + behind
+                return f"{letter}S4", number, addend + behind
             if segment is not None:
                 return f"{letter}4", segment, addend + behind + symbol.value
             return None  # the symbol has been complained about

@@ -147,7 +147,7 @@ def _read_file(path: str) -> Library:
             expected = f"offset and length of a part before the directory at {at:x}"
             complaints.append(Complaint(path, number, "directory", f"{start:x} {size:x}", expected))
             continue
-        name = f"{path}({number - first + 1})"
+        name = str(number - first + 1)
         try:
             thing = read_object(text[start : start + size], path, text.count("\n", 0, start) + 1)
             members.append(_member(name, thing, symbols, path, number))

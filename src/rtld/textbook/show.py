@@ -185,11 +185,17 @@ def map_lines(edit: LinkEdit) -> list[str]:
             start, length = segment.start + one.offsets[index], one.object.segments[index].length
             end = f"{start + length - 1:x}" if length else "-"
             rows.append(("", f"{start:x}", end, f"{length:x}", one.name))
+        for entry in edit.table.values():
+            if segment.name == ".bss" and entry.is_common:
+                end = f"{entry.address + entry.common - 1:x}"
+                rows.append(
+                    ("", f"{entry.address:x}", end, f"{entry.common:x}", f"common {entry.name}")
+                )
     lines = columns(rows, " rrr")
     rows = [("symbol", "address", "defined by", "used by")]
     for entry in edit.table.values():
         users = " ".join(dict.fromkeys(user.name for user, _ in entry.users)) or "-"
-        by = entry.definer.name if entry.definer is not None else f"common, {entry.common:x} bytes"
+        by = entry.definer.name if entry.definer is not None else "common"
         if not entry.is_defined:
             by = entry.library.path if entry.library is not None else "nobody yet"
         rows.append((entry.name, f"{entry.address:x}" if entry.is_defined else "import", by, users))
