@@ -57,13 +57,18 @@ def test_scalar_bindings_are_those_of_the_columns() -> None:
         mine = {}
         for (module, symbol, use), found in scalar.answers.items():
             kind = COPY if use == "copy" else PLT if use else 0
-            definer = None if found is None else (found[0].path, found[1])
-            mine[module.path, symbol, kind] = definer
+            mine[module.path, symbol, kind] = None if found is None else (found[0].path, found[1])
         theirs = {}
         for row in range(len(b)):
-            key = (b.modules[int(b.referrer[row])].path, int(b.symbol[row]), int(b.kind_of_use[row]))
+            key = (
+                b.modules[int(b.referrer[row])].path,
+                int(b.symbol[row]),
+                int(b.kind_of_use[row]),
+            )
             definer = int(b.definer[row])
-            theirs[key] = (b.modules[definer].path, int(b.definition[row])) if definer >= 0 else None
+            theirs[key] = (
+                (b.modules[definer].path, int(b.definition[row])) if definer >= 0 else None
+            )
         assert mine == {key: theirs[key] for key in mine}, program
         own = {module.path for module in result.modules if not module.hosted}
         assert {key for key in theirs if key[0] in own} == set(mine), program
@@ -95,16 +100,23 @@ def test_scalar_images_are_those_of_the_columns(program: str) -> None:
             # GOT[1] and GOT[2] belong to the dynamic linker; IFUNCs and copies from libc wait for the process.
             if place in late or place in copied or got + 8 <= at < got + 24:
                 continue
-            assert bytes(module.image.view(at, 8)) == bytes(theirs.view(at, 8)), (module.path, hex(at))
+            assert bytes(module.image.view(at, 8)) == bytes(theirs.view(at, 8)), (
+                module.path,
+                hex(at),
+            )
     assert {i.place: i.resolver for i in result.namespace.ifuncs} == {
-        i.place: i.resolver for i in columns.namespace.ifuncs if not i.module.hosted and own(i.module, result)
+        i.place: i.resolver
+        for i in columns.namespace.ifuncs
+        if not i.module.hosted and own(i.module, result)
     }
 
 
 def copies(rows: list[relocate.Copy]) -> set[int]:
     """The words that COPY relocations fill."""
     return {
-        word for c in rows for word in range((c.module.base + c.place) & -8, c.module.base + c.place + c.size, 8)
+        word
+        for c in rows
+        for word in range((c.module.base + c.place) & -8, c.module.base + c.place + c.size, 8)
     }
 
 

@@ -51,7 +51,9 @@ class Ifunc:
 
     __slots__ = ("addend", "is_slot", "module", "place", "resolver")
 
-    def __init__(self, module: Module, place: int, resolver: int, addend: int, is_slot: bool) -> None:
+    def __init__(
+        self, module: Module, place: int, resolver: int, addend: int, is_slot: bool
+    ) -> None:
         self.module = module
         self.place = place
         self.resolver = resolver
@@ -132,7 +134,9 @@ class SmallLink:
             raise GiveUp
         name = table.name(symbol)
         raw = table.version(symbol)
-        version, hidden = self._versions(module).get(raw & 0x7FFF, (None, False)) if raw >= 0 else (None, False)
+        version, hidden = (
+            self._versions(module).get(raw & 0x7FFF, (None, False)) if raw >= 0 else (None, False)
+        )
         hashed = gnu_hash(name)
         for definer in self.ns.modules:
             if use == "copy" and definer is self.ns.main:
@@ -147,7 +151,13 @@ class SmallLink:
         return None
 
     def _match(
-        self, definer: Module, name: bytes, hashed: int, version: bytes | None, hidden: bool, plt: bool
+        self,
+        definer: Module,
+        name: bytes,
+        hashed: int,
+        version: bytes | None,
+        hidden: bool,
+        plt: bool,
     ) -> int:
         """The definition that *definer* offers, or 0 (lookup.py: _accept_glibc, _choose_in_module)."""
         table = self._symbols(definer)
@@ -178,7 +188,11 @@ class SmallLink:
             return 0
         entry = table.symbol(chosen)
         offered = entry.other & 3 in (t.STV_DEFAULT, t.STV_PROTECTED)
-        return chosen if offered and entry.info >> 4 in (t.STB_GLOBAL, t.STB_WEAK, t.STB_GNU_UNIQUE) else 0
+        return (
+            chosen
+            if offered and entry.info >> 4 in (t.STB_GLOBAL, t.STB_WEAK, t.STB_GNU_UNIQUE)
+            else 0
+        )
 
     @staticmethod
     def _symbols(module: Module) -> Dynsym:
@@ -188,7 +202,9 @@ class SmallLink:
         found = self._hidden.get(module)
         if found is None:
             file = module.file
-            found = self._hidden[module] = version_table(needed_versions(file), defined_versions(file))
+            found = self._hidden[module] = version_table(
+                needed_versions(file), defined_versions(file)
+            )
         return found
 
     # -- images -----------------------------------------------------------------------------------
@@ -228,7 +244,11 @@ class SmallLink:
         for at in _relr(module.file):
             if not low <= at <= high - 8:
                 raise GiveUp
-            pack(memory, at - low, int.from_bytes(memory[at - low : at - low + 8], "little") + base & _MASK)
+            pack(
+                memory,
+                at - low,
+                int.from_bytes(memory[at - low : at - low + 8], "little") + base & _MASK,
+            )
         for offset, kind, symbol, addend in self.rows[module]:
             if kind == types.none:
                 continue
@@ -245,7 +265,11 @@ class SmallLink:
                 if kind == types.dtpmod and not symbol and module.tls_block:
                     # The offset beside it is a constant of the file, counted from the module's own block.
                     beside = memory[offset - low + 8 : offset - low + 16]
-                    pack(memory, offset - low + 8, int.from_bytes(beside, "little") + module.tls_block)
+                    pack(
+                        memory,
+                        offset - low + 8,
+                        int.from_bytes(beside, "little") + module.tls_block,
+                    )
             else:
                 value, ifunc = self._value(module, symbol, kind == types.jump_slot)
                 extra = addend if kind == types.symbolic else 0
@@ -301,7 +325,9 @@ class SmallLink:
         got = module.file.dynamic.get(t.DT_PLTGOT)
         if slots and not binds_now(module) and got is not None:
             if module.image.low <= got and got + 24 <= module.image.high:
-                struct.pack_into("<QQ", module.image.bytes, got - module.image.low + 8, link_map(module), binder)
+                struct.pack_into(
+                    "<QQ", module.image.bytes, got - module.image.low + 8, link_map(module), binder
+                )
 
     # -- the libc family --------------------------------------------------------------------------
 
@@ -344,7 +370,9 @@ def records_with_symbols(file: ElfFile) -> Iterator[tuple[int, int, int, int]]:
         if address is None or length <= first:
             continue
         at = file.file_offset(address, length, "DT_RELA")
-        for offset, info, addend in _RELA.iter_unpack(file.data[at + first : at + length - length % 24]):
+        for offset, info, addend in _RELA.iter_unpack(
+            file.data[at + first : at + length - length % 24]
+        ):
             if info >> 32:
                 yield offset, info & 0xFFFFFFFF, info >> 32, addend
 
@@ -376,7 +404,13 @@ def _relr(file: ElfFile) -> Iterator[int]:
 
 def bind_small(ns: Namespace) -> SmallLink | None:
     """Bind a small x86-64 program without numpy; None when it is for the column passes (``link.bind``)."""
-    if ns.model != "glibc" or ns.arch.name != "x86_64" or ns.dynamic_weak or ns.lazy or ns.reporter.wants:
+    if (
+        ns.model != "glibc"
+        or ns.arch.name != "x86_64"
+        or ns.dynamic_weak
+        or ns.lazy
+        or ns.reporter.wants
+    ):
         return None
     if not _versions_are_there(ns):
         return None
