@@ -60,10 +60,9 @@ def test_bind(data: st.DataObject) -> None:
                 path.write_text(data.draw(mutants(path.read_text())))
         try:
             ns = bind(str(prog))
-        except RtldError as error:
-            assert str(error)
-        else:
-            assert bound_lines(ns) + dump_lines(ns)
+        except RtldError:
+            return
+        assert bound_lines(ns) + dump_lines(ns)
 
 
 @settings(max_examples=200, deadline=None)
@@ -82,8 +81,7 @@ def test_link_and_library(data: st.DataObject) -> None:
         try:
             assert library_lines(read_library(str(library)))
             edit = linked(*map(str, paths), str(library), pic=data.draw(st.booleans()))
-        except (RtldError, FileNotFoundError) as error:
-            assert str(error)
-        else:
-            assert map_lines(edit)
-            assert read_object(write_object(edit.output)) == edit.output
+        except (RtldError, FileNotFoundError):
+            return
+        assert map_lines(edit)
+        assert read_object(write_object(edit.output)) == edit.output
