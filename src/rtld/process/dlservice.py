@@ -328,7 +328,11 @@ class Service:
         elif what == DI_LINKMAP:
             memory.write_word(arg, world.maps[module])
         elif what == DI_ORIGIN:
-            origin = os.path.dirname(os.path.realpath(module.path) if module is world.ns.main else os.path.abspath(module.path))
+            # The directory as it stands in the path: nothing is resolved but the program's own.
+            path = os.path.realpath(module.path) if module is world.ns.main else module.path
+            if not path.startswith("/"):
+                path = f"{os.readlink(f'/proc/{world.pid}/cwd')}/{path}"
+            origin = path.rpartition("/")[0] or "/"
             memory.write(arg, os.fsencode(origin) + b"\0")
         elif what == DI_TLS_MODID:
             modules = world.ns.tls.modules

@@ -47,6 +47,11 @@ _PENDING = 40  # of our link_map: destructors of thread-local objects that are s
 HOSTS = ("libc", "program", "all")
 
 
+def is_hosted(name: str) -> bool:
+    """Is a file of this name ld.so's to load?  The libc family; and libgcc_s, which libc opens on its own to unwind threads."""
+    return is_libc_family(name) or name.rpartition("/")[2].startswith("libgcc_s.so")
+
+
 def span(module: Module) -> tuple[int, int]:
     """First address and the one behind the last, in whole pages."""
     low, high = module.file.span
@@ -89,6 +94,7 @@ class Process:
         self.service = Service(self)
         for name, (function, arguments) in self.service.table().items():
             self.code.serve(name, function, arguments)
+        self._teach_unwinder()
         atexit.register(self._leave)
         os.register_at_fork(after_in_child=self._forked)
 
@@ -138,6 +144,31 @@ class Process:
         if known is not None:
             module.tls_id, module.tls_offset = known.tls_id, known.tls_offset
 
+    def _teach_unwinder(self) -> None:
+        """Let the host's own libgcc_s find our frames: libc unwinds with it in pthread_exit and pthread_cancel.
+
+        It would skip destructors in our frames otherwise, silently. The word is its reference to ``_dl_find_object``.
+        It serves our libraries as well: two unwinders cannot work on the same frames.
+        """
+        from rtld.elf.small import records_with_symbols
+
+        try:
+            machine.host_open(b"libgcc_s.so.1", machine.RTLD_NOW)
+        except OSError:
+            return
+        self.scan()
+        for hosted in self.hosted.values():
+            if not (hosted.file.soname or "").startswith("libgcc_s.so"):
+                continue
+            table = dynsym(hosted.file)
+            for offset, _kind, symbol, _addend in records_with_symbols(hosted.file):
+                name = table.name(symbol)
+                if name in (b"_dl_find_object", b"dl_iterate_phdr"):
+                    relro = hosted.file.segment(t.PT_GNU_RELRO)
+                    end = (relro.vaddr + relro.memsz & -PAGE) if relro else 0
+                    final = machine.PROT_READ if relro and relro.vaddr <= offset < end else machine.PROT_READ | machine.PROT_WRITE
+                    machine.poke(hosted.base + offset, self.code.label("find" if name[:4] == b"_dl_" else "iterate"), final)
+
     # -- records --------------------------------------------------------------------------------------
 
     def add_records(self, space: Space, modules: Iterable[Module]) -> None:
@@ -186,7 +217,8 @@ class Process:
             phdr, phnum = program_headers(module)
             objects.append((module.base, record + 64, phdr, phnum, 0, 0, module.tls_id if module.tls_offset else 0, module.tls_offset & (1 << 64) - 1))
         self.adds += 1
-        self.code.publish(found, objects, self.adds)
+        hidden = [donor.base for space in self.spaces for donor in space.donors.values()]
+        self.code.publish(found, objects, hidden, self.adds)
         functions = [f for space, module in reversed(self._order) for f in space.finis.get(module, ())]
         self.code.finish(functions)
 
@@ -276,7 +308,7 @@ class Space:
         ns, process = self.ns, self.process
         scope = []
         for i, h in enumerate(process.hosted.values()):
-            family = is_libc_family(h.file.soname or h.path)
+            family = is_hosted(h.file.soname or h.path)
             python = (h.file.soname or "").startswith("libpython")
             if i and not family and self.host != "all" and not (python and self.host == "program"):
                 continue
@@ -300,7 +332,7 @@ class Space:
         module.hosted = True
         module.base, module.tls_id, module.tls_offset = h.base, h.tls_id, h.tls_offset
         module.soname = h.file.soname
-        module.is_libc_family = is_libc_family(h.file.soname or h.path)
+        module.is_libc_family = is_hosted(h.file.soname or h.path)
         ns.modules.append(module)
         for name in (h.path, h.file.soname):
             if name:

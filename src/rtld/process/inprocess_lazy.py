@@ -78,7 +78,7 @@ def leave_lazy(loading: Loading) -> None:
     for module in loading.own:
         runs = [run for run in tables(module.file).relocs if run.plt and run.entsize == 24]
         got = module.file.dynamic.get(t.DT_PLTGOT)
-        if not runs or got is None or binds_now(module) or not _writable(module, got, 24):
+        if not runs or got is None or binds_now(module) or not _inside(module, got, 24):
             continue
         run = runs[0]
         at = run.position + 24 * np.arange(run.count)
@@ -89,16 +89,18 @@ def leave_lazy(loading: Loading) -> None:
         load = next(s for s in module.file.loads if s.vaddr <= first < s.vaddr + s.memsz)
         if last + 8 > load.vaddr + load.filesz:
             continue
+        # The first words of the GOT may be in PT_GNU_RELRO, which is not closed yet; the slots may not.
         is_slot = (read[at + 8] & np.uint64(0xFFFFFFFF)) == _SLOT
         slots = offset + (module.base - ORIGIN)
         stored = read[position(module.file.data) + load.offset + offset - load.vaddr]
         value = read[slots]
         rows = np.zeros((run.count, 2), np.uint64)
         rows[:, 0] = slots + ORIGIN
-        # What nobody defines has not been touched; an undefined weak function is 0 and stays so.
-        rows[:, 1] = np.where(is_slot & (value != stored), value, 0)
+        # What nobody defines leads to its PLT entry still; an undefined weak function is 0 and stays so.
+        waiting = stored + np.uint64(module.base)
+        rows[:, 1] = np.where(is_slot & (value != stored) & (value != waiting), value, 0)
         wait = np.flatnonzero(is_slot & (value != 0))
-        words[slots[wait]] = stored[wait] + np.uint64(module.base)
+        words[slots[wait]] = waiting[wait]
         table = LazyTable(loading.space, module, rows)
         loading.lazy[module] = table
         loading.keep.setdefault(module, []).append(table)
@@ -113,6 +115,10 @@ def _writable(module: Module, vaddr: int, size: int) -> bool:
         end = relro.vaddr + relro.memsz & -4096
         if vaddr < end and vaddr + size > relro.vaddr:
             return False
+    return _inside(module, vaddr, size)
+
+
+def _inside(module: Module, vaddr: int, size: int) -> bool:
     return any(s.flags & t.PF_W and s.vaddr <= vaddr and vaddr + size <= s.vaddr + s.memsz for s in module.file.loads)
 
 

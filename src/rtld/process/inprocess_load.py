@@ -28,7 +28,7 @@ from rtld.elf.dlopen import (
 )
 from rtld.elf.tls import tls_segment
 from rtld.errors import FormatError, NoSpace, NotFound, UnresolvedSymbol, VersionMismatch
-from rtld.process.inprocess import PAGE, Space, span
+from rtld.process.inprocess import PAGE, Space, is_hosted, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Loading:
             return None
         self.group = group
         for module in group.new:
-            if module.is_libc_family:
+            if is_hosted(module.soname or module.path):
                 self._adopt(module)
         self.own = [module for module in group.new if not module.hosted]
         return group
@@ -259,7 +259,11 @@ class Loading:
                 distance = machine.read_word(lent.base + donor.DISTANCE)
                 module.tls_offset = distance - (1 << 64) if distance >> 63 else distance
             at = lent.base + donor.DESCRIPTOR
-            self.descriptors[module] = machine.read_word(at), machine.read_word(at + 8)
+            resolver, argument = machine.read_word(at), machine.read_word(at + 8)
+            self.descriptors[module] = resolver, argument
+            if argument >> 63:
+                # ld.so had room for it in the static block: the argument is the distance, not a pointer.
+                module.tls_offset = argument - (1 << 64)
         relocate_tls(ns, self._descriptor)
 
     def _no_static_tls(self, module: Module, size: int, said: str) -> NoSpace:

@@ -207,7 +207,8 @@ class Loading:
             return world.descriptor_stub("tlsdesc_static"), module.tls_offset + value & _WORD
         resolver, argument = lent.get(module) or world.lent_descriptors[module]
         world.lent_descriptors[module] = resolver, argument
-        if module.tls_offset:
+        if argument >> 63:
+            # ld.so found room in the static block: the argument is a distance from the thread pointer.
             return resolver, argument + value & _WORD
         # struct tlsdesc_dynamic_arg { {module, offset}, generation }: one of its own for each variable.
         old = self.service.memory.read(argument, 24)

@@ -49,6 +49,7 @@ class Server:
         self.channel = channel
         self.argv0 = argv0
         self.services: dict[int, Service] = {world.pid: Service(world, channel, argv0, memory)}
+        self.adopted: dict[int, tuple[int, bytes]] = {}  # forked children: the state they began in, when they started
         self.sessions: dict[int, Session] = {}  # by slot
         self.owners: dict[int, list[Session]] = {}  # pid -> exclusive sessions, innermost last
         self.waiting: dict[int, deque[Request]] = {}
@@ -151,8 +152,13 @@ class Server:
     def _service(self, request: Request) -> Service:
         """The services of the process that asks; a forked child gets a World of its own."""
         known = self.services.get(request.pid)
-        if known is not None and known.world.number == request.state:
-            return known
+        if known is not None:
+            world = known.world
+            # Another thread may have read the number just before it changed.
+            if world.number == request.state or request.state in world.history:
+                return known
+            if self.adopted.get(request.pid) == (request.state, started(request.pid)):
+                return known
         origin = None
         for service in self.services.values():
             world = service.world
@@ -171,6 +177,7 @@ class Server:
             self._forget_dead()
         world = origin.copy(request.pid)
         world.renumber()
+        self.adopted[request.pid] = request.state, started(request.pid)
         service = self.services[request.pid] = Service(world, self.channel, self.argv0, Memory(world.pid))
         service.memory.write(*world.state_word())
         return service
@@ -179,3 +186,13 @@ class Server:
         for pid in list(self.services):
             if not os.path.exists(f"/proc/{pid}"):
                 self.services.pop(pid).close()
+                self.adopted.pop(pid, None)
+
+
+def started(pid: int) -> bytes:
+    """When a process was started, in clock ticks: tells processes apart that had the same pid."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].split()[19]
+    except (OSError, IndexError):
+        return b""
