@@ -149,13 +149,14 @@ def _add_base(module: Module, image: Image, offsets: Any, addends: Any, base: An
     """Store base + addend (or base + what stands there) at ``offsets`` (p_vaddr) of the image."""
     word = dtype.itemsize
     low, size = image.low, len(image.bytes)
-    top, bottom = int(offsets.max()), int(offsets.min())
+    # One copy out of the strided records, then everything on contiguous words.
+    sites = offsets.astype(np.int64)
+    top, bottom = int(sites.max()), int(sites.min())
     if bottom < low or top + word > low + size:
         where = top if bottom >= low else bottom
         raise module.file.fail("relocation", "r_offset", where, "a place inside a writable PT_LOAD")
-    sites = offsets.astype(np.int64)
     sites -= low
-    if (sites & (word - 1)).any():
+    if int(np.bitwise_or.reduce(sites)) & (word - 1):
         words: NDArray[Any] = np.ndarray((size - word + 1,), dtype, image.bytes, strides=(1,))
     else:
         words = image.bytes[: size // word * word].view(dtype)
