@@ -254,7 +254,7 @@ TEXT = """
 # fmt: on
 
 INPROCESS = Stub(TEXT)
-LABELS = labels(TEXT)
+LABELS = {**labels(TEXT), "dlopen": 0}
 
 #: A watched slot: mov $number,%r11d; jmp *address(%rip)
 WATCH_SIZE = 24

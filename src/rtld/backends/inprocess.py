@@ -13,6 +13,7 @@ from collections import deque, namedtuple
 
 from rtld.arch import x86_64_inprocess as stubs
 from rtld.arch import x86_64_live as live
+from rtld.backends.child import live_anchor as control
 from rtld.errors import NoSpace, TargetFault
 
 TYPE_CHECKING = False
@@ -285,17 +286,18 @@ class Code:
         write_word(self.words["atexit"], host_symbol("__cxa_thread_atexit_impl"))
         self._store(self.words["finish"], bytes(8))
         self._store(self.words["table"], bytes(32))
-        control = self.live + PAGE
-        self._store(control + 0x18, bytes(32))
-        self._store(control + 0x28, bytes(64))
-        write_word(control + 0x20, self.real["_dl_find_object"])
-        write_word(control + 0x40, self.real["dl_iterate_phdr"])
+        page = self.live + PAGE
+        self._store(page + control.CONTROL_FIND, bytes(32))
+        self._store(page + control.CONTROL_OBJECTS, bytes(64))
+        self._store(page + control.CONTROL_HIDDEN, bytes(8))
+        write_word(page + control.CONTROL_REAL, self.real["_dl_find_object"])
+        write_word(page + control.CONTROL_ITERATE, self.real["dl_iterate_phdr"])
         libc["__cxa_atexit"](ctypes.c_void_p(self.label("finish")), None, None)
 
     def label(self, name: str) -> int:
         """The address of one of our functions."""
         if name in stubs.LABELS:
-            return self.base + stubs.LABELS[name]
+            return self.base + int(stubs.LABELS[name])
         return self.live + live.LABELS[name]
 
     def _store(self, word: int, data: bytes) -> None:
@@ -331,15 +333,25 @@ class Code:
         for name in names:
             write_word(self.words[name], host_symbol(name))
 
-    def publish(self, found: Sequence[tuple[int, int, int, int]], objects: Sequence[tuple[int, ...]], adds: int) -> None:
-        """Tell unwinders and dl_iterate_phdr what is loaded: rows of the tables in ``x86_64_live``."""
+    def publish(
+        self,
+        found: Sequence[tuple[int, int, int, int]],
+        objects: Sequence[tuple[int, ...]],
+        hidden: Sequence[int],
+        adds: int,
+    ) -> None:
+        """Tell unwinders and dl_iterate_phdr what is loaded: rows of the tables in ``x86_64_live``.
+
+        *hidden*: bases of what ld.so has loaded on our behalf.
+        """
         table = struct.pack("<4Q", len(found), 0, 0, 0) + b"".join([struct.pack("<4Q", *row) for row in found])
-        control = self.live + PAGE
-        self._keep(control + 0x18, table)
-        write_word(self.words["table"], read_word(control + 0x18))
+        page = self.live + PAGE
+        self._keep(page + control.CONTROL_FIND, table)
+        write_word(self.words["table"], read_word(page + control.CONTROL_FIND))
         rows = b"".join([struct.pack("<8Q", *row) for row in objects])
-        self._keep(control + 0x28, len(objects).to_bytes(64, "little") + rows)
-        write_word(control + 0x30, adds)
+        self._keep(page + control.CONTROL_HIDDEN, struct.pack(f"<{len(hidden) + 1}Q", len(hidden), *hidden))
+        self._keep(page + control.CONTROL_OBJECTS, len(objects).to_bytes(64, "little") + rows)
+        write_word(page + control.CONTROL_ADDS, adds)
 
     def finish(self, functions: Sequence[int]) -> None:
         """What is to be called when the process exits."""
