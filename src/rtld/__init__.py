@@ -15,6 +15,7 @@ _PUBLIC = {
     "FormatError": "rtld.errors",
     "LM_ID_BASE": "rtld.dlfcn",
     "LM_ID_NEWLM": "rtld.dlfcn",
+    "Hooks": "rtld.dlfcn",
     "Library": "rtld.dlfcn",
     "Link": "rtld.process.link",
     "Namespace": "rtld.dlfcn",

@@ -28,6 +28,7 @@ from rtld.dlfcn.flags import (
 )
 from rtld.dlfcn.library import Closed, Library, SymbolNotFound
 from rtld.dlfcn.namespace import Namespace, default_namespace
+from rtld.process.inprocess_hooks import Call, Hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ __all__ = [
     "RTLD_NOW",
     "RTLD_SELF",
     "RTLD_WORLD",
+    "Call",
     "Closed",
+    "Hooks",
     "Library",
     "Namespace",
     "SymbolNotFound",

@@ -14,6 +14,7 @@ from rtld.errors import NotFound
 from rtld.events import QUIET
 from rtld.process.inprocess import Space, process
 from rtld.process.inprocess_calls import look_up
+from rtld.process.inprocess_hooks import Hooks, SearchHook
 from rtld.process.inprocess_load import (
     close_library,
     close_namespace,
@@ -39,6 +40,7 @@ class Namespace:
     model          whose rules of search and look-up: "glibc", "musl", ...
     library_path   LD_LIBRARY_PATH for it; further keywords are those of ``SearchOptions``
     preload        libraries whose symbols come before all others (LD_PRELOAD)
+    hooks          a ``Hooks``: who is asked at each event, with the powers of LD_AUDIT
     reporter       who is told (rtld.events): Trace writes what LD_DEBUG would
     """
 
@@ -50,6 +52,7 @@ class Namespace:
         model: str = "glibc",
         preload: Iterable[str] = (),
         reporter: Reporter = QUIET,
+        hooks: Hooks | None = None,
         **search: Any,
     ) -> None:
         self.name = name or "namespace"
@@ -60,6 +63,10 @@ class Namespace:
                 process(), host=host, model=model, reporter=reporter, options=SearchOptions(**search), label=name
             )
         self.closed = False
+        if hooks is not None:
+            self._space.hooks = hooks
+            rules = self._space.ns.search.rules
+            self._space.ns.search.rules = SearchHook(rules, hooks)
         for library in preload:
             self._preload(library)
 

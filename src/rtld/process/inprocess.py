@@ -87,6 +87,8 @@ class Process:
         self.adds = 1000
         self.keep: dict[Module, list[Any]] = {}  # memory that lives as long as a module
         self._order: list[tuple[Space, Module]] = []  # in the order of initialisation
+        self.watches: list[Any] = []  # inprocess_hooks.Watch, by the number their thunk has
+        self.calls: dict[int, list[Any]] = {}  # watched calls that are to be seen returning, by frame
         self.arguments = _arguments()
         self.scan()
         from rtld.process.inprocess_calls import Service
@@ -291,8 +293,8 @@ class Space:
         self.lazy: dict[Module, Any] = {}  # tables of slots that wait for their first call
         self.descriptors_of_files: dict[Module, int] = {}  # sources without a path: a descriptor to map them from
         self.reasons: dict[Module, list[str]] = {}
-        self.hooks: list[Any] = []
-        self.watches: dict[int, Any] = {}
+        self.hooks: Any = None  # inprocess_hooks.Hooks
+        self.thunks: dict[Module, tuple[int, int]] = {}  # code that watched slots lead to
         first = next(iter(process.hosted.values()))
         options = options or SearchOptions()
         options.model = "musl" if model == "musl" else "glibc"

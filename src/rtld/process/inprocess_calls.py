@@ -320,7 +320,7 @@ class Service:
 
     def enter(self, frame: int) -> int:
         """A watched call begins: how many bytes of its arguments on the stack to copy, or -1."""
-        from rtld.process.inprocess_lazy import enter_call
+        from rtld.process.inprocess_hooks import enter_call
 
         saved = machine.errno()
         result = enter_call(self.process, frame)
@@ -329,7 +329,7 @@ class Service:
 
     def leave(self, frame: int) -> int:
         """A watched call has returned."""
-        from rtld.process.inprocess_lazy import leave_call
+        from rtld.process.inprocess_hooks import leave_call
 
         saved = machine.errno()
         leave_call(self.process, frame)

@@ -143,13 +143,3 @@ def _bind(table: LazyTable, index: int) -> int:
     table.rows[index, 1] = value
     machine.write_word(int(table.rows[index, 0]), value)
     return value
-
-
-def enter_call(process: Process, frame: int) -> int:
-    """A watched call: see ``dlfcn_hooks``."""
-    raise NotImplementedError
-
-
-def leave_call(process: Process, frame: int) -> None:
-    """The end of a watched call."""
-    raise NotImplementedError

@@ -61,7 +61,8 @@ class Loading:
         self.descriptors: dict[Module, tuple[int, int]] = {}
         self.keep: dict[Module, list[object]] = {}
         self.lazy: dict[Module, object] = {}
-        self.deferred: dict[Module, object] = {}
+        self.thunks: list[tuple[Module, int, int]] = []
+        self.answers: Any = None  # what the scalar path found: (module, symbol, use) -> (definer, symbol)
 
     # -- until it is relocated ------------------------------------------------------------------------
 
@@ -347,6 +348,7 @@ class Loading:
         space.donors.update(self.donors)
         space.descriptors.update(self.descriptors)
         space.lazy.update(self.lazy)
+        space.thunks.update({module: (start, size) for module, start, size in self.thunks})
         process.add_records(space, group.new)
         for module, blocks in self.keep.items():
             process.keep.setdefault(module, []).extend(blocks)
@@ -386,6 +388,8 @@ class Loading:
             machine.host_close(donor.handle)
         for start, size in self.reserved:
             machine.unmap(start, size)
+        for _module, start, size in self.thunks:
+            machine.unmap(start, size)
         search = self.space.ns.search
         for module in self.own:
             module.image = None
@@ -421,7 +425,11 @@ def open_library(
             loading.map()
             loading.relocate()
             loading.resolve_ifuncs()
-            if not flags & RTLD_NOW:
+            if space.hooks is not None:
+                from rtld.process.inprocess_hooks import audit_group
+
+                audit_group(loading)
+            elif not flags & RTLD_NOW:
                 from rtld.process.inprocess_lazy import leave_lazy
 
                 leave_lazy(loading)
@@ -432,6 +440,9 @@ def open_library(
     except BaseException:
         loading.undo()
         raise
+    if space.hooks is not None:
+        for module in loading.own:
+            space.hooks.objopen(module)
     counts = space.opened.counts
     counts[group.root] = counts.get(group.root, 0) + 1
     return group.root, order
@@ -464,6 +475,8 @@ def collect(space: Space) -> list[Module]:
         going = unreachable(space.ns, opened)
         for module in going:
             space.ns.reporter.fini(module)
+            if space.hooks is not None:
+                space.hooks.objclose(module)
             for function in space.finis.pop(module, ()):
                 machine.call(function)
         if going:
@@ -507,6 +520,9 @@ def unload(space: Space, modules: Sequence[Module]) -> None:
             table.pop(module, None)  # type: ignore[attr-defined]
         for resolver in [r for r in space.ifuncs if start <= r < end]:
             del space.ifuncs[resolver]
+        thunk = space.thunks.pop(module, None)
+        if thunk is not None:
+            machine.unmap(*thunk)
         fd = space.descriptors_of_files.pop(module, -1)
         if fd >= 0:
             os.close(fd)

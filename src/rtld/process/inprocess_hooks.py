@@ -1,0 +1,306 @@
+"""A hand in every binding: interposition in one library, and auditing hooks with the powers of LD_AUDIT (rtld-audit(7)).
+
+``places`` are the words of a library that hold the address of a symbol: they are found in its relocation records, so nothing
+has to be remembered of how it was bound, and changed through the page's protection.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections import namedtuple
+
+from rtld.arch.x86_64_inprocess import watch_thunk
+from rtld.backends import inprocess as machine
+from rtld.elf import types as t
+from rtld.elf.scalar import dynsym
+from rtld.elf.small import records_with_symbols
+from rtld.errors import UnresolvedSymbol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from rtld.core.module import Module
+    from rtld.process.inprocess import Process, Space
+    from rtld.process.inprocess_load import Loading
+
+#: A word that holds a symbol's address: where it is, relocation type, index in .dynsym, addend.
+Place = namedtuple("Place", "address type symbol addend")
+
+_SYMBOLIC, _GLOB_DAT, _JUMP_SLOT = 1, 6, 7
+_WORD = (1 << 64) - 1
+
+
+def places(module: Module) -> Iterator[Place]:
+    """Every word of a mapped module that holds the address of a symbol."""
+    for offset, kind, symbol, addend in records_with_symbols(module.file):
+        if kind in (_SYMBOLIC, _GLOB_DAT, _JUMP_SLOT):
+            yield Place(module.base + offset, kind, symbol, addend if kind == _SYMBOLIC else 0)
+
+
+def poke(module: Module, address: int, value: int) -> None:
+    """Store a word of a module; PT_GNU_RELRO and text are opened for it."""
+    relro = module.file.segment(t.PT_GNU_RELRO)
+    vaddr = address - module.base
+    closed = relro is not None and relro.vaddr & -4096 <= vaddr < (relro.vaddr + relro.memsz & -4096)
+    writable = any(s.flags & t.PF_W and s.vaddr <= vaddr < s.vaddr + s.memsz for s in module.file.loads)
+    if writable and not closed:
+        machine.write_word(address, value)
+    else:
+        machine.poke(address, value, machine.PROT_READ if writable else machine.PROT_READ | machine.PROT_EXEC)
+
+
+def interpose(space: Space, module: Module, name: str, function: Any) -> Callable[[], None]:
+    """Lead a library's own references to *name* elsewhere; the result undoes it."""
+    encoded = name.encode()
+    table = dynsym(module.file)
+    mine = [place for place in places(module) if table.name(place.symbol) == encoded]
+    if not mine:
+        raise UnresolvedSymbol(module.path, name)
+    target = function if isinstance(function, int) else ctypes.cast(function, ctypes.c_void_p).value or 0
+    saved = [(place, machine.read_word(place.address)) for place in mine]
+    for place in mine:
+        poke(module, place.address, target + place.addend & _WORD)
+    space.process.keep.setdefault(module, []).append(function)
+
+    def undo() -> None:
+        if module in space.maps:
+            for place, value in saved:
+                poke(module, place.address, value)
+
+    return undo
+
+
+# -- auditing -------------------------------------------------------------------------------------------
+
+
+class Call:
+    """A call through a PLT slot, as it enters: its arguments may be read and changed, its target too.
+
+    ``integers`` are rdi, rsi, rdx, rcx, r8, r9; ``floats`` the low halves of xmm0 to xmm7; ``stack`` further arguments.
+    After it has returned, ``result`` and ``float_result`` may be read and changed.
+    """
+
+    def __init__(self, frame: int, symbol: str, referrer: Module, definer: Module | None, target: int) -> None:
+        self._frame = frame
+        self.symbol = symbol
+        self.referrer = referrer
+        self.definer = definer
+        self._integers = (ctypes.c_uint64 * 6).from_address(frame)
+        self.target = target
+        self.floats = _Floats(frame + 128)
+        self.data: Any = None  # for the hook's own use between entering and leaving
+
+    @property
+    def integers(self) -> Any:
+        """The six integer arguments, to be read and assigned."""
+        return self._integers
+
+    @property
+    def stack(self) -> Any:
+        """The first sixteen words of arguments on the stack, to be read."""
+        return (ctypes.c_uint64 * 16).from_address(machine.read_word(self._frame + 72))
+
+    @property
+    def caller(self) -> int:
+        """The return address."""
+        return machine.read_word(self._frame + 80)
+
+    @property
+    def result(self) -> int:
+        """rax after the call."""
+        return machine.read_word(self._frame + 96)
+
+    @result.setter
+    def result(self, value: int) -> None:
+        machine.write_word(self._frame + 96, value)
+
+    @property
+    def float_result(self) -> float:
+        """xmm0 after the call, as a double."""
+        return self.floats[0]
+
+    @float_result.setter
+    def float_result(self, value: float) -> None:
+        self.floats[0] = value
+
+    def __repr__(self) -> str:
+        words = ", ".join([hex(word) for word in self._integers])
+        return f"<Call {self.symbol}({words}) from {self.referrer.path}>"
+
+
+class _Floats:
+    """The low doubles of eight vector registers."""
+
+    def __init__(self, address: int) -> None:
+        self._address = address
+
+    def __getitem__(self, index: int) -> float:
+        return ctypes.c_double.from_address(self._address + 16 * range(8)[index]).value
+
+    def __setitem__(self, index: int, value: float) -> None:
+        ctypes.c_double.from_address(self._address + 16 * range(8)[index]).value = value
+
+
+class Hooks:
+    """What one may want to be told or to change; override what is wanted (rtld-audit(7) has the same under la_*).
+
+    objsearch   a library is looked for: return another name, or None to find nothing
+    objopen     a library has been mapped and bound, before its initialisers
+    symbind     a symbol was bound: return another address (or a function of ctypes) to redirect it
+    watches     whether calls of this symbol from this library are to be seen by pltenter and pltexit
+    pltenter    such a call begins; ``call`` may be changed. True: the result is wanted by pltexit
+    pltexit     it has returned
+    objclose    a library is about to be finished and unmapped
+    """
+
+    #: Bytes of arguments on the stack that are copied for a call whose result is wanted.
+    stack_bytes = 128
+
+    def objsearch(self, name: str, requester: Module | None) -> str | None:  # noqa: ARG002
+        return name
+
+    def objopen(self, module: Module) -> None:
+        pass
+
+    def symbind(self, symbol: str, referrer: Module, definer: Module | None, address: int) -> Any:  # noqa: ARG002
+        return address
+
+    def watches(self, symbol: str, referrer: Module, definer: Module | None) -> bool:  # noqa: ARG002
+        return False
+
+    def pltenter(self, call: Call) -> bool | None:
+        pass
+
+    def pltexit(self, call: Call) -> None:
+        pass
+
+    def objclose(self, module: Module) -> None:
+        pass
+
+
+class Watch:
+    """One watched slot."""
+
+    __slots__ = ("definer", "hooks", "referrer", "symbol", "target")
+
+    def __init__(self, hooks: Hooks, symbol: str, referrer: Module, definer: Module | None, target: int) -> None:
+        self.hooks = hooks
+        self.symbol = symbol
+        self.referrer = referrer
+        self.definer = definer
+        self.target = target
+
+
+def overridden(hooks: Hooks, name: str) -> bool:
+    """Whether a hook does something."""
+    return getattr(type(hooks), name) is not getattr(Hooks, name)
+
+
+class SearchHook:
+    """Put before a space's search rules: ``objsearch`` sees each name first."""
+
+    def __init__(self, rules: Any, hooks: Hooks) -> None:
+        self._rules = rules
+        self._hooks = hooks
+
+    def find(self, name: str, requester: Module | None, preload: bool) -> Any:
+        wanted = self._hooks.objsearch(name, requester)
+        if wanted is None:
+            from rtld.errors import NotFound
+
+            raise NotFound(name, requester.path if requester else None)
+        return self._rules.find(wanted, requester, preload)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rules, name)
+
+
+def audit_group(loading: Loading) -> None:
+    """Tell hooks of a group's bindings, let them redirect, and put thunks into watched slots. Before RELRO is closed."""
+    space = loading.space
+    hooks: Hooks = space.hooks
+    wants_bind, wants_calls = overridden(hooks, "symbind"), overridden(hooks, "watches")
+    if not (wants_bind or wants_calls):
+        return
+    definers = _definers(loading)
+    for module in loading.own:
+        table = dynsym(module.file)
+        known: dict[tuple[int, bool], Any] = {}
+        watched: list[tuple[Place, str, Module | None, int]] = []
+        for place in places(module):
+            value = machine.read_word(place.address) - place.addend & _WORD
+            definer = definers.get((module, place.symbol))
+            name = os.fsdecode(table.name(place.symbol))
+            if wants_bind and definer is not None:
+                key = place.symbol, place.type == _JUMP_SLOT
+                if key not in known:
+                    known[key] = hooks.symbind(name, module, definer, value)
+                redirected = known[key]
+                if not isinstance(redirected, int):
+                    loading.keep.setdefault(module, []).append(redirected)
+                    redirected = ctypes.cast(redirected, ctypes.c_void_p).value or 0
+                if redirected != value:
+                    poke(module, place.address, redirected + place.addend & _WORD)
+                    value = redirected
+            if wants_calls and place.type == _JUMP_SLOT and value and hooks.watches(name, module, definer):
+                watched.append((place, name, definer, value))
+        if watched:
+            _watch(loading, module, watched)
+
+
+def _definers(loading: Loading) -> dict[tuple[Module, int], Module]:
+    if loading.answers is not None:
+        return {(m, symbol): found[0] for (m, symbol, _use), found in loading.answers.items() if found is not None}
+    b = loading.ns.bindings
+    if b is None or not len(b):
+        return {}
+    modules = b.modules
+    columns = zip(b.referrer.tolist(), b.symbol.tolist(), b.definer.tolist(), strict=True)
+    return {(modules[r], s): modules[d] for r, s, d in columns if d >= 0}
+
+
+def _watch(loading: Loading, module: Module, watched: list[tuple[Place, str, Module | None, int]]) -> None:
+    """Lead slots to thunks that know their number."""
+    space = loading.space
+    process: Process = space.process
+    code = bytearray()
+    first = len(process.watches)
+    for i, (_place, name, definer, value) in enumerate(watched):
+        code += watch_thunk(first + i, process.code.label("watch"))
+        process.watches.append(Watch(space.hooks, name, module, definer, value))
+    start = machine.place_code(bytes(code), 0)
+    size = len(code) // len(watched)
+    for i, (place, _name, _definer, _value) in enumerate(watched):
+        poke(module, place.address, start + i * size)
+    loading.thunks.append((module, start, len(code) + 4095 & -4096))
+
+
+def enter_call(process: Process, frame: int) -> int:
+    """A watched call begins. The target goes into the frame; -1: nobody wants the result."""
+    watch = process.watches[machine.read_word(frame + 64)]
+    call = Call(frame, watch.symbol, watch.referrer, watch.definer, watch.target)
+    machine.write_word(frame + 88, watch.target)
+    wanted = None
+    try:
+        wanted = watch.hooks.pltenter(call)
+    finally:
+        machine.write_word(frame + 88, call.target)
+    if not wanted:
+        return _WORD
+    # The hook gets the same object when the call returns; frames of one thread are a stack.
+    process.calls.setdefault(frame, []).append((watch, call))
+    return watch.hooks.stack_bytes
+
+
+def leave_call(process: Process, frame: int) -> None:
+    """A watched call has returned."""
+    entries = process.calls.get(frame)
+    if entries:
+        watch, call = entries.pop()
+        if not entries:
+            process.calls.pop(frame, None)
+        watch.hooks.pltexit(call)
+

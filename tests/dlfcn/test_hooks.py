@@ -1,0 +1,103 @@
+"""Hooks and interposition: what is seen, what can be changed, what is undone."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import rtld
+from rtld.dlfcn import Call, Hooks
+
+Lib = Callable[..., str]
+
+USER = """
+#include <stdlib.h>
+#include <time.h>
+double scale(int a, double b, long c, long d, long e, long f, long g, long h, long i) { return a * b + c + d + e + f + g + h + i; }
+long now(void) { return time(0); }
+double scaled(int n) { return scale(n, 1.5, 1, 2, 3, 4, 5, 6, 7); }
+int word(void) { return getenv("RTLD_TEST") != 0; }
+"""
+
+
+def test_interpose_and_undo(lib: Lib) -> None:
+    library = rtld.dlopen(lib(USER, "-fno-ipa-cp"))
+    fake = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p)(lambda _p: 1234)
+    before = library.now()
+    undo = library.interpose("time", fake)
+    assert library.now() == 1234
+    undo()
+    assert abs(library.now() - before) < 60
+    with pytest.raises(rtld.UnresolvedSymbol):
+        library.interpose("fork", fake)
+    library.close()
+
+
+class Audit(Hooks):
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def objsearch(self, name: str, requester: object) -> str | None:
+        self.seen.append(("search", name.rpartition("/")[2]))
+        return name.replace("libalias.so", "libz.so.1")
+
+    def objopen(self, module: Any) -> None:
+        self.seen.append(("open", os.path.basename(module.path)))
+
+    def objclose(self, module: Any) -> None:
+        self.seen.append(("close", os.path.basename(module.path)))
+
+    def symbind(self, symbol: str, referrer: object, definer: Any, address: int) -> Any:
+        self.seen.append(("bind", symbol))
+        if symbol == "time":
+            return ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p)(lambda _p: 99)
+        return address
+
+    def watches(self, symbol: str, referrer: object, definer: object) -> bool:
+        return symbol in ("scale", "getenv")
+
+    def pltenter(self, call: Call) -> bool:
+        self.seen.append(("enter", call.symbol, call.integers[0] if call.symbol == "scale" else 0, call.floats[0]))
+        if call.symbol == "scale" and call.integers[0] == 2:
+            call.integers[0] = 10
+            call.floats[0] = 2.0
+        return True
+
+    def pltexit(self, call: Call) -> None:
+        if call.symbol == "scale":
+            self.seen.append(("exit", call.float_result))
+            call.float_result = call.float_result + 0.5
+        else:
+            call.result = 1
+
+
+def test_all_hooks(lib: Lib) -> None:
+    audit = Audit()
+    path = lib(USER, "-fno-ipa-cp")
+    with rtld.Namespace(hooks=audit) as ns:
+        library = ns.dlopen(path)
+        library.scaled.restype = ctypes.c_double
+        assert library.scaled(4) == 4 * 1.5 + 28 + 0.5
+        assert library.scaled(2) == 10 * 2.0 + 28 + 0.5
+        assert library.now() == 99
+        assert library.word() == 1
+        assert ns.dlopen("libalias.so").path.endswith("libz.so.1")
+    assert ("search", "libtest.so") in audit.seen
+    assert ("open", "libtest.so") in audit.seen
+    assert ("bind", "scale") in audit.seen
+    assert ("enter", "scale", 4, 1.5) in audit.seen
+    assert ("exit", 34.0) in audit.seen
+    assert audit.seen[-1][0] == "close"
+
+
+def test_search_that_finds_nothing(lib: Lib) -> None:
+    class Nothing(Hooks):
+        def objsearch(self, name: str, requester: object) -> str | None:
+            return None
+
+    with rtld.Namespace(hooks=Nothing()) as ns, pytest.raises(rtld.NotFound):
+        ns.dlopen("libz.so.1")
