@@ -32,10 +32,10 @@ from rtld.arch.base import Stub
 # fmt: off
 TEXT = """
     cc                             start:    int3                              # the program's entry point, as far as ld.so knows
-    e8 e2 01 00 00                 again:    call  run                         # %rdi: a list
+    e8 6b 02 00 00                 again:    call  run                         # %rdi: a list
     cc                                       int3
     eb f8                                    jmp   again
-    e8 da 01 00 00                 enter:    call  run                         # %rdi: the initialisers; %r12, %r13: _start, _dl_fini
+    e8 63 02 00 00                 enter:    call  run                         # %rdi: the initialisers; %r12, %r13: _start, _dl_fini
     4c 89 ea                                 mov   %r13,%rdx
     31 c9                                    xor   %ecx,%ecx
     31 f6                                    xor   %esi,%esi
@@ -43,23 +43,23 @@ TEXT = """
     31 ed                                    xor   %ebp,%ebp
     41 ff e4                                 jmp   *%r12
     31 c0                          dlopen:   xor   %eax,%eax                   # the function's number in the table of services
-    eb 71                                    jmp   request
+    e9 aa 00 00 00                           jmp   request
     b8 01 00 00 00                 dlmopen:  mov   $1,%eax
-    eb 6a                                    jmp   request
+    e9 a0 00 00 00                           jmp   request
     b8 02 00 00 00                 dlsym:    mov   $2,%eax
-    eb 63                                    jmp   request
+    e9 96 00 00 00                           jmp   request
     b8 03 00 00 00                 dlvsym:   mov   $3,%eax
-    eb 5c                                    jmp   request
+    e9 8c 00 00 00                           jmp   request
     b8 04 00 00 00                 dlclose:  mov   $4,%eax
-    eb 55                                    jmp   request
+    e9 82 00 00 00                           jmp   request
     b8 05 00 00 00                 dlerror:  mov   $5,%eax
-    eb 4e                                    jmp   request
+    eb 7b                                    jmp   request
     b8 06 00 00 00                 dladdr:   mov   $6,%eax
-    eb 47                                    jmp   request
+    eb 74                                    jmp   request
     b8 07 00 00 00                 dladdr1:  mov   $7,%eax
-    eb 40                                    jmp   request
+    eb 6d                                    jmp   request
     b8 08 00 00 00                 dlinfo:   mov   $8,%eax
-    eb 39                                    jmp   request
+    eb 66                                    jmp   request
     50                             bind:     push  %rax                        # (rsp) = GOT[1], 8(rsp) = index of the record, 16(rsp) = return address
     51                                       push  %rcx
     52                                       push  %rdx
@@ -72,8 +72,21 @@ TEXT = """
     48 8b 7c 24 48                           mov   72(%rsp),%rdi
     48 8b 74 24 50                           mov   80(%rsp),%rsi
     b8 09 00 00 00                           mov   $9,%eax
-    e8 18 00 00 00                           call  request
-    48 89 44 24 50                           mov   %rax,80(%rsp)               # where to go, in place of the index
+    e8 45 00 00 00                           call  request
+    48 85 c0                                 test  %rax,%rax
+    75 28                                    jne   bound
+    48 8b 4c 24 48                           mov   72(%rsp),%rcx               # nobody answers: what the link_map has for this slot
+    48 8b 49 28                              mov   40(%rcx),%rcx
+    48 85 c9                                 test  %rcx,%rcx
+    74 0e                                    je    dead
+    48 8b 44 24 50                           mov   80(%rsp),%rax
+    48 8b 04 c1                              mov   (%rcx,%rax,8),%rax
+    48 85 c0                                 test  %rax,%rax
+    75 0c                                    jne   bound
+    bf 7f 00 00 00                 dead:     mov   $127,%edi
+    b8 e7 00 00 00                           mov   $231,%eax                   # exit_group
+    0f 05                                    syscall
+    48 89 44 24 50                 bound:    mov   %rax,80(%rsp)               # where to go, in place of the index
     41 5b                                    pop   %r11
     41 5a                                    pop   %r10
     41 59                                    pop   %r9
@@ -101,7 +114,7 @@ TEXT = """
     b8 ba 00 00 00                           mov   $186,%eax                   # gettid
     0f 05                                    syscall
     41 89 c5                                 mov   %eax,%r13d
-    48 8b 1d 48 0f 00 00                     mov   start+0x1000(%rip),%rbx     # the shared memory
+    48 8b 1d 0c 0f 00 00                     mov   start+0x1000(%rip),%rbx     # the shared memory
     44 89 e9                                 mov   %r13d,%ecx
     83 e1 7f                       slot:     and   $127,%ecx
     89 ca                                    mov   %ecx,%edx
@@ -127,8 +140,10 @@ TEXT = """
     0f 05                                    syscall
     49 89 46 48                              mov   %rax,72(%r14)
     4d 89 6e 50                              mov   %r13,80(%r14)
-    48 8b 05 ef 0e 00 00                     mov   start+0x1008(%rip),%rax     # the state this process is in
+    48 8b 05 b3 0e 00 00                     mov   start+0x1008(%rip),%rax     # the state this process is in
     49 89 46 58                              mov   %rax,88(%r14)
+    83 7b 04 00                              cmpl  $0,4(%rbx)                  # the linker has said good-bye
+    75 7b                                    jne   lost
     41 c7 06 01 00 00 00           post:     movl  $1,(%r14)
     b8 01 00 00 00                           mov   $1,%eax
     f0 0f c1 03                              lock xadd %eax,(%rbx)
@@ -143,27 +158,47 @@ TEXT = """
     ba 01 00 00 00                           mov   $1,%edx
     0f 05                                    syscall
     41 83 3e 01                    wait:     cmpl  $1,(%r14)
-    75 45                                    jne   ready
+    0f 85 88 00 00 00                        jne   ready
     b8 ca 00 00 00                           mov   $202,%eax                   # futex(slot, FUTEX_WAIT, 1, 2 s)
     4c 89 f7                                 mov   %r14,%rdi
     31 f6                                    xor   %esi,%esi
     ba 01 00 00 00                           mov   $1,%edx
-    4c 8d 15 d6 0e 00 00                     lea   start+0x1048(%rip),%r10
+    4c 8d 15 90 0e 00 00                     lea   start+0x1048(%rip),%r10
     0f 05                                    syscall
     83 f8 92                                 cmp   $-110,%eax                  # ETIMEDOUT
-    75 dd                                    jne   wait
-    83 7b 04 00                              cmpl  $0,4(%rbx)                  # the server has said good-bye
+    75 d9                                    jne   wait
+    83 7b 04 00                              cmpl  $0,4(%rbx)
     75 15                                    jne   lost
-    b8 3e 00 00 00                           mov   $62,%eax                    # kill(server, 0)
-    48 8b 3d 85 0e 00 00                     mov   start+0x1010(%rip),%rdi
+    b8 3e 00 00 00                           mov   $62,%eax                    # kill(linker, 0)
+    48 8b 3d 3f 0e 00 00                     mov   start+0x1010(%rip),%rdi
     31 f6                                    xor   %esi,%esi
     0f 05                                    syscall
     83 f8 fd                                 cmp   $-3,%eax                    # ESRCH
-    75 c2                                    jne   wait
-    b8 ff ff ff ff                 lost:     mov   $-1,%eax
-    89 43 04                                 mov   %eax,4(%rbx)
-    45 31 e4                                 xor   %r12d,%r12d
-    eb 2c                                    jmp   free
+    75 be                                    jne   wait
+    c7 43 04 ff ff ff ff           lost:     movl  $-1,4(%rbx)
+    48 8d 0d 98 0e 00 00                     lea   start+0x1080(%rip),%rcx     # the functions of libc and ld.so themselves
+    4e 8b 24 e1                              mov   (%rcx,%r12,8),%r12
+    49 8b 7e 10                              mov   16(%r14),%rdi
+    49 8b 76 18                              mov   24(%r14),%rsi
+    49 8b 56 20                              mov   32(%r14),%rdx
+    49 8b 4e 28                              mov   40(%r14),%rcx
+    4d 8b 46 30                              mov   48(%r14),%r8
+    4d 8b 4e 38                              mov   56(%r14),%r9
+    45 31 db                                 xor   %r11d,%r11d
+    44 89 e8                                 mov   %r13d,%eax
+    f0 45 0f b1 5e 04                        lock cmpxchg %r11d,4(%r14)
+    4d 89 e3                                 mov   %r12,%r11
+    48 8d 65 e0                              lea   -32(%rbp),%rsp
+    41 5e                                    pop   %r14
+    41 5d                                    pop   %r13
+    41 5c                                    pop   %r12
+    5b                                       pop   %rbx
+    5d                                       pop   %rbp
+    31 c0                                    xor   %eax,%eax
+    4d 85 db                                 test  %r11,%r11
+    74 03                                    je    leave
+    41 ff e3                                 jmp   *%r11
+    c3                             leave:    ret
     49 8b 7e 60                    ready:    mov   96(%r14),%rdi
     48 85 ff                                 test  %rdi,%rdi
     74 05                                    je    nolist
@@ -173,7 +208,7 @@ TEXT = """
     b8 ba 00 00 00                           mov   $186,%eax                   # gettid: a child that an initialiser forked stops here
     0f 05                                    syscall
     44 39 e8                                 cmp   %r13d,%eax
-    0f 84 57 ff ff ff                        je    post                        # there is more to do
+    0f 84 10 ff ff ff                        je    post                        # there is more to do
     41 89 c5                                 mov   %eax,%r13d
     4d 8b 66 70                    answer:   mov   112(%r14),%r12
     31 c9                          free:     xor   %ecx,%ecx
@@ -228,7 +263,7 @@ TEXT = """
     48 83 ec 48                              sub   $72,%rsp
     49 89 fc                                 mov   %rdi,%r12
     49 89 f5                                 mov   %rsi,%r13
-    48 8b 1d bf 0d 00 00                     mov   start+0x1028(%rip),%rbx
+    48 8b 1d 36 0d 00 00                     mov   start+0x1028(%rip),%rbx
     4c 8b 33                                 mov   (%rbx),%r14                 # number of entries, then the entries
     48 83 c3 40                    each:     add   $64,%rbx
     49 ff ce                                 dec   %r14
@@ -237,9 +272,9 @@ TEXT = """
     48 89 de                                 mov   %rbx,%rsi
     b9 08 00 00 00                           mov   $8,%ecx
     f3 48 a5                                 rep movsq
-    48 8b 05 a6 0d 00 00                     mov   start+0x1030(%rip),%rax     # dlpi_adds
+    48 8b 05 1d 0d 00 00                     mov   start+0x1030(%rip),%rax     # dlpi_adds
     48 89 44 24 20                           mov   %rax,32(%rsp)
-    48 8b 05 a2 0d 00 00                     mov   start+0x1038(%rip),%rax     # dlpi_subs
+    48 8b 05 19 0d 00 00                     mov   start+0x1038(%rip),%rax     # dlpi_subs
     48 89 44 24 28                           mov   %rax,40(%rsp)
     48 8b 44 24 38                           mov   56(%rsp),%rax               # dlpi_tls_data: the table has its distance from the thread pointer
     48 85 c0                                 test  %rax,%rax
@@ -253,7 +288,7 @@ TEXT = """
     85 c0                                    test  %eax,%eax
     75 23                                    jne   over
     eb a5                                    jmp   each
-    48 8b 05 72 0d 00 00           rest:     mov   start+0x1040(%rip),%rax     # ld.so's: what it has loaded on its own
+    48 8b 05 e9 0c 00 00           rest:     mov   start+0x1040(%rip),%rax     # ld.so's: what it has loaded on its own
     48 85 c0                                 test  %rax,%rax
     74 15                                    je    over
     4c 89 24 24                              mov   %r12,(%rsp)
@@ -268,7 +303,7 @@ TEXT = """
     5b                                       pop   %rbx
     c3                                       ret
     48 8b 07                       filter:   mov   (%rdi),%rax                 # (info, size, the caller's callback and data): dlpi_addr
-    4c 8b 05 5a 0d 00 00                     mov   start+0x1058(%rip),%r8      # bases of what is not to be told twice, or not at all
+    4c 8b 05 d1 0c 00 00                     mov   start+0x1058(%rip),%r8      # bases of what is not to be told twice, or not at all
     49 8b 08                                 mov   (%r8),%rcx
     49 83 c0 08                    other:    add   $8,%r8
     48 ff c9                                 dec   %rcx
@@ -280,7 +315,7 @@ TEXT = """
     48 8b 02                       unknown:  mov   (%rdx),%rax
     48 8b 52 08                              mov   8(%rdx),%rdx
     ff e0                                    jmp   *%rax
-    48 8b 05 f6 0c 00 00           find:     mov   start+0x1018(%rip),%rax     # int _dl_find_object(pc, result)
+    48 8b 05 6d 0c 00 00           find:     mov   start+0x1018(%rip),%rax     # int _dl_find_object(pc, result)
     48 8b 08                                 mov   (%rax),%rcx                 # number of entries, then: start, end, .eh_frame_hdr, link_map
     48 83 c0 20                    test:     add   $32,%rax
     48 ff c9                                 dec   %rcx
@@ -300,7 +335,7 @@ TEXT = """
     48 89 56 20                              mov   %rdx,32(%rsi)
     31 c0                                    xor   %eax,%eax
     c3                                       ret
-    48 8b 05 b7 0c 00 00           miss:     mov   start+0x1020(%rip),%rax     # ld.so's
+    48 8b 05 2e 0c 00 00           miss:     mov   start+0x1020(%rip),%rax     # ld.so's
     48 85 c0                                 test  %rax,%rax
     74 02                                    je    nothing
     ff e0                                    jmp   *%rax

@@ -12,6 +12,7 @@ from rtld.elf.dlopen import default_scope
 from rtld.elf.resolve import KINDS
 from rtld.elf.scalar import dynsym, gnu_hash
 from rtld.elf.tables import tables
+from rtld.events import QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +27,21 @@ if TYPE_CHECKING:
 
 
 class Slots:
-    """The PLT slots of one module: for each record of DT_JMPREL its place and its row in ``bindings``."""
+    """The PLT slots of one module: for each record of DT_JMPREL its place, its row in ``bindings``, and its value.
 
-    __slots__ = ("bindings", "offsets", "rows")
+    A value is 0 where nobody defines the symbol; ``resolvers`` has the IFUNCs that have to be asked for theirs. The values
+    also stand in the process, at ``table``, for those who outlive their linker.
+    """
 
-    def __init__(self, offsets: list[int], rows: list[int], bindings: Bindings) -> None:
+    __slots__ = ("bindings", "offsets", "resolvers", "rows", "table", "values")
+
+    def __init__(self, offsets: list[int], rows: list[int], values: list[int], bindings: Bindings) -> None:
         self.offsets = offsets
         self.rows = rows
+        self.values = values
         self.bindings = bindings
+        self.resolvers: dict[int, int] = {}
+        self.table = 0
 
 
 def slots_of(ns: Namespace, module: Module) -> Slots | None:
@@ -43,13 +51,31 @@ def slots_of(ns: Namespace, module: Module) -> Slots | None:
     plt = [run for run in tables(module.file).relocs if run.plt]
     if not plt or ns.relocations is None:
         return None
-    run, r = plt[0], ns.relocations
+    run, r, b, columns = plt[0], ns.relocations, ns.bindings, ns.columns
     mine = np.flatnonzero((r.at >= run.position) & (r.at < run.position + run.count * run.entsize))
     index = (r.at[mine] - run.position) // run.entsize
     rows = np.full(run.count, -1, np.int64)
     rows[index] = r.reference[mine]
     offsets = flat("<u8")[run.position + run.entsize * np.arange(run.count)]
-    return Slots(offsets.tolist(), rows.tolist(), ns.bindings)
+    # Where each call is to go.
+    definer = np.where(rows >= 0, b.definer[rows], -1)
+    symbol = np.where(definer >= 0, b.definition[rows], 0)
+    owner = np.maximum(definer, 0)
+    at = columns.symbol_position(owner, symbol)
+    info, _other, section = columns.meta(at)
+    base = np.array([m.base & 0xFFFFFFFFFFFFFFFF for m in columns.modules], np.uint64)
+    values = columns.value(at) + np.where(section == t.SHN_ABS, np.uint64(0), base[owner])
+    values[definer < 0] = 0
+    slots = Slots(offsets.tolist(), rows.tolist(), values.tolist(), b)
+    asked = (definer >= 0) & ((info & np.uint32(15)) == t.STT_GNU_IFUNC) & (section != t.SHN_UNDEF)
+    for i in np.flatnonzero(asked).tolist():
+        slots.resolvers[i] = slots.values[i]
+    for i, (number, entry) in enumerate(zip(definer.tolist(), symbol.tolist(), strict=True)):
+        if number >= 0 and columns.modules[number].hosted:
+            replaced = ns.overrides.get((columns.modules[number], entry))
+            if replaced is not None:
+                slots.values[i] = replaced
+    return slots
 
 
 def resolve_slot(service: Service, module: Module, index: int) -> Steps:
@@ -58,9 +84,8 @@ def resolve_slot(service: Service, module: Module, index: int) -> Steps:
     slots = world.slots.get(module)
     if slots is None or index >= len(slots.rows) or slots.rows[index] < 0:
         return (yield from _give_up(service, f"{module.path}: PLT slot {index} has no symbol"))
-    b, row = slots.bindings, slots.rows[index]
-    definer, symbol = int(b.definer[row]), int(b.definition[row])
-    place = module.base + slots.offsets[index]
+    b, row, value = slots.bindings, slots.rows[index], slots.values[index]
+    definer = int(b.definer[row])
     owner: Module | None = b.modules[definer] if definer >= 0 else None
     if owner is None:
         found = _look_again(service, module, b, row)
@@ -70,11 +95,12 @@ def resolve_slot(service: Service, module: Module, index: int) -> Steps:
             name, version = b.name(row), b.version_name(row)
             text = f"{module.path}: undefined symbol: {name}" + (f", version {version}" if version else "")
             return (yield from _give_up(service, text))
-        owner, symbol = found
-    value = yield from service.address_of(owner, symbol)
-    service.memory.write_word(place, value)
+        owner = found[0]
+        value = yield from service.address_of(*found)
+    service.memory.write_word(module.base + slots.offsets[index], value)
     reporter = world.ns.reporter
-    reporter.bound(module, owner, b.name(row), b.version_name(row), KINDS[int(b.kind[row])])
+    if reporter is not QUIET:
+        reporter.bound(module, owner, b.name(row), b.version_name(row), KINDS[int(b.kind[row])])
     return value
 
 

@@ -311,6 +311,8 @@ class Launch:
         modules = [module for module in ns.modules if not module.hosted]
         records = world.add_records(ns.modules)
         changes = self._relocate()
+        world.lazy = ns.lazy
+        resolvers = world.keep_slots(ns, modules)
         self._map(saved, [module for module in modules if module is not ns.main])
         self._copy_from_hosted()
         records += world.link_records() + world.tables()
@@ -322,7 +324,8 @@ class Launch:
         memory.write_many([*written, *records, *tls, *self._control()])
         for place, value in changes:
             memory.write_word(place, value)
-        self._call_resolvers(saved)
+        self._call_resolvers(saved, resolvers)
+        memory.write_many(world.slot_values(modules))
         calls = List(world.heap.allocate(64 * (len(modules) + 2)))
         for module in modules:
             add_relro(calls, module)
@@ -502,6 +505,8 @@ class Launch:
             layout.CONTROL_ITERATE: real["dl_iterate_phdr"],
             layout.CONTROL_TIMEOUT: 2,
         }
+        for number, name in enumerate(layout.SERVICES):
+            words[layout.CONTROL_FALLBACK + 8 * number] = real.get(name, 0)
         written = [(at + offset, value.to_bytes(8, "little")) for offset, value in words.items()]
         written.append((at + 0x100, b"linux-vdso.so.1\0"))
         return written
@@ -517,10 +522,10 @@ class Launch:
         module, index = found
         return int(module.base + dynsym(module.file).symbol(index).value)
 
-    def _call_resolvers(self, saved: Registers) -> None:
+    def _call_resolvers(self, saved: Registers, more: list[int]) -> None:
         """IFUNCs: ask each resolver once, in the process, and write what it says."""
         ns, world = self.ns, self.world
-        todo = list(dict.fromkeys(ifunc.resolver for ifunc in ns.ifuncs))
+        todo = list(dict.fromkeys([*(ifunc.resolver for ifunc in ns.ifuncs), *more]))
         if not todo:
             return
         calls = List(world.heap.allocate(64 * (len(todo) + 1)))
@@ -555,8 +560,6 @@ class Launch:
         world.finis = {module: fini_functions(module) for module in modules}
         world.arguments = (stack.argc, stack.argv, stack.envp)
         world.argv0 = memory.read_word(stack.argv)
-        world.lazy = ns.lazy
-        world.keep_slots(ns, modules)
         array = world.heap.allocate(8 * len(own) + 8)
         written = [
             (array, b"".join(f.to_bytes(8, "little") for f in own)),

@@ -237,7 +237,8 @@ class Loading:
     def _resolve(self) -> Steps:
         """IFUNCs that have not been asked before; then all their places."""
         ns, world, service = self.ns, self.world, self.service
-        todo = [r for r in dict.fromkeys(i.resolver for i in ns.ifuncs) if r not in world.ifuncs]
+        resolvers = [*(i.resolver for i in ns.ifuncs), *world.keep_slots(ns, self.own)]
+        todo = [r for r in dict.fromkeys(resolvers) if r not in world.ifuncs]
         if todo:
             calls = service.list(len(todo) + 1)
             for resolver in todo:
@@ -245,7 +246,7 @@ class Loading:
             got = yield calls
             world.ifuncs.update((resolver, value & _WORD) for resolver, value in zip(todo, got, strict=True))
         written = [(i.place, (world.ifuncs[i.resolver] + i.addend & _WORD).to_bytes(8, "little")) for i in ns.ifuncs]
-        service.memory.write_many(written)
+        service.memory.write_many([*written, *world.slot_values(self.own)])
 
     def _commit(self) -> Steps:
         """Make the group known: tables, termination functions, final protections."""
@@ -256,7 +257,6 @@ class Loading:
         note_group(ns, self.opened, group)
         world.set_space(self.number, ns, self.opened)
         world.adds += len(group.new)
-        world.keep_slots(ns, self.own)
         self.initialised = initialisers(ns, group)
         world.constructed = [*world.constructed, *self.initialised]
         written = [*self.records, *world.link_records(), *world.tables(), *world.fini_array()]

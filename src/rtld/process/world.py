@@ -164,7 +164,9 @@ class World:
             self.donor_bases.pop(module, None)
             del self.by_map[at]
             self.heap.free(at, name - at + len(module.path.encode("utf-8", "surrogateescape")) + 1)
-            self.slots.pop(module, None)
+            slots = self.slots.pop(module, None)
+            if slots is not None:
+                self.heap.free(slots.table, 8 * len(slots.values))
             self.home.pop(module, None)
             low, high = span(module)
             self.ifuncs = {r: v for r, v in self.ifuncs.items() if not (low <= r < high or low <= v < high)}
@@ -178,22 +180,39 @@ class World:
                     if table.symbol(index).section != t.SHN_UNDEF:
                         ns.overrides[module, index] = self.anchor.label(label)
 
-    def keep_slots(self, ns: Namespace, modules: Sequence[Module]) -> None:
-        """Remember how the PLT slots of *modules* are bound, where some wait for their first call."""
+    def keep_slots(self, ns: Namespace, modules: Sequence[Module]) -> list[int]:
+        """Remember how the PLT slots of *modules* are bound, where some wait for their first call.
+
+        Returns the IFUNC resolvers among them: they are asked now, for a call must not lose its arguments to them.
+        """
         b = ns.bindings
         if not ns.lazy and (b is None or not len(b)):
-            return
+            return []
         from rtld.elf.load import binds_now
         from rtld.elf.resolve import UNDEFINED
         from rtld.process.lazy import slots_of
 
         if not ns.lazy and not (b.kind == UNDEFINED).any():
-            return
+            return []
+        asked: list[int] = []
         for module in modules:
-            if not binds_now(module):
-                slots = slots_of(ns, module)
-                if slots is not None:
-                    self.slots[module] = slots
+            slots = None if binds_now(module) else slots_of(ns, module)
+            if slots is not None:
+                slots.table = self.heap.allocate(8 * len(slots.values))
+                self.slots[module] = slots
+                asked += slots.resolvers.values()
+        return asked
+
+    def slot_values(self, modules: Sequence[Module]) -> Pieces:
+        """The values of the slots of *modules*, when all resolvers have been asked."""
+        written: Pieces = []
+        for module in modules:
+            slots = self.slots.get(module)
+            if slots is not None:
+                for index, resolver in slots.resolvers.items():
+                    slots.values[index] = self.ifuncs[resolver]
+                written.append((slots.table, struct.pack(f"<{len(slots.values)}Q", *slots.values)))
+        return written
 
     def descriptor_stub(self, name: str) -> int:
         """The address of the resolver of a TLS descriptor, at the end of the code page."""
@@ -229,7 +248,10 @@ class World:
             l_next = self.maps[order[i + 1]] if i + 1 < len(order) else 0
             l_prev = self.maps[order[i - 1]] if i else 0
             base = module.base & 0xFFFFFFFFFFFFFFFF
-            record = struct.pack("<5Q", base, self.names[module], l_ld, l_next, l_prev)
+            # Behind the public part: where ``bind`` finds the values of PLT slots when the linker is gone.
+            slots = self.slots.get(module)
+            table = slots.table if slots is not None else 0
+            record = struct.pack("<6Q", base, self.names[module], l_ld, l_next, l_prev, table)
             written.append((self.maps[module], record))
         if not self.r_debug:
             self.r_debug = self.heap.allocate(64)
