@@ -127,6 +127,11 @@ def read_string(address: int) -> bytes:
     return ctypes.string_at(address)
 
 
+def view(address: int, size: int) -> Any:
+    """Memory as a buffer that can be written."""
+    return (ctypes.c_ubyte * size).from_address(address)
+
+
 def buffer(data: bytes) -> Any:
     """Memory with these bytes, alive as long as the object."""
     return ctypes.create_string_buffer(data, len(data))

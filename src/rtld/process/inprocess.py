@@ -293,6 +293,7 @@ class Space:
         self.lazy: dict[Module, Any] = {}  # tables of slots that wait for their first call
         self.descriptors_of_files: dict[Module, int] = {}  # sources without a path: a descriptor to map them from
         self.reasons: dict[Module, list[str]] = {}
+        self.quick = True  # small libraries go the short way (elf/quick.py)
         self.hooks: Any = None  # inprocess_hooks.Hooks
         self.thunks: dict[Module, tuple[int, int]] = {}  # code that watched slots lead to
         first = next(iter(process.hosted.values()))

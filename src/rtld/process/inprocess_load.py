@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import namedtuple
 
 from rtld.backends import inprocess as machine
 from rtld.core.image import Image
@@ -24,8 +25,10 @@ from rtld.elf.dlopen import (
     note_group,
     open_group,
     remove,
+    scope_of,
     unreachable,
 )
+from rtld.elf.load import binds_now, has_text_relocations, image_segments
 from rtld.elf.tls import tls_segment
 from rtld.errors import FormatError, NoSpace, NotFound, UnresolvedSymbol, VersionMismatch
 from rtld.process.inprocess import PAGE, Space, is_hosted, span
@@ -40,6 +43,10 @@ if TYPE_CHECKING:
 
 _WORD = (1 << 64) - 1
 _RW = machine.PROT_READ | machine.PROT_WRITE
+
+
+#: A place that waits for a resolver.
+Ifunc = namedtuple("Ifunc", "module place resolver addend")
 
 
 def protection(flags: int) -> int:
@@ -168,6 +175,37 @@ class Loading:
 
     def relocate(self) -> None:
         """Bind the group, and store everything that can be known without running its code."""
+        if not self._relocate_quickly():
+            self._relocate_columns()
+
+    def _relocate_quickly(self) -> bool:
+        """The same for a few small libraries, in plain Python (``elf/quick.py``)."""
+        from rtld.elf.quick import QuickLink
+        from rtld.elf.small import GiveUp
+
+        if not self.space.quick:
+            return False
+        try:
+            link = QuickLink(self.ns, self.own, scope_of(self.ns, self.group, self.flags))
+            waiting = link.store(self._view)
+        except GiveUp:
+            return False
+        self.ns.ifuncs = [Ifunc(module=None, place=p, resolver=r, addend=a) for p, r, a in waiting]
+        self.answers = link.answers
+        for module in self.group.new:
+            module.scopes = (self.ns.global_scope,)
+        return True
+
+    @staticmethod
+    def _view(module: Module) -> tuple[Any, int, int]:
+        """The mapped writable segments of a module."""
+        segments = image_segments(module)
+        if not segments:
+            return b"", 1, 0
+        low, high = segments[0].vaddr, segments[-1].vaddr + segments[-1].memsz
+        return machine.view(module.base + low, high - low), low, high
+
+    def _relocate_columns(self) -> None:
         from rtld.elf.hosted import adjust_images
         from rtld.elf.lookup import Columns
         from rtld.elf.relocate import relocate_relative, relocate_symbolic
@@ -199,8 +237,6 @@ class Loading:
             tell_bindings(self.ns, self.ns.reporter)
 
     def _refuse_undefined(self) -> None:
-        from rtld.elf.load import binds_now
-
         now = self.flags & RTLD_NOW or self.ns.search.env.get("LD_BIND_NOW")
         eager = {module.path for module in self.own if now or binds_now(module)}
         for problem in self.ns.problems:
@@ -210,7 +246,6 @@ class Loading:
     def _make_images(self) -> None:
         """The writable part of each mapped module, as slices of the whole address space."""
         from rtld.elf.flat import ORIGIN, flat_bytes
-        from rtld.elf.load import has_text_relocations, image_segments
 
         memory = self.ns.arena = flat_bytes()
         for module in self.own:
@@ -311,8 +346,6 @@ class Loading:
 
     def protect(self) -> None:
         """Final protections: text that was relocated, PT_GNU_RELRO (elf/dl-reloc.c, _dl_protect_relro)."""
-        from rtld.elf.load import has_text_relocations
-
         for module in self.own:
             if has_text_relocations(module):
                 for load in module.file.loads:
@@ -334,7 +367,9 @@ class Loading:
             self._note_nodelete(space.opened)
             return []
         opened = space.opened.copy()
-        if self.own:
+        if self.answers is not None:
+            self._note_answers(opened)
+        elif self.own:
             note_group(ns, opened, group)
             self._note_reasons(opened)
         else:
@@ -357,6 +392,24 @@ class Loading:
         process.note_initialised(space, order)
         process.publish()
         return order
+
+    def _note_answers(self, opened: Opened) -> None:
+        """``note_group`` after the quick path, which has met no unique symbol and no thread-local storage."""
+        group = self.group
+        opened.lists[group.root] = group.order
+        for module in group.order:
+            lists = opened.groups.setdefault(module, [])
+            if group.order not in lists:
+                opened.groups[module] = [*lists, group.order]
+        for (referrer, _symbol, _use), found in self.answers.items():
+            if found is not None and not found[0].hosted:
+                opened.extra.setdefault(referrer, set()).add(found[0])
+        for module in group.new:
+            if module.hosted:
+                opened.pinned.add(module)
+            elif module.file.dt_flags_1 & t.DF_1_NODELETE:
+                opened.pinned.add(module)
+                self.space.reasons.setdefault(module, []).append("asks never to be unloaded (DF_1_NODELETE)")
 
     def _note_nodelete(self, opened: Opened) -> None:
         if self.flags & RTLD_NODELETE and self.group.root not in opened.pinned:
@@ -429,7 +482,7 @@ def open_library(
                 from rtld.process.inprocess_hooks import audit_group
 
                 audit_group(loading)
-            elif not flags & RTLD_NOW:
+            elif not flags & RTLD_NOW and loading.answers is None:
                 from rtld.process.inprocess_lazy import leave_lazy
 
                 leave_lazy(loading)
