@@ -163,5 +163,8 @@ def relocate(ns: Namespace) -> Namespace:
 
     # Copies last, when what they copy has its final value. Only the program may have them.
     timed(ns, "copies", lambda: relocate_copies(ns))
+    for module in ns.relocation_order:
+        if not module.hosted:
+            ns.reporter.relocated(module, ns.counts.get(module, {}))
     # Beyond this point images are final, but for what only running code can tell (IFUNC).
     return ns
