@@ -74,7 +74,9 @@ def compare(path: str, arguments: list[str], launcher: list[str]) -> tuple[str, 
     for _ in range(2):
         with tempfile.TemporaryDirectory() as place:
             native.append((*run([path, *arguments], place), place))
-    first, second = ([part.replace(n[3].encode(), b"HOME") for part in n[:2]] + [n[2]] for n in native)
+    first, second = (
+        [part.replace(n[3].encode(), b"HOME") for part in n[:2]] + [n[2]] for n in native
+    )
     if first != second or first[2] == "timeout":
         return "not deterministic", {}
     with tempfile.TemporaryDirectory() as place:
@@ -89,7 +91,10 @@ def compare(path: str, arguments: list[str], launcher: list[str]) -> tuple[str, 
     detail: dict[str, object] = {"differs in": differ, "status": [first[2], linked[2]]}
     for name, a, b in zip(names[:2], first, linked, strict=False):
         if a != b:
-            detail[name] = [a[-600:].decode("utf-8", "replace"), b[-600:].decode("utf-8", "replace")]
+            detail[name] = [
+                a[-600:].decode("utf-8", "replace"),
+                b[-600:].decode("utf-8", "replace"),
+            ]
     return "different", detail
 
 
@@ -114,16 +119,24 @@ def main() -> int:
         counts[verdict] += 1
         if verdict == "different":
             different[path] = detail
-            print(f"different: {path}: {detail['differs in']}, status {detail['status']}", flush=True)
+            print(
+                f"different: {path}: {detail['differs in']}, status {detail['status']}", flush=True
+            )
             if options.verbose:
                 for name in ("stdout", "stderr"):
-                    for label, text in zip(("native", "linked"), detail.get(name, ()), strict=False):  # type: ignore[arg-type]
+                    for label, text in zip(
+                        ("native", "linked"), detail.get(name, ()), strict=False
+                    ):  # type: ignore[arg-type]
                         print(f"  {name} {label}: {text[-300:]!r}")
     judged = counts["same"] + counts["different"]
     share = 100 * counts["same"] / judged if judged else 0.0
-    print(f"{len(chosen)} programs: {counts['same']} same, {counts['different']} different ({share:.2f} % same), {counts['not deterministic']} not deterministic themselves")
+    print(
+        f"{len(chosen)} programs: {counts['same']} same, {counts['different']} different ({share:.2f} % same), {counts['not deterministic']} not deterministic themselves"
+    )
     if options.json:
-        Path(options.json).write_text(json.dumps({"counts": counts, "different": different}, indent=1))
+        Path(options.json).write_text(
+            json.dumps({"counts": counts, "different": different}, indent=1)
+        )
     return 0 if not different else 1
 
 

@@ -224,7 +224,7 @@ TEXT = """
     c3                                       ret
     53                             run:      push  %rbx                        # %rdi: the list
     48 89 fb                                 mov   %rdi,%rbx
-    48 63 03                       next:     movslq(%rbx),%rax
+    48 63 03                       next:     movslq (%rbx),%rax
     48 85 c0                                 test  %rax,%rax
     78 24                                    js    special
     48 8b 7b 08                              mov   8(%rbx),%rdi

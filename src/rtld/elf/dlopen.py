@@ -19,6 +19,7 @@ from rtld.errors import FormatError, NotFound, RtldError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
     from rtld.core.module import Module
 
@@ -92,7 +93,9 @@ def copy_namespace(ns: Namespace) -> Namespace:
     return other
 
 
-def open_group(ns: Namespace, name: str, requester: Module, *, noload: bool = False) -> Group | None:
+def open_group(
+    ns: Namespace, name: str, requester: Module, *, noload: bool = False
+) -> Group | None:
     """Find *name* and what it needs. *ns* is to be a copy: it is left half changed when this raises DlError.
 
     None: it is not loaded, and *noload* asked for no more.
@@ -103,7 +106,11 @@ def open_group(ns: Namespace, name: str, requester: Module, *, noload: bool = Fa
         root = find_module(ns, name, requester)
     except NotFound as error:
         if ns.model == "musl":
-            what = f"Library {name} is not already loaded" if noload else f"Error loading shared library {name}: {error.reason}"
+            what = (
+                f"Library {name} is not already loaded"
+                if noload
+                else f"Error loading shared library {name}: {error.reason}"
+            )
             raise DlError(what) from None
         if noload:
             return None
@@ -123,7 +130,9 @@ def open_group(ns: Namespace, name: str, requester: Module, *, noload: bool = Fa
     if missing and ns.model == "musl":
         problem = missing[0]
         reason = problem.message.rpartition(": ")[2]
-        raise DlError(f"Error loading shared library {problem.subject}: {reason} (needed by {problem.module})")
+        raise DlError(
+            f"Error loading shared library {problem.subject}: {reason} (needed by {problem.module})"
+        )
     if missing:
         raise DlError(missing[0].message)
     new = [module for module in ns.modules if module not in known]
@@ -153,7 +162,11 @@ def glibc_words(error: FormatError) -> str:
 
 def initialisers(ns: Namespace, group: Group) -> list[Module]:
     """The group's new modules, dependencies first."""
-    order = sort_musl([group.root]) if ns.model == "musl" else sort_dfs(group.order, force_first=True)[::-1]
+    order = (
+        sort_musl([group.root])
+        if ns.model == "musl"
+        else sort_dfs(group.order, force_first=True)[::-1]
+    )
     new = set(group.new)
     return [module for module in order if module in new and not module.hosted]
 
@@ -272,7 +285,11 @@ def make_global(ns: Namespace, modules: Iterable[Module]) -> None:
 def unreachable(ns: Namespace, opened: Opened) -> list[Module]:
     """The modules that nothing keeps any more, dependents first (elf/dl-close.c)."""
     keep: set[Module] = set()
-    todo = [*opened.startup, *opened.pinned, *(m for m, count in opened.counts.items() if count > 0)]
+    todo = [
+        *opened.startup,
+        *opened.pinned,
+        *(m for m, count in opened.counts.items() if count > 0),
+    ]
     while todo:
         module = todo.pop()
         if module in keep:
@@ -295,9 +312,15 @@ def remove(ns: Namespace, opened: Opened, modules: Sequence[Module]) -> None:
     ns.by_identity = {key: module for key, module in ns.by_identity.items() if module not in gone}
     ns.global_scope = Scope("global", tuple(m for m in ns.global_scope.modules if m not in gone))
     ns.unique = {name: where for name, where in ns.unique.items() if where[0] not in gone}
-    for table in (opened.counts, opened.groups, opened.lists, opened.extra):
+    tables: tuple[dict[Module, Any], ...] = (
+        opened.counts,
+        opened.groups,
+        opened.lists,
+        opened.extra,
+    )
+    for table in tables:
         for module in modules:
-            table.pop(module, None)  # type: ignore[attr-defined]
+            table.pop(module, None)
     for module, lists in opened.groups.items():
         kept = [order for order in lists if not gone.intersection(order)]
         if len(kept) != len(lists):
@@ -310,7 +333,9 @@ def remove(ns: Namespace, opened: Opened, modules: Sequence[Module]) -> None:
 # -- look-up ------------------------------------------------------------------------------------------
 
 
-def find_symbol(modules: Iterable[Module], name: bytes, version: bytes | None) -> tuple[Module, int] | None:
+def find_symbol(
+    modules: Iterable[Module], name: bytes, version: bytes | None
+) -> tuple[Module, int] | None:
     """The first definition in scope order: (module, symbol index)."""
     hashed = gnu_hash(name)
     for module in modules:
@@ -322,7 +347,7 @@ def find_symbol(modules: Iterable[Module], name: bytes, version: bytes | None) -
 
 def default_scope(ns: Namespace, opened: Opened, caller: Module) -> list[Module]:
     """RTLD_DEFAULT: the caller's own scopes."""
-    order = list(ns.global_scope.modules)
+    order: list[Module] = list(ns.global_scope.modules)
     for group in opened.groups.get(caller, ()):
         order += group
     return list(dict.fromkeys(order))
@@ -330,7 +355,8 @@ def default_scope(ns: Namespace, opened: Opened, caller: Module) -> list[Module]
 
 def next_scope(opened: Opened, caller: Module) -> list[Module]:
     """RTLD_NEXT: what comes after the caller, in the list it was loaded with."""
-    for order in (opened.startup, *opened.groups.get(caller, ())):
+    lists: list[list[Module]] = [opened.startup, *opened.groups.get(caller, ())]
+    for order in lists:
         if caller in order:
             return order[order.index(caller) + 1 :]
     raise DlError("RTLD_NEXT used in code not dynamically loaded")
@@ -340,10 +366,9 @@ def handle_scope(ns: Namespace, opened: Opened, module: Module) -> list[Module]:
     """The search list of a handle."""
     if module is ns.main:
         return list(ns.global_scope.modules)
-    order = opened.lists.get(module)
-    if order is None:
-        order = opened.lists[module] = breadth_first(module)
-    return order
+    if module not in opened.lists:
+        opened.lists[module] = breadth_first(module)
+    return opened.lists[module]
 
 
 def breadth_first(root: Module) -> list[Module]:
@@ -358,12 +383,15 @@ def breadth_first(root: Module) -> list[Module]:
     return order
 
 
-def containing(modules: Iterable[Module], address: int, span: Callable[[Module], tuple[int, int]]) -> Module | None:
+def containing(
+    modules: Iterable[Module], address: int, span: Callable[[Module], tuple[int, int]]
+) -> Module | None:
     """The module one of whose segments has *address*."""
     for module in modules:
         start, end = span(module)
         if start <= address < end and any(
-            load.vaddr <= address - module.base < load.vaddr + load.memsz for load in module.file.loads
+            load.vaddr <= address - module.base < load.vaddr + load.memsz
+            for load in module.file.loads
         ):
             return module
     return None

@@ -43,14 +43,28 @@ def donor(image: bytes, size: int, align: int, first: int, *, static: bool) -> b
     entries.append(("NULL", 0))
     data = bytearray(end)
     data[:16] = b"\x7fELF\2\1\1" + bytes(9)
-    struct.pack_into("<HHIQQQIHHHHHH", data, 16, _ET_DYN, _EM_X86_64, 1, 0, 64, 0, 0, 64, 56, 3, 0, 0, 0)
+    struct.pack_into(
+        "<HHIQQQIHHHHHH", data, 16, _ET_DYN, _EM_X86_64, 1, 0, 64, 0, 0, 64, 56, 3, 0, 0, 0
+    )
     rows = (
         (_PT_LOAD, 6, 0, end, end, 4096),
         (_PT_DYNAMIC, 6, dynamic, 16 * len(entries), 16 * len(entries), 8),
         (_PT_TLS, 4, at, len(image), size, align),
     )
     for i, (kind, flags, where, filesz, memsz, alignment) in enumerate(rows):
-        struct.pack_into("<IIQQQQQQ", data, 64 + 56 * i, kind, flags, where, where, where, filesz, memsz, alignment)
+        struct.pack_into(
+            "<IIQQQQQQ",
+            data,
+            64 + 56 * i,
+            kind,
+            flags,
+            where,
+            where,
+            where,
+            filesz,
+            memsz,
+            alignment,
+        )
     for i, (name, value) in enumerate(entries):
         struct.pack_into("<QQ", data, dynamic + 16 * i, _DT[name], value)
     struct.pack_into("<IIIII", data, hashes, 1, 1, 0, 0, 0)
@@ -61,4 +75,8 @@ def donor(image: bytes, size: int, align: int, first: int, *, static: bool) -> b
 
 def unique_path(fd: int, number: int) -> bytes:
     """A path of a descriptor that no earlier donor had: ld.so knows what it has loaded by name."""
-    return b"/proc/self" + b"".join(b"/." if number >> bit & 1 else b"/" for bit in range(20)) + b"/fd/%d" % fd
+    return (
+        b"/proc/self"
+        + b"".join(b"/." if number >> bit & 1 else b"/" for bit in range(20))
+        + b"/fd/%d" % fd
+    )

@@ -50,7 +50,9 @@ def adjust_images(ns: Namespace, *, link_map: Callable[[Module], int], binder: i
     blocks = [module.tls_block for module in modules]
     if any(blocks):
         own = np.array(blocks, np.int64)[r.module]
-        for row, module, offset in _places(ns, (r.type == types.dtpmod) & (r.reference < 0) & (own != 0)):
+        for _row, module, offset in _places(
+            ns, (r.type == types.dtpmod) & (r.reference < 0) & (own != 0)
+        ):
             # The offset beside it is a constant of the file, counted from the module's own block.
             store_word(module, offset + 8, _load(module, offset + 8) + module.tls_block)
         for row, module, offset in _places(ns, r.type == types.dtpoff):
@@ -65,7 +67,10 @@ def _open_slots(ns: Namespace, link_map: Callable[[Module], int], binder: int) -
     """Lead the first call through an unbound slot to *binder*: GOT[1], GOT[2], and slots that nobody defines yet."""
     r, b = ns.relocations, ns.bindings
     slot = ns.arch.reloc_types.jump_slot
-    lazy = np.array([not m.hosted and m.image is not None and not binds_now(m) for m in ns.columns.modules], np.bool_)
+    lazy = np.array(
+        [not m.hosted and m.image is not None and not binds_now(m) for m in ns.columns.modules],
+        np.bool_,
+    )
     slots = (r.type == slot) & lazy[r.module]
     if not slots.any():
         return
@@ -121,7 +126,9 @@ def _places(ns: Namespace, rows: Bool) -> Iterator[tuple[int, Module, int]]:
     r = ns.relocations
     offsets = flat(f"{ns.columns.order}u8")
     which = np.flatnonzero(rows)
-    for row, number, offset in zip(which.tolist(), r.module[which].tolist(), offsets[r.at[which]].tolist(), strict=True):
+    for row, number, offset in zip(
+        which.tolist(), r.module[which].tolist(), offsets[r.at[which]].tolist(), strict=True
+    ):
         yield row, ns.columns.modules[number], offset
 
 
@@ -148,7 +155,9 @@ def tls_users(ns: Namespace) -> set[Module]:
     return users
 
 
-def relocate_tls(ns: Namespace, descriptor: Callable[[Module | None, int], tuple[int, int]]) -> None:
+def relocate_tls(
+    ns: Namespace, descriptor: Callable[[Module | None, int], tuple[int, int]]
+) -> None:
     """Thread-local relocations once more, now that all numbers are known; *descriptor* gives the words of a TLSDESC."""
     r, b, types = ns.relocations, ns.bindings, ns.arch.reloc_types
     columns = ns.columns
@@ -162,7 +171,11 @@ def relocate_tls(ns: Namespace, descriptor: Callable[[Module | None, int], tuple
             definer = None
             if int(number[0]) >= 0:
                 definer = columns.modules[int(number[0])]
-                value += int(columns.value(columns.symbol_position(number, b.definition[reference : reference + 1]))[0])
+                value += int(
+                    columns.value(
+                        columns.symbol_position(number, b.definition[reference : reference + 1])
+                    )[0]
+                )
         if kind == types.tlsdesc:
             first, second = descriptor(definer, value)
             store_word(module, offset, first)

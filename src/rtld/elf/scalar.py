@@ -34,7 +34,18 @@ def gnu_hash(name: bytes) -> int:
 class Dynsym:
     """The dynamic symbols of a 64-bit little-endian file, found by name or by address."""
 
-    __slots__ = ("_by_address", "_gnu", "_sysv", "_versions", "count", "data", "file", "strtab", "symtab", "versym")
+    __slots__ = (
+        "_by_address",
+        "_gnu",
+        "_sysv",
+        "_versions",
+        "count",
+        "data",
+        "file",
+        "strtab",
+        "symtab",
+        "versym",
+    )
 
     def __init__(self, file: ElfFile) -> None:
         self.file = file
@@ -129,7 +140,9 @@ class Dynsym:
         """The DT_VERSYM entry of a symbol; -1 when the file has no versions."""
         if self.versym < 0:
             return -1
-        return int.from_bytes(self.data[self.versym + 2 * index : self.versym + 2 * index + 2], "little")
+        return int.from_bytes(
+            self.data[self.versym + 2 * index : self.versym + 2 * index + 2], "little"
+        )
 
     def version_names(self) -> dict[int, bytes]:
         """Version index -> name, of the versions the file defines (not its base) and those it needs."""
@@ -138,7 +151,9 @@ class Dynsym:
             self._versions = {index: name for index, (name, _hidden) in table.items()}
         return self._versions
 
-    def lookup(self, name: bytes, version: bytes | None, hashed: int, *, newest: bool, plt: bool = False) -> int:
+    def lookup(
+        self, name: bytes, version: bytes | None, hashed: int, *, newest: bool, plt: bool = False
+    ) -> int:
         """The entry that defines *name*, or 0 (glibc: check_match and do_lookup_x in elf/dl-lookup.c).
 
         *newest*: without a version the default one is meant (dlsym), not the oldest (a reference without versions).
@@ -181,9 +196,12 @@ class Dynsym:
             rows = self._by_address = self._collect()
         at = bisect.bisect_right(rows, (address, 1 << 64, 0)) - 1
         best = 0
-        while at >= 0 and rows[at][0] == (rows[bisect.bisect_right(rows, (address, 1 << 64, 0)) - 1][0]):
+        while (
+            at >= 0
+            and rows[at][0] == (rows[bisect.bisect_right(rows, (address, 1 << 64, 0)) - 1][0])
+        ):
             value, size, index = rows[at]
-            if size == 0 and value == address or value <= address < value + size:
+            if (size == 0 and value == address) or value <= address < value + size:
                 best = index
             at -= 1
         return best

@@ -73,7 +73,7 @@ class Service:
 
     # -- what all need ------------------------------------------------------------------------------
 
-    def list(self, capacity: int) -> List:
+    def calls(self, capacity: int) -> List:
         """A list in shared memory; the server gives it back when the service is done."""
         return List(self.channel.allocate(64 * (capacity + 1)))
 
@@ -185,7 +185,7 @@ class Service:
             world.ns.reporter.init(module)
             functions += world.inits.pop(module, [])
         if functions:
-            calls = self.list(len(functions))
+            calls = self.calls(len(functions))
             for function in functions:
                 calls.add(CALL, function, *world.arguments)
             calls.final = True
@@ -214,7 +214,7 @@ class Service:
             functions += world.finis.pop(gone, [])
         self.memory.write_many(world.fini_array())
         if functions:
-            calls = self.list(len(functions))
+            calls = self.calls(len(functions))
             for function in functions:
                 calls.add(CALL, function)
             calls.final = True
@@ -226,7 +226,7 @@ class Service:
         world.forget(going)
         world.subs += len(going)
         self.memory.write_many([*world.link_records(), *world.tables()])
-        calls = self.list(3 * len(going) + 2)
+        calls = self.calls(3 * len(going) + 2)
         unload_calls(world, going, calls)
         yield calls
         return 0
@@ -269,7 +269,7 @@ class Service:
         if kind == t.STT_TLS:
             at = self.channel.allocate(64)
             self.channel.put(at, struct.pack("<QQ", module.tls_id, module.tls_block + symbol.value))
-            calls = self.list(1)
+            calls = self.calls(1)
             calls.add(CALL, world.real["__tls_get_addr"], at)
             (result,) = yield calls
             self.channel.free(at, 64)
@@ -277,7 +277,7 @@ class Service:
         value: int = symbol.value + (module.base if symbol.section != t.SHN_ABS else 0)
         if kind == t.STT_GNU_IFUNC and symbol.section != t.SHN_UNDEF:
             if value not in world.ifuncs:
-                calls = self.list(1)
+                calls = self.calls(1)
                 calls.add(CALL, value)
                 (result,) = yield calls
                 world.ifuncs[value] = result & _WORD
@@ -297,7 +297,7 @@ class Service:
         address, info = request.args[:2]
         module = containing(world.modules, address, span)
         if module is None:
-            calls = self.list(1)
+            calls = self.calls(1)
             calls.add(CALL, world.real["dladdr1" if flags else "dladdr"], *request.args[:4])
             (result,) = yield calls
             return result & 0xFFFFFFFF
@@ -342,7 +342,7 @@ class Service:
             if module.tls_id:
                 at = self.channel.allocate(64)
                 self.channel.put(at, struct.pack("<QQ", module.tls_id, module.tls_block))
-                calls = self.list(1)
+                calls = self.calls(1)
                 calls.add(CALL, world.real["__tls_get_addr"], at)
                 (result,) = yield calls
                 memory.write_word(arg, result)
@@ -351,14 +351,16 @@ class Service:
             memory.write_word(arg, phdr)
             return phnum
         elif what in (DI_SERINFO, DI_SERINFOSIZE):
-            self._serinfo(module, what, arg)
+            self._serinfo(what, arg)
         else:
             raise DlError("unsupported dlinfo request")
         return 0
 
-    def _serinfo(self, module: Module, what: int, arg: int) -> None:
+    def _serinfo(self, what: int, arg: int) -> None:
         """Dl_serinfo: the directories a name would be looked for in, of which we know the last."""
-        directories = [os.fsencode(d.rstrip("/") or "/") for d in self.world.ns.search.default_directories]
+        directories = [
+            os.fsencode(d.rstrip("/") or "/") for d in self.world.ns.search.default_directories
+        ]
         size = 16 + 16 * len(directories) + sum(len(d) + 1 for d in directories)
         self.memory.write(arg, struct.pack("<QI", size, len(directories)))
         if what == DI_SERINFOSIZE:
@@ -385,7 +387,8 @@ class Service:
         if name not in ("dlerror", "dladdr", "dladdr1", "bind"):
             self.errors.pop(request.tid, None)
         try:
-            return (yield from getattr(self, name)(request))
+            result: int = yield from getattr(self, name)(request)
+            return result
         except DlError as error:
             self.errors[request.tid] = error.text
         except (RtldError, TargetFault, OSError, MemoryError) as error:

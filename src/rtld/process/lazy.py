@@ -35,7 +35,9 @@ class Slots:
 
     __slots__ = ("bindings", "offsets", "resolvers", "rows", "table", "values")
 
-    def __init__(self, offsets: list[int], rows: list[int], values: list[int], bindings: Bindings) -> None:
+    def __init__(
+        self, offsets: list[int], rows: list[int], values: list[int], bindings: Bindings
+    ) -> None:
         self.offsets = offsets
         self.rows = rows
         self.values = values
@@ -84,7 +86,8 @@ def resolve_slot(service: Service, module: Module, index: int) -> Steps:
     slots = world.slots.get(module)
     if slots is None or index >= len(slots.rows) or slots.rows[index] < 0:
         return (yield from _give_up(service, f"{module.path}: PLT slot {index} has no symbol"))
-    b, row, value = slots.bindings, slots.rows[index], slots.values[index]
+    b, row = slots.bindings, slots.rows[index]
+    value: int = slots.values[index]
     definer = int(b.definer[row])
     owner: Module | None = b.modules[definer] if definer >= 0 else None
     if owner is None:
@@ -93,7 +96,9 @@ def resolve_slot(service: Service, module: Module, index: int) -> Steps:
             if dynsym(module.file).symbol(int(b.symbol[row])).info >> 4 == t.STB_WEAK:
                 return 0
             name, version = b.name(row), b.version_name(row)
-            text = f"{module.path}: undefined symbol: {name}" + (f", version {version}" if version else "")
+            text = f"{module.path}: undefined symbol: {name}" + (
+                f", version {version}" if version else ""
+            )
             return (yield from _give_up(service, text))
         owner = found[0]
         value = yield from service.address_of(*found)
@@ -104,7 +109,9 @@ def resolve_slot(service: Service, module: Module, index: int) -> Steps:
     return value
 
 
-def _look_again(service: Service, module: Module, b: Bindings, row: int) -> tuple[Module, int] | None:
+def _look_again(
+    service: Service, module: Module, b: Bindings, row: int
+) -> tuple[Module, int] | None:
     """Nobody defined it when the module was bound; somebody opened since may."""
     world = service.world
     name = os.fsencode(b.name(row))
@@ -123,7 +130,7 @@ def _give_up(service: Service, text: str) -> Steps:
     data = os.fsencode(f"{service.argv0}: symbol lookup error: {text}\n")
     at = service.channel.allocate(len(data))
     service.channel.put(at, data)
-    calls = service.list(3)
+    calls = service.calls(3)
     calls.add(NR["write"], 2, at, len(data))
     calls.add(NR["exit_group"], 127)
     yield calls

@@ -7,7 +7,14 @@ import os
 from rtld.backends.child.calls import NR
 from rtld.backends.child.live_anchor import CALL
 from rtld.elf import types as t
-from rtld.elf.dlopen import RTLD_NOW, DlError, bind_group, initialisers, note_group, refuse_undefined
+from rtld.elf.dlopen import (
+    RTLD_NOW,
+    DlError,
+    bind_group,
+    initialisers,
+    note_group,
+    refuse_undefined,
+)
 from rtld.elf.load import is_libc_family
 from rtld.elf.tls import tls_segment
 from rtld.process.mapping import (
@@ -85,7 +92,7 @@ class Loading:
     def _reserve(self) -> Steps:
         """Addresses for our modules; members of the libc family are opened by ld.so."""
         service = self.service
-        calls = service.list(4 * len(self.group.new) + 2)
+        calls = service.calls(4 * len(self.group.new) + 2)
         wanted: list[tuple[Module, int]] = []
         strings = bytearray()
         late = [module for module in self.group.new if module.hosted]
@@ -111,14 +118,16 @@ class Loading:
                 module.base = service.memory.read_word(value & _WORD)
                 continue
             if -4096 < value < 0:
-                raise DlError(f"{module.path}: failed to map segment from shared object: {os.strerror(-value)}")
+                raise DlError(
+                    f"{module.path}: failed to map segment from shared object: {os.strerror(-value)}"
+                )
             low, _high = module.file.span
             module.base = (value + module.file.max_align - 1 & -module.file.max_align) - low
         self.world.replace_functions(self.ns, late)
 
     def _give_back(self) -> Steps:
         """Unmap what was reserved for a group that cannot be loaded."""
-        calls = self.service.list(len(self.own) + 1)
+        calls = self.service.calls(len(self.own) + 1)
         for module in self.own:
             start, end = span(module)
             calls.add(NR["munmap"], start, end - start)
@@ -148,7 +157,11 @@ class Loading:
         descriptors: dict[Module, tuple[int, int]] = {}
         for module in owners:
             segment = module.file.segment(t.PT_TLS)
-            size, align, first = segment.memsz, max(segment.align, 1), segment.vaddr & (max(segment.align, 1) - 1)
+            size, align, first = (
+                segment.memsz,
+                max(segment.align, 1),
+                segment.vaddr & (max(segment.align, 1) - 1),
+            )
             fixed = module in static or bool(module.file.dt_flags & t.DF_STATIC_TLS)
             data = donor.donor(self._initial(module), size, align, first, static=fixed)
             handle = yield from self._open_donor(module, data)
@@ -180,16 +193,18 @@ class Loading:
         service, channel = self.service, self.service.channel
         at = channel.allocate(len(data) + 64)
         channel.put(at, b"rtld-tls\0".ljust(64, b"\0") + data)
-        calls = service.list(4)
+        calls = service.calls(4)
         made = calls.add(NR["memfd_create"], at, 1)
         calls.use(made, len(calls) + 1, 0)
         calls.add(NR["write"], 0, at + 64, len(data))
         fd = (yield calls)[made]
         if fd < 0:
-            raise DlError(f"{module.path}: cannot allocate thread-local storage: {os.strerror(-fd)}")
+            raise DlError(
+                f"{module.path}: cannot allocate thread-local storage: {os.strerror(-fd)}"
+            )
         self.world.lent += 1
         channel.put(at, unique_path(fd, self.world.lent) + b"\0")
-        calls = service.list(3)
+        calls = service.calls(3)
         handle = calls.add(CALL, self.world.real["dlopen"], at, RTLD_NOW)
         calls.add(NR["close"], fd)
         result = (yield calls)[handle] & _WORD
@@ -198,7 +213,9 @@ class Loading:
             raise DlError(f"{module.path}: cannot allocate memory in static TLS block")
         return result
 
-    def _descriptor(self, module: Module | None, value: int, lent: dict[Module, tuple[int, int]]) -> tuple[int, int]:
+    def _descriptor(
+        self, module: Module | None, value: int, lent: dict[Module, tuple[int, int]]
+    ) -> tuple[int, int]:
         """The two words of a TLS descriptor for a variable at *value* of the module's block."""
         world = self.world
         if module is None:
@@ -222,7 +239,7 @@ class Loading:
         paths = [os.fsencode(module.path) + b"\0" for module in self.own]
         at = service.channel.allocate(sum(map(len, paths)) + 8)
         service.channel.put(at, b"".join(paths))
-        calls = service.list(sum(6 + 3 * len(m.file.loads) for m in self.own) + 1)
+        calls = service.calls(sum(6 + 3 * len(m.file.loads) for m in self.own) + 1)
         place = at
         for module, path in zip(self.own, paths, strict=True):
             add_mapping(calls, module, place, reserved=True)
@@ -231,7 +248,9 @@ class Loading:
         service.channel.free(at, sum(map(len, paths)) + 8)
         bad = [value for value in got if -4096 < value < 0]
         if bad:
-            raise DlError(f"{self.group.root.path}: failed to map segment from shared object: {os.strerror(-bad[0])}")
+            raise DlError(
+                f"{self.group.root.path}: failed to map segment from shared object: {os.strerror(-bad[0])}"
+            )
         service.memory.write_many([piece for module in self.own for piece in pieces(module)])
 
     def _resolve(self) -> Steps:
@@ -240,12 +259,17 @@ class Loading:
         resolvers = [*(i.resolver for i in ns.ifuncs), *world.keep_slots(ns, self.own)]
         todo = [r for r in dict.fromkeys(resolvers) if r not in world.ifuncs]
         if todo:
-            calls = service.list(len(todo) + 1)
+            calls = service.calls(len(todo) + 1)
             for resolver in todo:
                 calls.add(CALL, resolver)
             got = yield calls
-            world.ifuncs.update((resolver, value & _WORD) for resolver, value in zip(todo, got, strict=True))
-        written = [(i.place, (world.ifuncs[i.resolver] + i.addend & _WORD).to_bytes(8, "little")) for i in ns.ifuncs]
+            world.ifuncs.update(
+                (resolver, value & _WORD) for resolver, value in zip(todo, got, strict=True)
+            )
+        written = [
+            (i.place, (world.ifuncs[i.resolver] + i.addend & _WORD).to_bytes(8, "little"))
+            for i in ns.ifuncs
+        ]
         service.memory.write_many([*written, *world.slot_values(self.own)])
 
     def _commit(self) -> Steps:
@@ -261,7 +285,7 @@ class Loading:
         world.constructed = [*world.constructed, *self.initialised]
         written = [*self.records, *world.link_records(), *world.tables(), *world.fini_array()]
         service.memory.write_many(written)
-        calls = service.list(len(self.own) + 1)
+        calls = service.calls(len(self.own) + 1)
         for module in self.own:
             add_relro(calls, module)
         if calls:

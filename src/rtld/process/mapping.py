@@ -62,12 +62,16 @@ def add_mapping(calls: List, module: Module, path: int, *, reserved: bool = Fals
             # One record later: the word that is moved into it comes first.
             calls.use(opened, len(calls) + 1, 4)
             prot = protection(load.flags)
-            mapped.append(calls.add(NR["mmap"], start, end - start, prot, fixed, 0, page_down(load.offset)))
+            mapped.append(
+                calls.add(NR["mmap"], start, end - start, prot, fixed, 0, page_down(load.offset))
+            )
         else:
             end = start
         top = page_up(module.base + load.vaddr + load.memsz)
         if top > end:
-            calls.add(NR["mmap"], end, top - end, protection(load.flags), fixed | MAP_ANONYMOUS, -1, 0)
+            calls.add(
+                NR["mmap"], end, top - end, protection(load.flags), fixed | MAP_ANONYMOUS, -1, 0
+            )
     calls.use(opened, len(calls) + 1, 0)
     calls.add(NR["close"], 0)
 
@@ -81,15 +85,21 @@ def _has_gaps(loads: Iterable[Any]) -> bool:
     return False
 
 
-def pieces(module: Module) -> list[tuple[int, memoryview]]:
+def pieces(module: Module) -> list[tuple[int, bytes | bytearray | memoryview]]:
     """(address, bytes) of what linking has changed, with the zeros that follow in a segment's last page."""
     image = module.image
-    result = []
+    result: list[tuple[int, bytes | bytearray | memoryview]] = []
     for load in image.segments:
         if load.filesz and (load.flags & PF_W or image.segments[0].flags & PF_W == 0):
-            end = page_up(load.vaddr + load.filesz) if load.memsz > load.filesz else load.vaddr + load.filesz
+            end = (
+                page_up(load.vaddr + load.filesz)
+                if load.memsz > load.filesz
+                else load.vaddr + load.filesz
+            )
             end = min(end, image.high)
-            result.append((module.base + load.vaddr, memoryview(image.view(load.vaddr, end - load.vaddr))))
+            result.append(
+                (module.base + load.vaddr, memoryview(image.view(load.vaddr, end - load.vaddr)))
+            )
     return result
 
 

@@ -49,7 +49,9 @@ class Server:
         self.channel = channel
         self.argv0 = argv0
         self.services: dict[int, Service] = {world.pid: Service(world, channel, argv0, memory)}
-        self.adopted: dict[int, tuple[int, bytes]] = {}  # forked children: the state they began in, when they started
+        self.adopted: dict[
+            int, tuple[int, bytes]
+        ] = {}  # forked children: the state they began in, when they started
         self.sessions: dict[int, Session] = {}  # by slot
         self.owners: dict[int, list[Session]] = {}  # pid -> exclusive sessions, innermost last
         self.waiting: dict[int, deque[Request]] = {}
@@ -60,7 +62,10 @@ class Server:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.channel.hang_up()
 
@@ -178,7 +183,9 @@ class Server:
         world = origin.copy(request.pid)
         world.renumber()
         self.adopted[request.pid] = request.state, started(request.pid)
-        service = self.services[request.pid] = Service(world, self.channel, self.argv0, Memory(world.pid))
+        service = self.services[request.pid] = Service(
+            world, self.channel, self.argv0, Memory(world.pid)
+        )
         service.memory.write(*world.state_word())
         return service
 

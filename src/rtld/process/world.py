@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rtld.backends.child.live_anchor import LiveAnchor
     from rtld.core.module import Module, Namespace
 
-    Pieces = list[tuple[int, bytes]]
+    Pieces = list[tuple[int, bytes | bytearray | memoryview]]
 
 _HISTORY = 64  # earlier states that are kept
 
@@ -80,21 +80,31 @@ class World:
         self.names: dict[Module, int] = {}  # l_name
         self.vdso: tuple[int, int, int] | None = None  # address, program headers, their number
         self.r_debug = 0
-        self.finis: dict[Module, list[int]] = {}  # termination functions of what has been initialised
+        self.finis: dict[
+            Module, list[int]
+        ] = {}  # termination functions of what has been initialised
         self.ifuncs: dict[int, int] = {}  # resolver -> what it said
         self.adds = self.subs = 0
-        self.real: dict[str, int] = {}  # the functions of libc and ld.so that the program does not get to see
+        self.real: dict[
+            str, int
+        ] = {}  # the functions of libc and ld.so that the program does not get to see
         self.constructed: list[Module] = []  # in the order of their initialisers
         self.donor_bases: dict[Module, int] = {}
         self.inits: dict[Module, list[int]] = {}  # initialisers that have not been called yet
         self.arguments: tuple[int, int, int] = (0, 0, 0)  # of initialisers: argc, argv, envp
         self.argv0 = 0  # address of the program's name
         self.lazy = False
-        self.slots: dict[Module, Any] = {}  # PLT slots that may still be unbound: process.lazy.Slots
+        self.slots: dict[
+            Module, Any
+        ] = {}  # PLT slots that may still be unbound: process.lazy.Slots
         self.lent = 0  # how many donors there have been
         self.lent_descriptors: dict[Module, tuple[int, int]] = {}
-        self.history: dict[int, World] = {}  # earlier states, by number: what forked children may be in
-        self.donors: dict[Module, int] = {}  # handles of ld.so's for modules that lend their thread-local storage
+        self.history: dict[
+            int, World
+        ] = {}  # earlier states, by number: what forked children may be in
+        self.donors: dict[
+            Module, int
+        ] = {}  # handles of ld.so's for modules that lend their thread-local storage
         self._blocks: dict[str, tuple[int, int]] = {}  # tables that are in use: address, size
 
     def copy(self, pid: int) -> World:
@@ -124,7 +134,9 @@ class World:
             ns = copy_namespace(self.ns)
             ns.modules = [module for module in ns.modules if module.hosted]
             ns.by_name = {name: module for name, module in ns.by_name.items() if module.hosted}
-            ns.by_identity = {key: module for key, module in ns.by_identity.items() if module.hosted}
+            ns.by_identity = {
+                key: module for key, module in ns.by_identity.items() if module.hosted
+            }
             ns.global_scope = Scope("global", ())
             ns.unique = {}
             ns.preloads = []
@@ -169,7 +181,9 @@ class World:
                 self.heap.free(slots.table, 8 * len(slots.values))
             self.home.pop(module, None)
             low, high = span(module)
-            self.ifuncs = {r: v for r, v in self.ifuncs.items() if not (low <= r < high or low <= v < high)}
+            self.ifuncs = {
+                r: v for r, v in self.ifuncs.items() if not (low <= r < high or low <= v < high)
+            }
 
     def replace_functions(self, ns: Namespace, hosted: Sequence[Module]) -> None:
         """The functions of libc and ld.so that are ours to answer."""
@@ -221,7 +235,9 @@ class World:
 
     def descriptor_code(self) -> tuple[int, bytes]:
         """The resolvers."""
-        return self.anchor.code + PAGE - 64, STUBS["tlsdesc_static"].code + STUBS["tlsdesc_undefweak"].code
+        return self.anchor.code + PAGE - 64, STUBS["tlsdesc_static"].code + STUBS[
+            "tlsdesc_undefweak"
+        ].code
 
     # -- link maps --------------------------------------------------------------------------------
 
@@ -256,7 +272,9 @@ class World:
         if not self.r_debug:
             self.r_debug = self.heap.allocate(64)
         interp = self.ns.interp.base if self.ns.interp is not None else 0
-        written.append((self.r_debug, struct.pack("<iiQQiiQ", 1, 0, self.maps[order[0]], 0, 0, 0, interp)))
+        written.append(
+            (self.r_debug, struct.pack("<iiQQiiQ", 1, 0, self.maps[order[0]], 0, 0, 0, interp))
+        )
         return written
 
     # -- tables -----------------------------------------------------------------------------------
@@ -282,7 +300,7 @@ class World:
             hidden.append(self.vdso[0])
         written: Pieces = []
         control = self.anchor.control
-        for word, name, size, rows in (
+        for word, table, size, rows in (
             (layout.CONTROL_FIND, "find", 32, find),
             (layout.CONTROL_OBJECTS, "objects", 64, objects),
             (layout.CONTROL_HIDDEN, "hidden", 8, [base.to_bytes(8, "little") for base in hidden]),
@@ -291,11 +309,11 @@ class World:
             at = self.heap.allocate(len(data))
             written.append((at, data))
             written.append((control + word, at.to_bytes(8, "little")))
-            old = self._blocks.get(name)
+            old = self._blocks.get(table)
             if old is not None:
                 # Somebody may be reading it: it is used again only after others of its size.
                 self.heap.free(*old)
-            self._blocks[name] = (at, len(data))
+            self._blocks[table] = (at, len(data))
         written.append((control + layout.CONTROL_ADDS, struct.pack("<QQ", self.adds, self.subs)))
         return written
 
@@ -322,7 +340,9 @@ class World:
         """The anchor's DT_FINI_ARRAY: the functions of all initialised modules, dependents first; it is run backwards."""
         order: list[Module] = []
         for _number, (ns, _opened) in sorted(self.spaces.items(), reverse=True):
-            order += sort_dfs([module for module in ns.modules if not module.hosted], force_first=False)
+            order += sort_dfs(
+                [module for module in ns.modules if not module.hosted], force_first=False
+            )
         order += sort_dfs(self.ns.modules, force_first=True)
         if self.ns.model == "musl":
             order = self.constructed[::-1]

@@ -184,14 +184,14 @@ class LiveAnchor:
             "<HHIQQQIHHHHHH", 2, 62, 1, self.label("start"), 64, 0, 0, 64, 56, segments, 0, 0, 0
         )
         # fmt: off
-        image += _segment("PHDR",    4, base + 64, 56 * segments)
-        image += _segment("INTERP",  4, base + interp_at, len(interp) + 1)
-        image += _segment("LOAD",    6, base, self.size, align=PAGE)
-        image += _segment("DYNAMIC", 6, base + dynamic_at, 16 * len(entries), align=8)
-        image += _segment("TLS",     4, self.tls_image, self.tls_size, align=self.tls_align)
+        image += _segment("PHDR",    4, base, base + 64, 56 * segments)
+        image += _segment("INTERP",  4, base, base + interp_at, len(interp) + 1)
+        image += _segment("LOAD",    6, base, base, self.size, align=PAGE)
+        image += _segment("DYNAMIC", 6, base, base + dynamic_at, 16 * len(entries), align=8)
+        image += _segment("TLS",     4, base, self.tls_image, self.tls_size, align=self.tls_align)
         # fmt: on
         if stack is not None:
-            image += _segment("STACK", stack, 0, 0, align=16)
+            image += _segment("STACK", stack, base, 0, 0, align=16)
         image += interp + b"\0"
         image += bytes(at - len(image)) + b"".join(symbols) + hashes
         image += bytes(dynamic_at - len(image))
@@ -199,8 +199,9 @@ class LiveAnchor:
         return bytes(image + self._strings)
 
 
-def _segment(kind: str, flags: int, address: int, size: int, align: int = 1) -> bytes:
-    return struct.pack("<IIQQQQQQ", _PT[kind], flags, 0, address, address, size, size, align)
+def _segment(kind: str, flags: int, base: int, address: int, size: int, align: int = 1) -> bytes:
+    offset = address - base if address else 0
+    return struct.pack("<IIQQQQQQ", _PT[kind], flags, offset, address, address, size, size, align)
 
 
 def sysv_table(names: Sequence[str]) -> bytes:
