@@ -65,6 +65,7 @@ class Service:
         self.channel = channel
         self.argv0 = argv0
         self.memory = memory
+        self.blocks: list[tuple[int, int]] = []  # shared memory of the request being served
         self.errors: dict[int, str] = {}  # thread -> what dlerror will say
         self.said: dict[int, tuple[int, int]] = {}  # thread -> the string it said last
 
@@ -73,9 +74,15 @@ class Service:
 
     # -- what all need ------------------------------------------------------------------------------
 
+    def scratch(self, size: int) -> int:
+        """Shared memory for as long as the request is being served."""
+        at = self.channel.allocate(size)
+        self.blocks.append((at, size))
+        return at
+
     def calls(self, capacity: int) -> List:
-        """A list in shared memory; the server gives it back when the service is done."""
-        return List(self.channel.allocate(64 * (capacity + 1)))
+        """A list in shared memory."""
+        return List(self.scratch(64 * (capacity + 1)))
 
     def string(self, address: int) -> str:
         return os.fsdecode(self.memory.read_string(address))
@@ -267,12 +274,11 @@ class Service:
         symbol = dynsym(module.file).symbol(index)
         kind = symbol.info & 15
         if kind == t.STT_TLS:
-            at = self.channel.allocate(64)
+            at = self.scratch(64)
             self.channel.put(at, struct.pack("<QQ", module.tls_id, module.tls_block + symbol.value))
             calls = self.calls(1)
             calls.add(CALL, world.real["__tls_get_addr"], at)
             (result,) = yield calls
-            self.channel.free(at, 64)
             return result
         value: int = symbol.value + (module.base if symbol.section != t.SHN_ABS else 0)
         if kind == t.STT_GNU_IFUNC and symbol.section != t.SHN_UNDEF:
@@ -340,7 +346,7 @@ class Service:
         elif what == DI_TLS_DATA:
             memory.write_word(arg, 0)
             if module.tls_id:
-                at = self.channel.allocate(64)
+                at = self.scratch(64)
                 self.channel.put(at, struct.pack("<QQ", module.tls_id, module.tls_block))
                 calls = self.calls(1)
                 calls.add(CALL, world.real["__tls_get_addr"], at)

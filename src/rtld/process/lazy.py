@@ -128,7 +128,7 @@ def _look_again(
 def _give_up(service: Service, text: str) -> Steps:
     """What ld.so does: a line on stderr and exit status 127."""
     data = os.fsencode(f"{service.argv0}: symbol lookup error: {text}\n")
-    at = service.channel.allocate(len(data))
+    at = service.scratch(len(data))
     service.channel.put(at, data)
     calls = service.calls(3)
     calls.add(NR["write"], 2, at, len(data))

@@ -22,7 +22,7 @@ from rtld.elf.link import bind, find_closure, open_namespace
 from rtld.elf.load import build_scopes
 from rtld.elf.search import SearchOptions
 from rtld.elf.small import bind_small
-from rtld.errors import RtldError
+from rtld.errors import RtldError, Unsupported
 from rtld.events import QUIET
 from rtld.process import kernel
 from rtld.process.foreground import Foreground
@@ -202,9 +202,12 @@ class Launch:
         """Start the process, plant the anchor, let ld.so run; bind meanwhile."""
         from rtld.elf.tls import layout_tls
 
-        self.tracee = kernel.start_stopped(
-            path, argv, self.env, aslr=aslr, seed=seed, sigmask=sigmask
-        )
+        try:
+            self.tracee = kernel.start_stopped(
+                path, argv, self.env, aslr=aslr, seed=seed, sigmask=sigmask
+            )
+        except Unsupported as error:
+            raise Unsupported(error.what, "rtld run --interp does without") from None
         self.pid = self.tracee.pid
         try:
             layout_tls(self.ns)
@@ -235,10 +238,16 @@ class Launch:
             needed = [b"libc.so"]  # which is the dynamic linker itself
         gnu_stack = self.file.segment(t.PT_GNU_STACK)
 
+        heap = (1 << 18) + 4096 * len(ns.modules)
+        if ns.lazy:
+            # DT_PLTRELSZ is three words a slot, of which we keep one; blocks are rounded up to a power of two.
+            heap += sum(m.file.dynamic.get(t.DT_PLTRELSZ, 0) or 0 for m in ns.modules)
+        heap = -(-heap // PAGE) * PAGE
+
         def make(base: int) -> LiveAnchor:
             tls = (ns.tls.size, ns.tls.align)
             flags = None if gnu_stack is None else gnu_stack.flags
-            return LiveAnchor(base, interp, needed, tls, stack=flags)
+            return LiveAnchor(base, interp, needed, tls, stack=flags, heap=heap)
 
         size = make(0).size
         flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE

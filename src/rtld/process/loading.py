@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     Steps = Generator[List, list[int], None]
 
 _WORD = (1 << 64) - 1
+_HEAP = 1 << 16  # what dlerror and the like may need between two calls of dlopen
 
 
 def is_hosted(module: Module, ns: Namespace) -> bool:
@@ -74,6 +75,7 @@ class Loading:
     def steps(self) -> Steps:
         """Everything up to the initialisers."""
         ns, group, world = self.ns, self.group, self.world
+        yield from self._make_room()
         yield from self._reserve()
         try:
             bind_group(ns, group, self.flags)
@@ -89,6 +91,21 @@ class Loading:
             raise
         yield from self._commit()
 
+    def _make_room(self) -> Steps:
+        """More memory for tables, before it runs out."""
+        heap, count = self.world.heap, len(self.world.modules) + len(self.group.new)
+        wanted = _HEAP + 2048 * count
+        if self.world.lazy:
+            wanted += sum(m.file.dynamic.get(t.DT_PLTRELSZ, 0) or 0 for m in self.group.new)
+        if heap.room < wanted:
+            calls = self.service.calls(1)
+            flags = MAP_PRIVATE | MAP_ANONYMOUS
+            calls.add(NR["mmap"], 0, page_up(2 * wanted), 3, flags, -1, 0)
+            (address,) = yield calls
+            if -4096 < address < 0:
+                raise DlError(f"{self.group.root.path}: cannot allocate memory in the process")
+            heap.extend(address, page_up(2 * wanted))
+
     def _reserve(self) -> Steps:
         """Addresses for our modules; members of the libc family are opened by ld.so."""
         service = self.service
@@ -96,7 +113,7 @@ class Loading:
         wanted: list[tuple[Module, int]] = []
         strings = bytearray()
         late = [module for module in self.group.new if module.hosted]
-        at = service.channel.allocate(sum(len(os.fsencode(m.path)) + 1 for m in late) + 8)
+        at = service.scratch(sum(len(os.fsencode(m.path)) + 1 for m in late) + 8)
         for module in self.group.new:
             if module.hosted:
                 index = calls.add(CALL, self.world.real["dlopen"], at + len(strings), RTLD_NOW)
@@ -109,7 +126,6 @@ class Loading:
             wanted.append((module, index))
         service.channel.put(at, bytes(strings))
         got = yield calls
-        service.channel.free(at, len(strings) + 8)
         for module, index in wanted:
             value = got[index]
             if module.hosted:
@@ -191,7 +207,7 @@ class Loading:
         from rtld.elf.donor import unique_path
 
         service, channel = self.service, self.service.channel
-        at = channel.allocate(len(data) + 64)
+        at = service.scratch(len(data) + 64)
         channel.put(at, b"rtld-tls\0".ljust(64, b"\0") + data)
         calls = service.calls(4)
         made = calls.add(NR["memfd_create"], at, 1)
@@ -208,7 +224,6 @@ class Loading:
         handle = calls.add(CALL, self.world.real["dlopen"], at, RTLD_NOW)
         calls.add(NR["close"], fd)
         result = (yield calls)[handle] & _WORD
-        channel.free(at, len(data) + 64)
         if not result:
             raise DlError(f"{module.path}: cannot allocate memory in static TLS block")
         return result
@@ -237,7 +252,7 @@ class Loading:
     def _map(self) -> Steps:
         service = self.service
         paths = [os.fsencode(module.path) + b"\0" for module in self.own]
-        at = service.channel.allocate(sum(map(len, paths)) + 8)
+        at = service.scratch(sum(map(len, paths)) + 8)
         service.channel.put(at, b"".join(paths))
         calls = service.calls(sum(6 + 3 * len(m.file.loads) for m in self.own) + 1)
         place = at
@@ -245,7 +260,6 @@ class Loading:
             add_mapping(calls, module, place, reserved=True)
             place += len(path)
         got = yield calls
-        service.channel.free(at, sum(map(len, paths)) + 8)
         bad = [value for value in got if -4096 < value < 0]
         if bad:
             raise DlError(

@@ -12,8 +12,9 @@ import threading
 import traceback
 from collections import deque
 
-from rtld.backends.child.live_anchor import SERVICES, results
+from rtld.backends.child.live_anchor import CONTROL_NONCE, SERVICES, results
 from rtld.backends.child.ptrace import Memory
+from rtld.errors import TargetFault
 from rtld.process.dlservice import Service
 
 TYPE_CHECKING = False
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
 _EXCLUSIVE = frozenset(("dlopen", "dlmopen", "dlclose"))
 
 
+_MANY = 16  # sessions at a time; more are a sign that some are dead
+
+
 class Session:
     """A request that is being worked on, step by step."""
 
-    __slots__ = ("calls", "exclusive", "lists", "request", "service", "steps")
+    __slots__ = ("blocks", "calls", "exclusive", "request", "service", "steps")
 
     def __init__(self, service: Service, request: Request, steps: Any, exclusive: bool) -> None:
         self.service = service
@@ -39,7 +43,7 @@ class Session:
         self.steps = steps
         self.exclusive = exclusive
         self.calls: Any = None  # the list that the thread is at
-        self.lists: list[tuple[int, int]] = []
+        self.blocks: list[tuple[int, int]] = []  # shared memory to give back
 
 
 class Server:
@@ -55,6 +59,8 @@ class Server:
         self.sessions: dict[int, Session] = {}  # by slot
         self.owners: dict[int, list[Session]] = {}  # pid -> exclusive sessions, innermost last
         self.waiting: dict[int, deque[Request]] = {}
+        self._suspects: set[tuple[int, int]] = set()  # slots and the threads that seem to be dead
+        self._foreign = False  # some of our processes are in another pid namespace
         self._thread = threading.Thread(target=self._serve, name="linker", daemon=True)
 
     def __enter__(self) -> Self:
@@ -71,14 +77,20 @@ class Server:
 
     def _serve(self) -> None:
         channel = self.channel
+        count = 0
         while True:
             for request in channel.requests():
+                count += 1
+                if count % 256 == 0:
+                    self._reclaim()
                 try:
                     self._accept(request)
                 except Exception:  # the thread must answer whatever happens, or the program hangs
                     if os.environ.get("RTLD_DEBUG"):
                         traceback.print_exc(file=sys.stderr)
-                    self.sessions.pop(request.slot, None)
+                    session = self.sessions.get(request.slot)
+                    if session is not None:
+                        self._end(session)
                     channel.answer(request.slot, 0)
             channel.wait(1 if any(self.waiting.values()) else 0)
             if any(self.waiting.values()):
@@ -92,7 +104,13 @@ class Server:
             return
         if session is not None:  # its thread was killed, and the slot is another's now
             self._end(session)
-        service = self._service(request)
+        if len(self.sessions) > _MANY:
+            self._bury()
+        try:
+            service = self._service(request)
+        except ProcessLookupError:
+            self.channel.release(request.slot)  # killed before we came to it
+            return
         name = SERVICES[request.service]
         exclusive = name in _EXCLUSIVE
         if exclusive:
@@ -112,6 +130,7 @@ class Server:
     def _advance(self, session: Session, got: list[int] | None) -> None:
         """Take the next step: hand out another list, or the result."""
         channel = self.channel
+        session.service.blocks = session.blocks
         try:
             calls = session.steps.send(got)
         except StopIteration as stop:
@@ -124,14 +143,12 @@ class Server:
             self._next(session)
             raise
         session.calls = calls
-        data = calls.bytes()
-        session.lists.append((calls.address, len(data)))
-        channel.put(calls.address, data)
+        channel.put(calls.address, calls.bytes())
         channel.answer(session.request.slot, 0, run=calls.address, again=True)
 
     def _end(self, session: Session) -> None:
         self.sessions.pop(session.request.slot, None)
-        for address, size in session.lists:
+        for address, size in session.blocks:
             self.channel.free(address, size)
         if session.exclusive:
             owners = self.owners.get(session.service.world.pid, [])
@@ -147,12 +164,64 @@ class Server:
             self._begin(self._service(request), request, SERVICES[request.service], True)
 
     def _bury(self) -> None:
-        """A thread that held the lock may have been killed."""
-        for owners in self.owners.values():
-            for session in list(owners):
-                if not os.path.exists(f"/proc/{session.request.pid}/task/{session.request.tid}"):
+        """End the sessions of threads that were killed meanwhile: one may hold the loader's lock."""
+        for slot, session in list(self.sessions.items()):
+            pid = session.service.world.pid
+            # In another pid namespace the thread has another number here.
+            inside = session.request.pid == pid
+            path = f"/proc/{pid}/task/{session.request.tid}" if inside else f"/proc/{pid}"
+            if not os.path.exists(path):
+                self._end(session)
+                self.channel.release(slot)
+                self._next(session)
+
+    def _reclaim(self) -> None:
+        """Slots of threads that were killed while they had one."""
+        dead = set()
+        for slot, thread in self.channel.owners():
+            try:
+                os.kill(thread, 0)
+            except ProcessLookupError:
+                dead.add((slot, thread))
+            except PermissionError:
+                pass
+        for slot, thread in dead & self._suspects:
+            # It was not there the last time either, so it had not just begun.
+            if (slot, thread) in set(self.channel.owners()):
+                session = self.sessions.get(slot)
+                if session is not None:
                     self._end(session)
-                    self._next(session)
+                self.channel.release(slot)
+        # In another pid namespace threads have other numbers than here.
+        self._suspects = set() if self._foreign else dead
+
+    def _real_pid(self, request: Request, control: int) -> int:
+        """The pid here of the process that asks: it may be in a pid namespace of its own."""
+        if self._is_ours(request.pid, control):
+            return int(request.pid)
+        for name in os.listdir("/proc"):
+            if not name.isdigit():
+                continue
+            try:
+                with open(f"/proc/{name}/status", "rb") as file:
+                    numbers = next(line for line in file if line.startswith(b"NSpid:")).split()
+            except (OSError, StopIteration):
+                continue
+            if int(numbers[-1]) == request.pid and self._is_ours(int(name), control):
+                self._foreign = True
+                return int(name)
+        raise ProcessLookupError
+
+    def _is_ours(self, pid: int, control: int) -> bool:
+        memory = None
+        try:
+            memory = Memory(pid)
+            return memory.read(control + CONTROL_NONCE, 8) == self.channel.nonce
+        except (OSError, TargetFault):
+            return False
+        finally:
+            if memory is not None:
+                memory.close()
 
     def _service(self, request: Request) -> Service:
         """The services of the process that asks; a forked child gets a World of its own."""
@@ -180,13 +249,20 @@ class Server:
             del self.services[request.pid]
         if len(self.services) > 64:
             self._forget_dead()
-        world = origin.copy(request.pid)
+        pid = self._real_pid(request, origin.anchor.control)
+        try:
+            memory = Memory(pid)
+        except FileNotFoundError:
+            raise ProcessLookupError from None
+        world = origin.copy(pid)
         world.renumber()
         self.adopted[request.pid] = request.state, started(request.pid)
-        service = self.services[request.pid] = Service(
-            world, self.channel, self.argv0, Memory(world.pid)
-        )
-        service.memory.write(*world.state_word())
+        service = Service(world, self.channel, self.argv0, memory)
+        self.services[request.pid] = service
+        try:
+            memory.write(*world.state_word())
+        except TargetFault:
+            raise ProcessLookupError from None
         return service
 
     def _forget_dead(self) -> None:

@@ -298,6 +298,7 @@ class TakeOver:
         written: Pieces = [
             (at + offset, value.to_bytes(8, "little")) for offset, value in words.items()
         ]
+        written.append((at + layout.CONTROL_NONCE, self.channel.nonce))
         written.append((at + 0x100, b"linux-vdso.so.1\0"))
         return written
 

@@ -32,7 +32,10 @@ _HISTORY = 64  # earlier states that are kept
 
 
 class Heap:
-    """Addresses of the private memory that is ours to fill. Freed blocks are used again for the same size."""
+    """Addresses of the private memory that is ours to fill. Freed blocks are used again for the same size.
+
+    Tables grow with every module, so sizes from 1 KiB on are powers of two: the block before last fits again.
+    """
 
     __slots__ = ("_end", "_free", "_top")
 
@@ -41,8 +44,24 @@ class Heap:
         self._end = end
         self._free: dict[int, list[int]] = {}
 
+    @staticmethod
+    def _rounded(size: int) -> int:
+        return (size + 63) & -64 if size < 1024 else 1 << (size - 1).bit_length()
+
+    @property
+    def room(self) -> int:
+        """How much is left that has never been used."""
+        return self._end - self._top
+
+    def extend(self, start: int, size: int) -> None:
+        """Go on in another range; the rest of this one is kept for small blocks."""
+        while self._end - self._top >= 64:
+            self.free(self._top, 64)
+            self._top += 64
+        self._top, self._end = start, start + size
+
     def allocate(self, size: int) -> int:
-        size = (size + 63) & -64
+        size = self._rounded(size)
         free = self._free.get(size)
         if free:
             return free.pop(0)
@@ -52,7 +71,7 @@ class Heap:
         return at
 
     def free(self, address: int, size: int) -> None:
-        self._free.setdefault((size + 63) & -64, []).append(address)
+        self._free.setdefault(self._rounded(size), []).append(address)
 
     def copy(self) -> Heap:
         other = Heap(self._top, self._end)
@@ -79,7 +98,7 @@ class World:
         self.by_map: dict[int, Module] = {}
         self.names: dict[Module, int] = {}  # l_name
         self.vdso: tuple[int, int, int] | None = None  # address, program headers, their number
-        self.r_debug = 0
+        self.r_debug = self.heap.allocate(64)
         self.finis: dict[
             Module, list[int]
         ] = {}  # termination functions of what has been initialised
@@ -186,7 +205,11 @@ class World:
             }
 
     def replace_functions(self, ns: Namespace, hosted: Sequence[Module]) -> None:
-        """The functions of libc and ld.so that are ours to answer."""
+        """The functions of libc and ld.so that are ours to answer; and _r_debug, the list of what is loaded."""
+        for module in hosted:
+            for index in dynsym(module.file).named(b"_r_debug"):
+                if dynsym(module.file).symbol(index).section != t.SHN_UNDEF:
+                    ns.overrides[module, index] = self.r_debug
         for name, label in layout.REPLACED.items():
             for module in hosted:
                 table = dynsym(module.file)
@@ -269,8 +292,6 @@ class World:
             table = slots.table if slots is not None else 0
             record = struct.pack("<6Q", base, self.names[module], l_ld, l_next, l_prev, table)
             written.append((self.maps[module], record))
-        if not self.r_debug:
-            self.r_debug = self.heap.allocate(64)
         interp = self.ns.interp.base if self.ns.interp is not None else 0
         written.append(
             (self.r_debug, struct.pack("<iiQQiiQ", 1, 0, self.maps[order[0]], 0, 0, 0, interp))

@@ -26,7 +26,7 @@ SLOT        = 0x1000
 SLOT_SIZE   = 256
 SLOTS       = 128
 ARENA       = SLOT + SLOTS * SLOT_SIZE
-SIZE        = 1 << 28          # sparse: what is not used costs nothing
+SIZE        = 1 << 20          # it counts against RLIMIT_AS of the program, so not more than is needed
 _RING       = 0x400
 _RING_SIZE  = 256
 _GONE       = 4
@@ -47,6 +47,7 @@ class Channel:
         os.ftruncate(self.fd, SIZE)
         self.map = mmap.mmap(self.fd, SIZE, flags=mmap.MAP_SHARED | 0x4000)
         self.address = 0
+        self.nonce = os.urandom(8)
         self._view = (ctypes.c_char * SIZE).from_buffer(self.map)
         self._here = ctypes.addressof(self._view)
         self._words = memoryview(self.map)[:ARENA].cast("I")
@@ -102,6 +103,17 @@ class Channel:
     def hang_up(self) -> None:
         """Nobody will answer from now on; whoever waits learns it within two seconds."""
         self._words[_GONE // 4] = 0xFFFFFFFF
+
+    def owners(self) -> Iterator[tuple[int, int]]:
+        """(slot, thread) of all slots that are in use."""
+        for slot in range(SLOT, ARENA, SLOT_SIZE):
+            owner = self._words[slot // 4 + 1]
+            if owner:
+                yield slot, owner
+
+    def release(self, slot: int) -> None:
+        """Take a slot from a thread that is no more."""
+        self._words[slot // 4 + 1] = 0
 
     # -- the arena --------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ CONTROL_ADDS     = 0x30
 CONTROL_SUBS     = 0x38
 CONTROL_ITERATE  = 0x40   # libc's dl_iterate_phdr, or 0
 CONTROL_TIMEOUT  = 0x48   # struct timespec
+CONTROL_NONCE    = 0x60   # a random number, by which the linker knows its processes
 CONTROL_FALLBACK = 0x80   # libc's own functions, by number of service: for those who outlive the linker
 CONTROL_HIDDEN   = 0x58   # what libc's dl_iterate_phdr is not to tell: count, then dlpi_addr
 
