@@ -14,6 +14,7 @@ import json
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -68,8 +69,13 @@ def run(command: list[str], place: str) -> tuple[bytes, bytes, int | str]:
         return out.read(), err.read(), status
 
 
+def privileged(path: str) -> bool:
+    """Set-user-ID or set-group-ID: only the kernel can start it with these rights, and rtld says so."""
+    return bool(os.stat(path).st_mode & (stat.S_ISUID | stat.S_ISGID))
+
+
 def compare(path: str, arguments: list[str], launcher: list[str]) -> tuple[str, dict[str, object]]:
-    """("same" | "different" | "not deterministic", details)."""
+    """("same" | "different" | "refused" | "not deterministic", details)."""
     native = []
     for _ in range(2):
         with tempfile.TemporaryDirectory() as place:
@@ -86,6 +92,8 @@ def compare(path: str, arguments: list[str], launcher: list[str]) -> tuple[str, 
     linked = [out.replace(place.encode(), b"HOME"), err.replace(place.encode(), b"HOME"), status]
     if linked == first:
         return "same", {"seconds": seconds}
+    if linked[2] == 126 and privileged(path):
+        return "refused", {}
     names = ("stdout", "stderr", "status")
     differ = [name for name, a, b in zip(names, first, linked, strict=True) if a != b]
     detail: dict[str, object] = {"differs in": differ, "status": [first[2], linked[2]]}
@@ -112,7 +120,7 @@ def main() -> int:
     chosen = programs(options.dir, options.only)
     if options.limit:
         chosen = chosen[:: max(1, len(chosen) // options.limit)]
-    counts = {"same": 0, "different": 0, "not deterministic": 0}
+    counts = {"same": 0, "different": 0, "refused": 0, "not deterministic": 0}
     different = {}
     for path in chosen:
         verdict, detail = compare(path, shlex.split(options.arguments), launcher)
@@ -130,8 +138,9 @@ def main() -> int:
                         print(f"  {name} {label}: {text[-300:]!r}")
     judged = counts["same"] + counts["different"]
     share = 100 * counts["same"] / judged if judged else 0.0
+    rest = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
     print(
-        f"{len(chosen)} programs: {counts['same']} same, {counts['different']} different ({share:.2f} % same), {counts['not deterministic']} not deterministic themselves"
+        f"{len(chosen)} programs: {rest}; {share:.2f} % of those that can be compared are the same"
     )
     if options.json:
         Path(options.json).write_text(
