@@ -58,13 +58,13 @@ def main() -> int:
     parser.add_argument("--twice", action="store_true")
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--json", metavar="FILE")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     chosen = [p for p in pieces() if any(fnmatch.fnmatch(p.name, w) for w in options.what)]
     rows: list[dict[str, object]] = []
     skipped = []
     print(f"{'piece':28}{'options':20}{'native':>8}{'rtld':>8}  verdict")
     for piece in chosen:
-        if piece.slow and not options.slow and piece.name not in options.what:
+        if piece.slow and not options.slow and options.what == ["*"]:
             skipped.append(f"{piece.name} (slow)")
             continue
         if missing := piece.missing():

@@ -37,9 +37,12 @@ DATA = Path(__file__).with_name("data")
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 #: With RTLD_REQUIRE=all these have to be there; other tools may be missing.
-REQUIRED = frozenset(
-    "gdb git python3 perl clang-14 inkscape ffmpeg gcc g++ bash openssl sqlite3 xz zstd curl".split()
-)
+# fmt: off
+REQUIRED = frozenset((
+    "bash", "clang-14", "curl", "ffmpeg", "g++", "gcc", "gdb", "git", "inkscape", "openssl", "perl", "python3", "sqlite3",
+    "xz", "zstd",
+))
+# fmt: on
 _MARK = "RTLD_WORK_ID"
 _DIVIDER = "#== run\n"
 #: What the shell that runs the piece says about a program killed by a signal.

@@ -36,13 +36,13 @@ int main(int argc, char **argv) {
 int interposed(void) { return 1; }
 END
 cat >p.c <<'END'
-#include <stdio.h>
+#include <unistd.h>
 int from_main(void), dep(void); __thread int seen = 4; static int n;
-__attribute__((constructor)) static void in(void) { puts("libp in"); } __attribute__((destructor)) static void out(void) { puts("libp out"); }
+__attribute__((constructor)) static void in(void) { write(1, "libp in\n", 8); } __attribute__((destructor)) static void out(void) { write(1, "libp out\n", 9); }
 int plug(void) { return from_main() + dep() + seen++ + n++ * 1000; }
 END
 sed 's/from_main() +/5 +/; s/int from_main(void), dep/int dep/' p.c >pm.c
-printf '#include <stdio.h>\n__attribute__((constructor)) static void in(void) { puts("dep in"); } __attribute__((destructor)) static void out(void) { puts("dep out"); }\nint dep(void) { return 100; }\n' >dep.c
+printf '#include <unistd.h>\n__attribute__((constructor)) static void in(void) { write(1, "dep in\\n", 7); } __attribute__((destructor)) static void out(void) { write(1, "dep out\\n", 8); }\nint dep(void) { return 100; }\n' >dep.c
 echo 'int nowhere(void); int u(void) { return nowhere(); }' >u.c; echo 'int interposed(void) { return 2; } int use(void) { return interposed(); }' >deep.c; echo '__thread int x[100] = { 8 }; int next(void) { return ++x[0]; }' >tls.c
 gcc -shared -fPIC dep.c -o libpdep.so; gcc -shared -fPIC p.c -L. -lpdep -Wl,-rpath,'$ORIGIN' -Wl,-soname,libp.so -o libp.so; gcc -shared -fPIC u.c -o libundef.so; gcc -shared -fPIC deep.c -o libdeep.so; cp libdeep.so libdeep2.so; gcc -shared -fPIC tls.c -o libtls.so; gcc -O0 -rdynamic t.c -o t
 gcc -shared -fPIC pm.c -L. -lpdep -Wl,-rpath,'$ORIGIN' -Wl,-soname,libp.so -o pm.so; mkdir own; cp libpdep.so libundef.so libdeep.so libdeep2.so libtls.so t t.c own; cp pm.so own/libp.so

@@ -42,4 +42,4 @@ printf '#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <
 #== run
 LD_PRELOAD=./w.so $RUN ./p; LD_PRELOAD=$PWD/w.so $RUN date -u +%s; LD_PRELOAD=./w.so $RUN id -u; LD_PRELOAD="./m.so" $RUN ./p; LD_PRELOAD="./m.so ./w.so" $RUN ./p; LD_PRELOAD=./w.so:./nosuch.so $RUN ./p 2>&1
 LD_PRELOAD=./m.so $RUN sort <(seq 2000) | md5sum; LD_PRELOAD=./m.so $RUN /usr/bin/python3 -c 'import json, sqlite3; print(len(json.dumps(list(range(5000)))))'; LD_PRELOAD=./m.so $RUN bash -c 'x=$(echo sub); echo $x'; LD_PRELOAD=./w.so $RUN perl -e 'print time, " $>\n"'
-if [ -n "$RUN" ]; then P="${RUN% --} --preload ./w.so --"; $P ./p; ${RUN% --} --preload ./m.so --preload ./w.so --env EXTRA=1 -- ./p; else LD_PRELOAD=./w.so ./p; EXTRA=1 LD_PRELOAD=./m.so:./w.so ./p; fi
+if [ -n "$RUN" ]; then P="${RUN% --} --preload ./w.so --"; $P ./p; ${RUN% --} --preload ./m.so:./w.so --env EXTRA=1 -- ./p; else LD_PRELOAD=./w.so ./p; EXTRA=1 LD_PRELOAD=./m.so:./w.so ./p; fi

@@ -1,5 +1,7 @@
 # inkscape: --query-all, export of a drawing to PNG, PDF and plain SVG, actions
 # needs: inkscape
+# with:
+# with: --lazy
 # timeout: 120
 # mask: 0x[0-9a-f]+|\(inkscape:[0-9]+\)|org\.inkscape[^ ]*:[0-9]+|[0-9:.]{8,}\d
 # ignore: *.pdf

@@ -1,6 +1,8 @@
 # java: javac, HelloWorld with threads, exceptions, zip, networking, JNI; jar, jshell; java -version
 # needs: java javac gcc
 # mask: real .*|@[0-9a-f]+
+# with:
+# with: --lazy
 # timeout: 180
 # slow
 cat >Hello.java <<'END'

@@ -16,7 +16,7 @@ my $c = Compress::Zlib::memGzip("x" x 10000); print length($c) < 100 ? "small\n"
 my $pid = fork(); if (!$pid) { exit 5 } waitpid($pid, 0); print $? >> 8, "\n";
 local $SIG{ALRM} = sub { print "alarm\n" }; alarm 1; select(undef, undef, undef, 3); print `echo backtick`;
 my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1") or die; my $port = $s->sockport;
-if (!fork()) { my $c = IO::Socket::INET->new("127.0.0.1:$port"); print $c "over tcp\n"; exit 0 } my $k = $s->accept; print scalar <$k>; wait;
+if (!fork()) { my $c = IO::Socket::INET->new("127.0.0.1:$port"); print $c "over tcp\n"; close $c; POSIX::_exit(0) } my $k = $s->accept; print scalar <$k>; wait;
 my %h; $h{$_ % 97} += $_ for 1..20000; print join(",", map { "$_=$h{$_}" } (sort { $h{$b} <=> $h{$a} } keys %h)[0..3]), "\n";
 my $t = "the quick brown fox" x 50; my $n = () = $t =~ /(?<=q)u(?:ic)k\b|\b(\w)\w+\1/g; print "$n\n"; (my $u = "Ünïcödé") =~ tr/a-z/A-Z/; print "$u\n";
 eval { require DB_File; my %db; tie %db, "DB_File", "f.db" or die; $db{$_} = $_ * 2 for 1..50; print "DB $db{21}\n"; untie %db; unlink "f.db"; 1 } or print "no DB_File\n";
