@@ -17,6 +17,7 @@ from rtld.core.module import Module, Namespace, Scope
 from rtld.elf import types as t
 from rtld.elf.dlopen import Opened, containing
 from rtld.elf.file import ElfFile
+from rtld.elf.fini import Order
 from rtld.elf.link import open_namespace
 from rtld.elf.load import is_libc_family
 from rtld.elf.scalar import dynsym
@@ -34,7 +35,17 @@ if TYPE_CHECKING:
 PAGE = 4096
 
 #: Functions of libc and ld.so that our libraries are to get from us.
-SERVICES = ("dlopen", "dlmopen", "dlsym", "dlvsym", "dlclose", "dlerror", "dladdr", "dladdr1", "dlinfo")
+SERVICES = (
+    "dlopen",
+    "dlmopen",
+    "dlsym",
+    "dlvsym",
+    "dlclose",
+    "dlerror",
+    "dladdr",
+    "dladdr1",
+    "dlinfo",
+)
 REPLACED = {name: name for name in SERVICES} | {
     "dl_iterate_phdr": "iterate",
     "_dl_find_object": "find",
@@ -78,7 +89,10 @@ class Process:
     def __init__(self) -> None:
         why = machine.check_host()
         if why:
-            raise Unsupported(f"libraries cannot be loaded into {why}", "rtld.link reads them, rtld run runs programs")
+            raise Unsupported(
+                f"libraries cannot be loaded into {why}",
+                "rtld.link reads them, rtld run runs programs",
+            )
         self.lock = threading.RLock()
         self.code = machine.Code()
         self.spaces: list[Space] = []
@@ -86,9 +100,10 @@ class Process:
         self.hosted: dict[str, Hosted] = {}
         self.adds = 1000
         self.keep: dict[Module, list[Any]] = {}  # memory that lives as long as a module
-        self._order: list[tuple[Space, Module]] = []  # in the order of initialisation
         self.watches: list[Any] = []  # inprocess_hooks.Watch, by the number their thunk has
-        self.calls: dict[int, list[Any]] = {}  # watched calls that are to be seen returning, by frame
+        self.calls: dict[
+            int, list[Any]
+        ] = {}  # watched calls that are to be seen returning, by frame
         self.arguments = _arguments()
         self.scan()
         from rtld.process.inprocess_calls import Service
@@ -168,8 +183,16 @@ class Process:
                 if name in (b"_dl_find_object", b"dl_iterate_phdr"):
                     relro = hosted.file.segment(t.PT_GNU_RELRO)
                     end = (relro.vaddr + relro.memsz & -PAGE) if relro else 0
-                    final = machine.PROT_READ if relro and relro.vaddr <= offset < end else machine.PROT_READ | machine.PROT_WRITE
-                    machine.poke(hosted.base + offset, self.code.label("find" if name[:4] == b"_dl_" else "iterate"), final)
+                    final = (
+                        machine.PROT_READ
+                        if relro and relro.vaddr <= offset < end
+                        else machine.PROT_READ | machine.PROT_WRITE
+                    )
+                    machine.poke(
+                        hosted.base + offset,
+                        self.code.label("find" if name[:4] == b"_dl_" else "iterate"),
+                        final,
+                    )
 
     # -- records --------------------------------------------------------------------------------------
 
@@ -195,11 +218,7 @@ class Process:
             if at is not None:
                 self.by_map.pop(at, None)
             self.keep.pop(module, None)
-        self._order = [row for row in self._order if row[1] not in gone]
-
-    def note_initialised(self, space: Space, modules: Iterable[Module]) -> None:
-        """Termination functions of these are run at exit, last first."""
-        self._order += [(space, module) for module in modules]
+        space.initialised -= gone
 
     def own_modules(self) -> Iterator[tuple[Space, Module]]:
         """Every module that we have loaded."""
@@ -217,11 +236,26 @@ class Process:
             record = space.maps[module]
             found.append((start, end, module.base + frame.vaddr if frame else 0, record))
             phdr, phnum = program_headers(module)
-            objects.append((module.base, record + 64, phdr, phnum, 0, 0, module.tls_id if module.tls_offset else 0, module.tls_offset & (1 << 64) - 1))
+            objects.append(
+                (
+                    module.base,
+                    record + 64,
+                    phdr,
+                    phnum,
+                    0,
+                    0,
+                    module.tls_id if module.tls_offset else 0,
+                    module.tls_offset & (1 << 64) - 1,
+                )
+            )
         self.adds += 1
         hidden = [donor.base for space in self.spaces for donor in space.donors.values()]
         self.code.publish(found, objects, hidden, self.adds)
-        functions = [f for space, module in reversed(self._order) for f in space.finis.get(module, ())]
+        functions = []
+        for space in reversed(self.spaces):
+            own = [module for module in space.ns.modules if module in space.initialised]
+            for module in space.order.sort(own, for_fini=True):
+                functions += space.finis.get(module, ())
         self.code.finish(functions)
 
     def containing(self, address: int) -> tuple[Space, Module] | None:
@@ -259,7 +293,11 @@ def _mark_startup(hosted: list[Hosted]) -> None:
             if name:
                 names.setdefault(name, h)
     todo = [hosted[0]]
-    todo += [names[n.rpartition("/")[2]] for n in os.environ.get("LD_PRELOAD", "").replace(":", " ").split() if n.rpartition("/")[2] in names]
+    todo += [
+        names[n.rpartition("/")[2]]
+        for n in os.environ.get("LD_PRELOAD", "").replace(":", " ").split()
+        if n.rpartition("/")[2] in names
+    ]
     while todo:
         h = todo.pop()
         if not h.startup:
@@ -291,8 +329,12 @@ class Space:
         self.donors: dict[Module, machine.Donor] = {}
         self.descriptors: dict[Module, tuple[int, int]] = {}
         self.lazy: dict[Module, Any] = {}  # tables of slots that wait for their first call
-        self.descriptors_of_files: dict[Module, int] = {}  # sources without a path: a descriptor to map them from
+        self.descriptors_of_files: dict[
+            Module, int
+        ] = {}  # sources without a path: a descriptor to map them from
         self.reasons: dict[Module, list[str]] = {}
+        self.order = Order()
+        self.initialised: set[Module] = set()  # whose termination functions are to run
         self.quick = True  # small libraries go the short way (elf/quick.py)
         self.hooks: Any = None  # inprocess_hooks.Hooks
         self.thunks: dict[Module, tuple[int, int]] = {}  # code that watched slots lead to
@@ -383,7 +425,9 @@ class Space:
             reasons.append(f"opened {count} time{'s' if count > 1 else ''}")
         reasons += self.reasons.get(module, [])
         if self.pending(module):
-            reasons.append(f"{self.pending(module)} destructors of thread-local objects have not run")
+            reasons.append(
+                f"{self.pending(module)} destructors of thread-local objects have not run"
+            )
         for other in self.ns.modules:
             if module in other.needed and not other.hosted:
                 reasons.append(f"needed by {other.path}")

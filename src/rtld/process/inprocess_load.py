@@ -28,6 +28,7 @@ from rtld.elf.dlopen import (
     scope_of,
     unreachable,
 )
+from rtld.elf.initfini import init_first
 from rtld.elf.load import binds_now, has_text_relocations, image_segments
 from rtld.elf.tls import tls_segment
 from rtld.errors import FormatError, NoSpace, NotFound, UnresolvedSymbol, VersionMismatch
@@ -35,7 +36,7 @@ from rtld.process.inprocess import PAGE, Space, is_hosted, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from rtld.core.module import Module, Namespace
@@ -69,7 +70,9 @@ class Loading:
         self.keep: dict[Module, list[object]] = {}
         self.lazy: dict[Module, object] = {}
         self.thunks: list[tuple[Module, int, int]] = []
-        self.answers: Any = None  # what the scalar path found: (module, symbol, use) -> (definer, symbol)
+        self.answers: Any = (
+            None  # what the scalar path found: (module, symbol, use) -> (definer, symbol)
+        )
 
     # -- until it is relocated ------------------------------------------------------------------------
 
@@ -168,7 +171,10 @@ class Loading:
         except OSError:
             return -1
         status = os.fstat(fd)
-        if (status.st_dev, status.st_ino) != module.file.identity or status.st_size != module.file.size:
+        if (
+            status.st_dev,
+            status.st_ino,
+        ) != module.file.identity or status.st_size != module.file.size:
             os.close(fd)
             return -1
         return fd
@@ -253,7 +259,9 @@ class Loading:
             low = segments[0].vaddr & -PAGE if segments else 0
             high = segments[-1].vaddr + segments[-1].memsz + PAGE - 1 & -PAGE if segments else 0
             start = module.base + low - ORIGIN
-            module.image = Image(memory[start : start + high - low], low, module.base, start, segments)
+            module.image = Image(
+                memory[start : start + high - low], low, module.base, start, segments
+            )
             if has_text_relocations(module):
                 for load in module.file.loads:
                     if not load.flags & t.PF_W:
@@ -284,7 +292,9 @@ class Loading:
             align = max(segment.align, 1)
             fixed = module in static or bool(module.file.dt_flags & t.DF_STATIC_TLS)
             image = machine.read(module.base + segment.vaddr, segment.filesz)
-            data = donor.donor(image, segment.memsz, align, segment.vaddr & (align - 1), static=fixed)
+            data = donor.donor(
+                image, segment.memsz, align, segment.vaddr & (align - 1), static=fixed
+            )
             try:
                 lent = machine.open_donor(data, donor.unique_path)
             except OSError as error:
@@ -363,6 +373,10 @@ class Loading:
         space, ns, group = self.space, self.ns, self.group
         process = space.process
         if not group.new:
+            if group.root not in opened_roots(space):
+                space.order.opened(group.root, group.order)
+                space.opened.lists[group.root] = group.order
+                process.publish()
             space.ns.global_scope = ns.global_scope
             self._note_nodelete(space.opened)
             return []
@@ -375,7 +389,7 @@ class Loading:
         else:
             opened.lists.setdefault(group.root, group.order)
         self._note_nodelete(opened)
-        order = initialisers(ns, group)
+        order = self._order()
         ns.columns = ns.relocations = ns.bindings = ns.arena = None
         for module in self.own:
             module.image = None
@@ -389,9 +403,45 @@ class Loading:
             process.keep.setdefault(module, []).extend(blocks)
         for module in self.own:
             space.finis[module] = fini_functions(module)
-        process.note_initialised(space, order)
+        space.initialised.update(order)
         process.publish()
         return order
+
+    def _order(self) -> list[Module]:
+        """Whose initialisers run, dependencies first; and what the order of termination will depend on."""
+        group, memory = self.group, self.space.order
+        for module in group.new:
+            # What is opened directly has no list while its dependencies are sorted (elf/dl-deps.c).
+            if module is not group.root:
+                memory.lists[module] = [module, *module.needed]
+        ordered = memory.opened(group.root, group.order)
+        staying = self.space.opened.pinned | {m for m in group.new if m.file.dt_flags_1 & t.DF_1_NODELETE}
+        if self.flags & RTLD_NODELETE:
+            staying.add(group.root)
+        for module, definer in self._bound():
+            # elf/dl-lookup.c, add_dependency: not on what cannot be unloaded anyway.
+            if not definer.hosted and definer not in staying:
+                memory.depends(module, definer)
+        new = set(self.own)
+        if self.ns.model == "musl":
+            return initialisers(self.ns, group)
+        return init_first([m for m in reversed(ordered) if m in new], self.own)
+
+    def _bound(self) -> Iterator[tuple[Module, Module]]:
+        """(referrer, definer) of references, as relocation meets them."""
+        if self.answers is not None:
+            for (module, _symbol, _use), found in self.answers.items():
+                if found is not None:
+                    yield module, found[0]
+            return
+        r, b = self.ns.relocations, self.ns.bindings
+        if r is None or not len(r.at) or not len(b):
+            return
+        modules = b.modules
+        row = r.reference[r.reference >= 0]
+        pairs = (b.referrer[row] * len(modules) + b.definer[row])[b.definer[row] >= 0]
+        for pair in dict.fromkeys(pairs.tolist()):
+            yield modules[pair // len(modules)], modules[pair % len(modules)]
 
     def _note_answers(self, opened: Opened) -> None:
         """``note_group`` after the quick path, which has met no unique symbol and no thread-local storage."""
@@ -409,7 +459,9 @@ class Loading:
                 opened.pinned.add(module)
             elif module.file.dt_flags_1 & t.DF_1_NODELETE:
                 opened.pinned.add(module)
-                self.space.reasons.setdefault(module, []).append("asks never to be unloaded (DF_1_NODELETE)")
+                self.space.reasons.setdefault(module, []).append(
+                    "asks never to be unloaded (DF_1_NODELETE)"
+                )
 
     def _note_nodelete(self, opened: Opened) -> None:
         if self.flags & RTLD_NODELETE and self.group.root not in opened.pinned:
@@ -428,7 +480,9 @@ class Loading:
                 unique.setdefault(b.modules[int(b.definer[row])], b.name(row))
         for module, name in unique.items():
             if not module.hosted:
-                reasons.setdefault(module, []).append(f"defines {name}, which is unique in the process (STB_GNU_UNIQUE)")
+                reasons.setdefault(module, []).append(
+                    f"defines {name}, which is unique in the process (STB_GNU_UNIQUE)"
+                )
         for module in self.own:
             if module.file.dt_flags_1 & t.DF_1_NODELETE:
                 reasons.setdefault(module, []).append("asks never to be unloaded (DF_1_NODELETE)")
@@ -452,6 +506,11 @@ class Loading:
         self.ns.columns = self.ns.relocations = self.ns.bindings = None
 
 
+def opened_roots(space: Space) -> dict[Module, list[Module]]:
+    """The modules that were opened directly, with their search lists."""
+    return space.opened.lists
+
+
 def close_file(module: Module) -> None:
     """Drop the file's bytes, unless somebody still looks at them."""
     try:
@@ -471,7 +530,9 @@ def open_library(
     if root is not None:
         loading.ns.by_name[name] = root
     try:
-        group = loading.find(name, requester or space.ns.main, noload=bool(flags & machine.RTLD_NOLOAD))
+        group = loading.find(
+            name, requester or space.ns.main, noload=bool(flags & machine.RTLD_NOLOAD)
+        )
         if group is None:
             return None
         if loading.own:
@@ -525,7 +586,7 @@ def collect(space: Space) -> list[Module]:
     busy = {m for m in space.ns.modules if not m.hosted and space.pending(m)} - opened.pinned
     opened.pinned |= busy
     try:
-        going = unreachable(space.ns, opened)
+        going = finishing_order(space, unreachable(space.ns, opened))
         for module in going:
             space.ns.reporter.fini(module)
             if space.hooks is not None:
@@ -557,9 +618,17 @@ def close_namespace(space: Space) -> None:
         process.spaces.remove(space)
 
 
+def finishing_order(space: Space, modules: Sequence[Module]) -> list[Module]:
+    """Dependents first, as glibc sorts everything that is loaded."""
+    wanted = set(modules)
+    own = [module for module in space.ns.modules if not module.hosted]
+    return [module for module in space.order.sort(own, for_fini=True) if module in wanted]
+
+
 def unload(space: Space, modules: Sequence[Module]) -> None:
     """Take modules out of every table, then out of memory."""
     remove(space.ns, space.opened, modules)
+    space.order.forget(modules)
     space.opened.pinned -= set(modules)
     ranges = [span(module) for module in modules]
     space.process.drop_records(space, modules)
@@ -590,15 +659,21 @@ def _array(module: Module, tag: int, size_tag: int) -> list[int]:
     address, size = dynamic.get(tag), (dynamic.get(size_tag) or 0) // 8
     if address is None or not size:
         return []
-    if not any(s.vaddr <= address and address + 8 * size <= s.vaddr + s.memsz for s in module.file.loads):
-        raise module.file.fail("dynamic section", "function array", f"{address:#x}+{8 * size:#x}", "inside a PT_LOAD")
+    if not any(
+        s.vaddr <= address and address + 8 * size <= s.vaddr + s.memsz for s in module.file.loads
+    ):
+        raise module.file.fail(
+            "dynamic section", "function array", f"{address:#x}+{8 * size:#x}", "inside a PT_LOAD"
+        )
     return list(struct.unpack(f"<{size}Q", machine.read(module.base + address, 8 * size)))
 
 
 def init_functions(module: Module) -> list[int]:
     """DT_INIT, then DT_INIT_ARRAY."""
     first = module.file.dynamic.get(t.DT_INIT)
-    return ([module.base + first] if first else []) + _array(module, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ)
+    return ([module.base + first] if first else []) + _array(
+        module, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ
+    )
 
 
 def fini_functions(module: Module) -> list[int]:

@@ -1,0 +1,68 @@
+"""The short way for small libraries stores the same bytes as the column passes."""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import os
+
+import pytest
+
+import rtld
+from rtld.backends import inprocess as machine
+from rtld.elf.small import GiveUp
+from rtld.errors import RtldError
+from rtld.process.inprocess_load import Loading
+
+LIBRARIES = sorted({os.path.realpath(path) for path in glob.glob("/usr/lib/x86_64-linux-gnu/lib*.so.*")})
+
+
+def relocated(ns: rtld.Namespace, path: str, quick: bool) -> tuple[dict[str, bytes], bool]:
+    """Writable bytes of the group's modules, as differences from their own base; and whether the short way was gone."""
+    space = ns._space
+    space.quick = quick
+    loading = Loading(space, 2)
+    loading.find(path, space.ns.main)
+    loading.map()
+    try:
+        loading.relocate()
+        loading.resolve_ifuncs()
+        result = {}
+        for module in loading.own:
+            for load in module.file.loads:
+                if load.flags & 2:
+                    size = load.memsz // 8 * 8
+                    result[f"{module.path} {load.vaddr:#x}"] = ctypes.string_at(module.base + load.vaddr, size)
+        bases = {module.path: (module.base, module.file.span[1]) for module in loading.own}
+        return {name: _rebase(data, list(bases.values())) for name, data in result.items()}, loading.answers is not None
+    finally:
+        loading.undo()
+
+
+def _rebase(data: bytes, ranges: list[tuple[int, int]]) -> bytes:
+    words = memoryview(bytearray(data)).cast("Q")
+    for number, (base, size) in enumerate(ranges):
+        for i, word in enumerate(words):
+            if base <= word < base + size:
+                words[i] = (number << 48) + word - base
+    return words.tobytes()
+
+
+@pytest.mark.live
+def test_same_bytes() -> None:
+    quickly = 0
+    ns = rtld.Namespace()
+    for path in LIBRARIES[::7]:
+        try:
+            if os.path.getsize(path) > 3 << 20:
+                continue
+            short, used = relocated(ns, path, True)
+        except (RtldError, OSError, GiveUp):
+            continue
+        if not used:
+            continue
+        long, _ = relocated(ns, path, False)
+        assert short == long, path
+        quickly += 1
+    assert quickly >= min(5, len(LIBRARIES) // 50)
+    assert machine.libc is not None
