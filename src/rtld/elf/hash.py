@@ -15,6 +15,7 @@ import numpy as np
 
 from rtld.core.native import function
 from rtld.elf.flat import ORIGIN, flat
+from rtld.elf.scalar import gnu_hash as gnu_hash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,14 +33,6 @@ _LOW32 = _U(0xFFFFFFFF)
 #: Names worked on at a time, so that the columns stay in the cache.
 _BLOCK = 1 << 13
 _POWERS = np.array([pow(33, n, 1 << 32) for n in range(9)], np.uint64)
-
-
-def gnu_hash(name: bytes) -> int:
-    """The GNU hash of one name."""
-    h = 5381
-    for c in name:
-        h = (h * 33 + c) & 0xFFFFFFFF
-    return h
 
 
 def sysv_hash(name: bytes) -> int:
