@@ -1,0 +1,28 @@
+"""An emulated CPU, whatever this machine's is: the same linker, another address space.
+
+===============  ==================================================================================
+``machine``      READ FIRST: the back end: addresses, memory, start, call, Python functions
+``cpus``         the CPUs as data;  ``quirks``: what is odd about the engine, in one table
+``engine``       the only file that knows Unicorn
+``memory``       the guest's memory;  ``ranges``: which addresses are taken
+``kernel``       system calls;  ``callnumbers``: their numbers
+``watch``        Ctrl-C and time limits;  ``faults``: what a guest did wrong
+===============  ==================================================================================
+
+Unicorn comes with the extra ``emulate`` and is imported when a machine is opened.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rtld.backends.emulated.machine import Machine
+
+
+def open_machine(cpu: str, **options: Any) -> Machine:
+    """A new machine with that CPU; options of ``Machine``. Unsupported, NoSpace."""
+    from rtld.backends.emulated.machine import Machine
+
+    return Machine(cpu, **options)

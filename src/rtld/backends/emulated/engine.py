@@ -1,0 +1,201 @@
+"""The CPU. The only file that knows Unicorn: registers, mapped memory, running, what the guest's CPU asks for."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import sys
+
+from rtld.errors import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from rtld.backends.emulated.cpus import Cpu
+
+EXTRA = "emulate"
+_ACCESS = {"READ": "read", "WRITE": "write", "FETCH": "instruction fetch"}
+_WORDS = {"UNMAPPED": "where nothing is mapped", "PROT": "which is not allowed there"}
+
+
+def load_unicorn() -> Any:
+    """The package. Unsupported says how to get it."""
+    try:
+        return importlib.import_module("unicorn")
+    except ImportError as error:
+        raise Unsupported(
+            f"emulating a CPU needs the package unicorn ({error})", f"pip install 'rtld[{EXTRA}]'"
+        ) from None
+
+
+class Stopped(Exception):
+    """The CPU cannot go on: Unicorn's number and words for it."""
+
+
+class Bank:
+    """Some registers, to be read together: one call of Unicorn's library, a fifth of the time of its Python face."""
+
+    __slots__ = ("_arguments", "_read", "_values")
+
+    def __init__(self, uc: Any, library: Any, numbers: list[int]) -> None:
+        count = len(numbers)
+        self._values = (
+            ctypes.c_uint64 * count
+        )()  # a 32-bit register fills its low half: the host is little-endian
+        here = ctypes.addressof(self._values)
+        places = (ctypes.c_void_p * count)(*range(here, here + 8 * count, 8))
+        self._arguments = (uc._uch, (ctypes.c_int * count)(*numbers), places, count)
+        self._read = library.uc_reg_read_batch
+
+    def read(self) -> list[int]:
+        """Their values."""
+        self._read(*self._arguments)
+        return list(self._values)
+
+
+class Engine:
+    """A CPU that can be run. Memory is somebody else's, and mapped into it."""
+
+    def __init__(self, cpu: Cpu) -> None:
+        unicorn = load_unicorn()
+        if sys.byteorder != "little":
+            raise Unsupported("CPUs are emulated on little-endian machines only")
+        self.cpu = cpu
+        self._u = unicorn
+        architecture, *modes = (getattr(unicorn, name) for name in cpu.engine)
+        self._uc: Any = unicorn.Uc(architecture, sum(modes))
+        family = cpu.engine[0].removeprefix("UC_ARCH_")
+        constants = importlib.import_module(f"unicorn.{family.lower()}_const")
+        self._numbers: dict[str, int] = {
+            name.removeprefix(f"UC_{family}_REG_").lower(): value
+            for name, value in vars(constants).items()
+            if name.startswith(f"UC_{family}_REG_")
+        }
+        self._library = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
+        self._syscall_instruction = getattr(constants, "UC_X86_INS_SYSCALL", None)
+        self._thumb = family == "ARM"
+        #: The last access that failed: words, address.
+        self.refused: tuple[str, int] | None = None
+        self.in_hook = False
+        self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_refused)
+        self._access = {
+            getattr(unicorn, f"UC_MEM_{access}_{kind}"): (_ACCESS[access], _WORDS[kind])
+            for access in _ACCESS
+            for kind in _WORDS
+        }
+
+    # -- registers ----------------------------------------------------------------------------------
+
+    def get(self, register: str) -> int:
+        value: int = self._uc.reg_read(self._numbers[register])
+        return value
+
+    def set(self, register: str, value: int) -> None:
+        self._uc.reg_write(self._numbers[register], value)
+
+    def bank(self, *registers: str) -> Bank:
+        """Registers that are often read together."""
+        return Bank(self._uc, self._library, [self._numbers[name] for name in registers])
+
+    def resume_at(self) -> int:
+        """Where to go on: the program counter, with bit 0 set in Thumb state."""
+        pc = self.get(self.cpu.pc)
+        return pc | (self.get("cpsr") >> 5 & 1) if self._thumb else pc
+
+    def save(self) -> object:
+        """All registers."""
+        context: object = self._uc.context_save()
+        return context
+
+    def restore(self, context: object) -> None:
+        self._uc.context_restore(context)
+
+    # -- memory -------------------------------------------------------------------------------------
+
+    def map(self, start: int, size: int, rights: int, pointer: int) -> None:
+        """Make host memory at *pointer* the guest's at *start*."""
+        self._uc.mem_map_ptr(start, size, rights, pointer)
+
+    def protect(self, start: int, size: int, rights: int, pointer: int) -> None:
+        """Change the rights of a region, or of a part of one."""
+        if self.cpu.remaps:
+            self._uc.mem_unmap(start, size)
+            self._uc.mem_map_ptr(start, size, rights, pointer)
+        else:
+            self._uc.mem_protect(start, size, rights)
+
+    def unmap(self, start: int, size: int) -> None:
+        self._uc.mem_unmap(start, size)
+
+    def forget(self, start: int, end: int) -> None:
+        """Drop the translation of the code there."""
+        self._uc.ctl_remove_cache(start, end)
+
+    # -- running ------------------------------------------------------------------------------------
+
+    def run(self, start: int, until: int, count: int = 0) -> None:
+        """Run until that address, so many instructions, or ``stop``. Stopped; what a hook raises is raised here."""
+        outer, self.in_hook = self.in_hook, False
+        try:
+            self._uc.emu_start(start, until, 0, count)
+        except self._u.UcError as error:
+            raise Stopped(error.errno, str(error)) from None
+        finally:
+            self.in_hook = outer
+
+    def stop(self) -> None:
+        """From a hook, or from another thread."""
+        self._uc.emu_stop()
+
+    def illegal(self, error: Stopped) -> bool:
+        """It was an instruction that the CPU does not have."""
+        unicorn = self._u
+        return error.args[0] in (unicorn.UC_ERR_INSN_INVALID, unicorn.UC_ERR_EXCEPTION)
+
+    # -- hooks --------------------------------------------------------------------------------------
+
+    def _on_refused(
+        self, _uc: Any, access: int, address: int, size: int, _value: int, _data: Any
+    ) -> bool:
+        verb, reason = self._access[access]
+        many = "" if verb == _ACCESS["FETCH"] else f" of {size} byte{'s' * (size != 1)}"
+        self.refused = f"{verb}{many} at {address:#x}, {reason}", address
+        return False
+
+    def on_interrupt(self, handler: Callable[[int], None]) -> None:
+        """Told the number of every exception, system calls among them."""
+
+        def hook(_uc: Any, number: int, _data: Any) -> None:
+            self.in_hook = True
+            try:
+                handler(number)
+            finally:
+                self.in_hook = False
+
+        self._uc.hook_add(self._u.UC_HOOK_INTR, hook)
+
+    def on_syscall_instruction(self, handler: Callable[[], None]) -> None:
+        """Of x86-64, where it is no exception."""
+
+        def hook(_uc: Any, _data: Any) -> None:
+            self.in_hook = True
+            try:
+                handler()
+            finally:
+                self.in_hook = False
+
+        self._uc.hook_add(self._u.UC_HOOK_INSN, hook, None, 1, 0, self._syscall_instruction)
+
+    def on_reached(self, low: int, high: int, handler: Callable[[int], None]) -> None:
+        """Told the address before any instruction of [low, high] runs. Costs nothing elsewhere."""
+
+        def hook(_uc: Any, address: int, _size: int, _data: Any) -> None:
+            self.in_hook = True
+            try:
+                handler(address)
+            finally:
+                self.in_hook = False
+
+        self._uc.hook_add(self._u.UC_HOOK_CODE, hook, None, low, high)

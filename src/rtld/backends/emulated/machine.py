@@ -1,0 +1,282 @@
+"""The back end: a CPU, its memory and its kernel, as something a program is linked for, put into and started on.
+
+``reserve`` gives addresses, ``commit`` puts a linked image there, ``protect`` sets rights, ``start`` runs a program to its
+end, ``call`` one function. Python functions get addresses that the guest can jump to (``trap``) or call (``function``).
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from signal import SIGILL, SIGSEGV
+
+from rtld.backends.emulated.cpus import cpu_named
+from rtld.backends.emulated.engine import Engine, Stopped
+from rtld.backends.emulated.faults import Fault, LimitReached
+from rtld.backends.emulated.kernel import STANDARD, Ended, Kernel
+from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE, Memory
+from rtld.backends.emulated.watch import Watch
+from rtld.core.space import page_up
+from rtld.errors import NoSpace, TargetFault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Self
+
+    from rtld.core.image import Image
+
+TRAPS = 16 * PAGE  # room for the addresses that mean Python
+TRAP = 16  # bytes of one of them
+CALL_STACK = 1 << 18
+RED_ZONE = 256  # below the stack pointer, of whoever is running
+ILLEGAL = "illegal instruction"
+DEPTH = 50  # calls inside one another; Unicorn itself fails at 64
+CHUNK = 1 << 20  # instructions between two looks at the clock, where they are counted
+
+ExitStatus = int  # the program's own, or 128 + the number of the signal that ended it
+
+
+class Machine:
+    """One CPU with its memory. Not for several threads at once; ``with machine:`` gives the memory back."""
+
+    def __init__(
+        self,
+        cpu: str,
+        *,
+        first: int = PAGE,
+        memory: int = 1 << 32,
+        seconds: float | None = None,
+        instructions: int | None = None,
+        descriptors: Mapping[int, int] = STANDARD,
+    ) -> None:
+        """*first*: the lowest address; *memory*: the most a program may have; *seconds*, *instructions*: of one run."""
+        self.cpu = cpu_named(cpu)
+        self.engine = Engine(self.cpu)
+        self.memory = Memory(self.engine, self.cpu.bits, first, memory)
+        self.seconds = seconds
+        self.instructions = instructions
+        self._watch = Watch(self.engine)
+        self._depth = 0
+        self._stack = 0
+        self._handlers: dict[int, Callable[[], int]] = {}
+        self._traps = self.memory.reserve(TRAPS, high=True)
+        self.memory.map(self._traps, TRAPS, READ | EXECUTE)
+        self._set_up()
+        self.memory.write(self._traps, self.cpu.nop * (TRAPS // len(self.cpu.nop)))
+        self.kernel = Kernel(self.cpu, self.engine, self.memory, descriptors)
+        self._never = self._new_trap(self._lost)
+        self._returned = self._new_trap(self._lost)
+        self.engine.on_reached(self._traps, self._traps + TRAPS - 1, self._on_trap)
+        self.engine.on_interrupt(self._on_interrupt)
+        if self.cpu.entry.interrupt is None:
+            self.engine.on_syscall_instruction(self.kernel.serve)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.memory.close()
+
+    def _set_up(self) -> None:
+        """The state of the CPU before the first instruction."""
+        engine = self.engine
+        for register, value, _, keep in self.cpu.setup:
+            engine.set(register, (engine.get(register) if keep else 0) | value)
+        boot = self.cpu.boot
+        if boot is not None:
+            self.memory.write(self._traps, boot.code.code)
+            self.memory.write(self._traps + 0x100, boot.data)
+            engine.set(boot.base, self._traps)
+            engine.run(self._traps, self._traps + len(boot.code))
+            engine.set(boot.base, 0)
+
+    # -- addresses and memory -----------------------------------------------------------------------
+
+    def reserve(self, size: int, align: int, at: int | None = None) -> int:
+        """An address range: exactly *at*, else the lowest that is free. NoSpace."""
+        start = at if at is None else at & -PAGE
+        size += 0 if at is None or start is None else at - start
+        found = self.memory.reserve(size, align, start)
+        return found if at is None else at
+
+    def commit(self, image: Image) -> None:
+        """Put the image where it was linked for. Everything is allowed there until ``protect`` says less."""
+        address = image.base + image.low
+        start = address & -PAGE
+        self.memory.map(start, page_up(address + len(image.bytes)) - start, READ | WRITE | EXECUTE)
+        self.memory.write(address, memoryview(image.bytes).cast("B"))
+
+    def protect(self, start: int, size: int, rights: int) -> None:
+        """Rights of whole pages, as PROT_* has them; memory of zeros where there was none."""
+        if not self.memory.covers(start, size):
+            self.memory.map(start, size, rights)
+        self.memory.protect(start, size, rights)
+
+    def read(self, address: int, size: int) -> bytes:
+        """A copy of the guest's bytes. TargetFault where it has none."""
+        return bytes(self.memory.view(address, size))
+
+    def write(self, address: int, data: bytes) -> None:
+        """Change the guest's bytes; code that has run before is translated again."""
+        self.memory.write(address, data)
+
+    # -- running ------------------------------------------------------------------------------------
+
+    def start(self, entry: int, sp: int) -> ExitStatus:
+        """Run a program from its first instruction to its end. TargetFault: Fault, LimitReached."""
+        self.engine.set(self.cpu.sp, sp)
+        try:
+            self._run(entry, self._never)
+        except Ended as ended:
+            return ended.status
+        raise AssertionError("only Ended leads out of a program")
+
+    def call(self, address: int, *arguments: int) -> int:
+        """Call a C function with integers and pointers; its result as an unsigned word."""
+        if self._depth >= DEPTH:
+            raise TargetFault(f"more than {DEPTH} calls into the guest inside one another")
+        engine = self.engine
+        inside = engine.save() if self._depth else None
+        top = engine.get(self.cpu.sp) - RED_ZONE if self._depth else self._call_stack()
+        self._pass(top, arguments)
+        try:
+            self._run(address, self._returned)
+        except Ended as ended:
+            if self._depth:
+                raise
+            message = f"the function called exit({ended.status})"
+            raise TargetFault(message) from None
+        result = engine.get(self.cpu.result)
+        if inside is not None:
+            engine.restore(inside)
+        return result
+
+    def _call_stack(self) -> int:
+        if not self._stack:
+            self._stack = (
+                self.memory.reserve(CALL_STACK + PAGE, high=True) + PAGE
+            )  # a page to guard it
+            self.memory.map(self._stack, CALL_STACK, READ | WRITE)
+        return self._stack + CALL_STACK
+
+    def _pass(self, top: int, arguments: tuple[int, ...]) -> None:
+        """Arguments into registers and onto the stack below *top*, the return address where the callee expects it."""
+        cpu, mask = self.cpu, (1 << self.cpu.bits) - 1
+        here = cpu.arguments[: len(arguments)]
+        for register, value in zip(here, arguments, strict=False):
+            self.engine.set(register, value & mask)
+        rest = arguments[len(here) :]
+        word = cpu.bits // 8
+        sp = (top - cpu.area - word * len(rest)) & -16
+        for i, value in enumerate(rest):
+            self.memory.write(sp + cpu.area + word * i, self._word(value & mask))
+        if cpu.link:
+            self.engine.set(cpu.link, self._returned)
+        else:
+            sp -= word
+            self.memory.write(sp, self._word(self._returned))
+        self.engine.set(cpu.sp, sp)
+
+    def _word(self, value: int) -> bytes:
+        return struct.pack(self.cpu.order + ("Q" if self.cpu.bits == 64 else "I"), value)
+
+    def _run(self, start: int, until: int) -> None:
+        """Go on until that address; what leads elsewhere is an exception."""
+        engine, watch = self.engine, self._watch
+        deadline = None if self.seconds is None else time.monotonic() + self.seconds
+        left = self.instructions
+        self._depth += 1
+        try:
+            while True:
+                count = 0 if left is None else min(left, CHUNK)
+                engine.refused = None
+                watch.asked = False
+                if left is None:
+                    with watch:
+                        engine.run(start, until)
+                else:
+                    engine.run(start, until, count)
+                    left -= count
+                start = engine.resume_at()
+                if start & -2 == until:
+                    return
+                if deadline is not None and time.monotonic() > deadline:
+                    raise LimitReached(f"{self.seconds:g} seconds are over", start)
+                if left == 0:
+                    raise LimitReached(f"{self.instructions} instructions have run", start)
+                if left is None and not watch.asked:
+                    raise self._fault("an instruction that halts the CPU", SIGSEGV)
+        except Stopped as error:
+            raise self._explain(error) from None
+        finally:
+            self._depth -= 1
+
+    # -- what the CPU asks for ----------------------------------------------------------------------
+
+    def _on_interrupt(self, number: int) -> None:
+        if number == self.cpu.entry.interrupt:
+            self.kernel.serve()
+            return
+        sign, words = self.cpu.exceptions.get(number, (int(SIGSEGV), f"exception {number}"))
+        if self.cpu.illegal:
+            pc = self.engine.get(self.cpu.pc)
+            if self.memory.covers(pc, 1) and self.memory.view(pc, 1) == self.cpu.illegal:
+                sign, words = int(SIGILL), ILLEGAL
+        raise self._fault(words, sign)
+
+    def _explain(self, error: Stopped) -> Fault:
+        """Unicorn has given up: why?"""
+        if self.engine.refused is not None:
+            what, address = self.engine.refused
+            return self._fault(what, SIGSEGV, address)
+        if self.engine.illegal(error):
+            return self._fault(ILLEGAL, SIGILL)
+        return self._fault(str(error.args[1]), SIGSEGV)
+
+    def _fault(self, what: str, number: int, address: int | None = None) -> Fault:
+        registers = {name: self.engine.get(name) for name in self.cpu.registers}
+        return Fault(what, int(number), self.engine.get(self.cpu.pc), address, registers)
+
+    # -- Python in the guest ------------------------------------------------------------------------
+
+    def trap(self, handler: Callable[[], int]) -> int:
+        """An address; a jump to it runs *handler*, which says where to go on."""
+        return self._new_trap(handler)
+
+    def _new_trap(self, handler: Callable[[], int]) -> int:
+        address = self._traps + TRAP * len(self._handlers)
+        if address == self._traps + TRAPS:
+            raise NoSpace(f"no more than {TRAPS // TRAP} Python functions in one emulated CPU")
+        self._handlers[address] = handler
+        return address
+
+    def function(self, handler: Callable[..., int], count: int) -> int:
+        """The address of a C function of *count* integers or pointers; *handler* is what it does."""
+        cpu, word = self.cpu, self.cpu.bits // 8
+        mask = (1 << cpu.bits) - 1
+
+        def trapped() -> int:
+            sp = self.engine.get(cpu.sp)
+            back = self.engine.get(cpu.link) if cpu.link else self._load(sp)
+            above = sp + cpu.area + (0 if cpu.link else word)
+            values = [self.engine.get(name) for name in cpu.arguments[:count]]
+            values += [self._load(above + word * i) for i in range(count - len(values))]
+            result = handler(*values)
+            self.engine.set(cpu.result, result & mask)
+            if not cpu.link:
+                self.engine.set(cpu.sp, sp + word)
+            return back
+
+        return self._new_trap(trapped)
+
+    def _load(self, address: int) -> int:
+        data = self.memory.view(address, self.cpu.bits // 8)
+        return int.from_bytes(data, "little" if self.cpu.order == "<" else "big")
+
+    def _on_trap(self, address: int) -> None:
+        handler = self._handlers.get(address, self._lost)
+        self.engine.set(self.cpu.pc, handler())
+
+    def _lost(self) -> int:
+        raise self._fault("a jump into the middle of nowhere", SIGSEGV)

@@ -1,0 +1,137 @@
+"""The guest's memory: one range of host addresses, in which a guest address is an offset.
+
+The range is reserved, and costs nothing until a page is touched. What the guest may reach are the regions mapped in its
+CPU; what the host reads and writes for it goes through a memoryview of the same bytes, after the regions have been asked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+
+from rtld.backends.emulated.ranges import Ranges
+from rtld.core.space import page_up
+from rtld.errors import NoSpace, TargetFault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rtld.backends.emulated.engine import Engine
+
+PAGE = 0x1000
+READ, WRITE, EXECUTE = 1, 2, 4  # as PROT_* of <sys/mman.h>, and as Unicorn has them
+SIZES = {32: 1 << 32, 64: 1 << 36}
+_NORESERVE = 0x4000  # MAP_NORESERVE, which Python 3.11 does not name
+
+
+class Memory:
+    """Addresses that are taken (``reserve``), and those of them that have memory (``map``)."""
+
+    def __init__(self, engine: Engine, bits: int, first: int = PAGE, limit: int = 1 << 32) -> None:
+        self.size = SIZES[bits]
+        self.first = first
+        self.limit = limit
+        self.mapped = 0
+        self.reserved = Ranges()
+        self.regions = Ranges()  # value: rights
+        self._engine = engine
+        try:
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+            self._arena = mmap.mmap(-1, self.size, flags)
+        except OSError as error:
+            raise NoSpace(
+                f"no {self.size >> 30} GiB of addresses for an emulated CPU: {error.strerror}"
+            ) from None
+        self._base = ctypes.addressof(ctypes.c_char.from_buffer(self._arena))
+        self._bytes = memoryview(self._arena)
+
+    # -- addresses ----------------------------------------------------------------------------------
+
+    def reserve(
+        self, size: int, align: int = PAGE, at: int | None = None, *, high: bool = False
+    ) -> int:
+        """Addresses for *size* bytes: exactly *at*, else the lowest, or *high*est, that are free. NoSpace."""
+        size = page_up(max(size, 1))
+        align = max(align, PAGE)
+        if at is None:
+            find = self.reserved.highest_gap if high else self.reserved.lowest_gap
+            found = find(size, align, self.first, self.size - PAGE)
+            if found is None:
+                raise NoSpace(f"no {size:#x} bytes of the emulated CPU's addresses are free")
+            at = found
+        elif at % PAGE or at < self.first or at + size > self.size - PAGE:
+            end = self.size - PAGE
+            raise NoSpace(
+                f"{at:#x} is not for programs: pages from {self.first:#x} to {end:#x} are"
+            )
+        elif taken := self.reserved.pieces(at, at + size):
+            start, end, _ = taken[0]
+            raise NoSpace(f"{at:#x} to {at + size:#x} is not free: {start:#x} to {end:#x} is taken")
+        self.reserved.add(at, at + size)
+        return at
+
+    # -- memory -------------------------------------------------------------------------------------
+
+    def map(self, start: int, size: int, rights: int) -> None:
+        """Put zeros there, whatever was there before. NoSpace beyond the limit."""
+        self.unmap(start, size)
+        if self.mapped + size > self.limit:
+            raise NoSpace(f"the program wants more than {self.limit:#x} bytes of memory")
+        self.reserved.add(start, start + size)
+        self.regions.add(start, start + size, rights)
+        self.mapped += size
+        self._engine.map(start, size, rights, self._base + start)
+
+    def unmap(self, start: int, size: int) -> None:
+        """Take memory and addresses away; what is not there stays so."""
+        self.reserved.remove(start, start + size)
+        for low, high, _ in self.regions.remove(start, start + size):
+            self._engine.unmap(low, high - low)
+            self._arena.madvise(mmap.MADV_DONTNEED, low, high - low)  # back to zeros
+            self.mapped -= high - low
+
+    def protect(self, start: int, size: int, rights: int) -> None:
+        """Change what may be done with whole pages. TargetFault where there is no memory."""
+        end = start + size
+        if not self.covers(start, size):
+            raise TargetFault(f"no memory to protect at {start:#x} to {end:#x}")
+        for low, high, before in self.regions.pieces(start, end):
+            if before != rights:
+                self.regions.add(low, high, rights)
+                self._engine.protect(low, high - low, rights, self._base + low)
+
+    def covers(self, start: int, size: int, rights: int = 0) -> bool:
+        """All of it has memory, with these rights."""
+        at = start
+        for low, high, have in self.regions.pieces(start, start + size):
+            if low != at or have & rights != rights:
+                return False
+            at = high
+        return at == start + size
+
+    # -- bytes --------------------------------------------------------------------------------------
+
+    def view(self, start: int, size: int, rights: int = 0) -> memoryview:
+        """The bytes themselves. TargetFault unless all of it has memory with these rights."""
+        if not self.covers(start, size, rights):
+            raise TargetFault(f"{size:#x} bytes at {start:#x}: not all of them are the program's")
+        return self._bytes[start : start + size]
+
+    def write(self, start: int, data: bytes | memoryview) -> None:
+        """Write as the host does: rights do not matter."""
+        self.view(start, len(data))[:] = data
+        self.changed(start, len(data))
+
+    def changed(self, start: int, size: int) -> None:
+        """Somebody but the CPU has written there: what was translated of it is out of date."""
+        for low, high, rights in self.regions.pieces(start, start + size):
+            if rights & EXECUTE:
+                for page in range(low & -PAGE, high, PAGE):
+                    self._engine.forget(max(page, low), min(page + PAGE, high))
+
+    def close(self) -> None:
+        """Give the range back, unless somebody still has a view of it."""
+        self._bytes.release()
+        try:
+            self._arena.close()
+        except BufferError:
+            pass

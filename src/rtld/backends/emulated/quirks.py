@@ -1,0 +1,46 @@
+"""What is odd about Unicorn 2.1.4, in one place: what happens, where upstream knows of it, what is done about it here.
+
+Look here first when Unicorn is updated: a row whose issue is closed can go, with what it names. Numbers are of
+https://github.com/unicorn-engine/unicorn/issues; "-": not reported.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+VERSION = "2.1.4"
+
+
+class Quirk(NamedTuple):
+    """One row."""
+
+    cpus: str
+    what: str
+    upstream: str
+    remedy: str
+
+
+# fmt: off
+QUIRKS = (
+    Quirk("all",    "code that was translated still runs after the host has changed it",        "#1148, PR #2271", "memory.Memory.changed drops the translation"),
+    Quirk("all",    "a region of mem_map is copied when a page of it gets other rights",        "-",               "memory.Memory maps its own memory with mem_map_ptr"),
+    Quirk("all",    "the 65th emu_start inside one another fails, the next one crashes",        "-",               "machine.DEPTH"),
+    Quirk("all",    "with a timeout, emu_start returns up to 2 ms late",                        "-",               "watch.Watch stops it from a thread"),
+    Quirk("all",    "a count of instructions makes everything slow",                            "-",               "only where there is a limit"),
+    Quirk("x86",    "FPCW and MXCSR are 0 after a reset: other rounding, exceptions not masked", "-",              "cpus: setup"),
+    Quirk("x86-64", "after emu_stop in the hook of syscall, the program counter is still on it", "-",              "watch.Watch never stops in a hook"),
+    Quirk("arm",    "the state (ARM or Thumb) is lost unless bit 0 of the start address has it", "-",              "engine.Engine.resume_at"),
+    Quirk("s390x",  "after SVC the program counter is still on it",                             "-",               "cpus: Entry.advance"),
+    Quirk("s390x",  "bad addresses are a program check, and the hook for them is not called",   "-",               "the fault has no address"),
+    Quirk("s390x",  "an illegal instruction is the same program check",                         "-",               "cpus: Cpu.illegal"),
+    Quirk("s390x",  "code cannot run where mem_protect took the right to write",                "-",               "cpus: Cpu.remaps; engine.Engine.protect maps again"),
+    Quirk("s390x",  "control registers have no name",                                           "-",               "cpus: Boot"),
+)
+
+#: CPUs that rtld links for and Unicorn cannot run, or not well enough.
+NOT_EMULATED = {
+    "ppc64le":     "Unicorn has no little-endian PowerPC, and 64-bit loads fail there (#1779); qemu-ppc64le runs its programs",
+    "loongarch64": "Unicorn has no LoongArch; qemu-loongarch64 runs its programs",
+    "mips64el":    "hooks in branch delay slots break it in Unicorn (#2272, #2134); qemu-mips64el runs its programs",
+}
+# fmt: on

@@ -1,0 +1,52 @@
+"""Time passes while the CPU runs: a thread stops it now and then, so that Python can look at signals and at the clock.
+
+Python runs its signal handlers, Ctrl-C among them, between two of its own instructions; a CPU that never comes back
+leaves no such place.
+"""
+
+from __future__ import annotations
+
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rtld.backends.emulated.engine import Engine
+
+TICK = 0.05  # seconds
+IDLE = 20  # ticks without a run after which the thread ends; the next run starts another
+
+
+class Watch:
+    """``with watch:`` around a run. ``asked`` says that the CPU was stopped for no other reason."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.asked = False
+        self._engine = engine
+        self._depth = 0
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._runs = 0
+
+    def __enter__(self) -> None:
+        self._depth += 1
+        self._runs += 1
+        if self._thread is None:
+            with self._lock:
+                self._thread = threading.Thread(target=self._tick, name="rtld watch", daemon=True)
+                self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+
+    def _tick(self) -> None:
+        pause = threading.Event()
+        idle, seen = 0, self._runs
+        while idle < IDLE or self._depth:
+            pause.wait(TICK)
+            if self._depth and not self._engine.in_hook:
+                self.asked = True
+                self._engine.stop()
+            idle = 0 if self._depth or seen != self._runs else idle + 1
+            seen = self._runs
+        with self._lock:
+            self._thread = None
