@@ -68,6 +68,7 @@ class Service:
         self.blocks: list[tuple[int, int]] = []  # shared memory of the request being served
         self.errors: dict[int, str] = {}  # thread -> what dlerror will say
         self.said: dict[int, tuple[int, int]] = {}  # thread -> the string it said last
+        self.closing = self.close_again = False  # dl_close_state of elf/dl-close.c
 
     def close(self) -> None:
         self.memory.close()
@@ -205,13 +206,30 @@ class Service:
         if world.ns.model == "musl":
             return 0  # musl never takes anything away
         number = world.home.get(module, LM_ID_BASE)
-        ns, opened = world.space(number)
+        _ns, opened = world.space(number)
         if opened.counts.get(module, 0) <= 0:
             if module in opened.startup:
                 return 0
             raise DlError(f"{self.name(module)}: shared object not open")
         self.change()
         opened.counts[module] -= 1
+        if self.closing:
+            # Asked by a termination function: the close that is under way takes another look.
+            self.close_again = True
+            return 0
+        self.closing = self.close_again = True
+        try:
+            while self.close_again:
+                self.close_again = False
+                yield from self._unload(number)
+        finally:
+            self.closing = False
+        return 0
+
+    def _unload(self, number: int) -> Steps:
+        """Terminate and unmap what nothing keeps any more."""
+        world = self.world
+        ns, opened = world.space(number)
         going = unreachable(ns, opened)
         if not going:
             return 0
