@@ -28,6 +28,7 @@ from rtld.dlfcn.flags import (
 )
 from rtld.dlfcn.library import Closed, Library, SymbolNotFound
 from rtld.dlfcn.namespace import Namespace, default_namespace
+from rtld.process.inprocess_debug import debugging
 from rtld.process.inprocess_hooks import Call, Hooks
 
 TYPE_CHECKING = False
@@ -62,6 +63,7 @@ __all__ = [
     "Library",
     "Namespace",
     "SymbolNotFound",
+    "debugging",
     "default_namespace",
     "dl_iterate_phdr",
     "dladdr",

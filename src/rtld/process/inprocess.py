@@ -100,6 +100,7 @@ class Process:
         self.hosted: dict[str, Hosted] = {}
         self.adds = 1000
         self.keep: dict[Module, list[Any]] = {}  # memory that lives as long as a module
+        self.debugging: Any = None  # inprocess_debug.Debugging
         self.watches: list[Any] = []  # inprocess_hooks.Watch, by the number their thunk has
         self.calls: dict[
             int, list[Any]
@@ -257,6 +258,8 @@ class Process:
             for module in space.order.sort(own, for_fini=True):
                 functions += space.finis.get(module, ())
         self.code.finish(functions)
+        if self.debugging is not None:
+            self.debugging.update()
 
     def containing(self, address: int) -> tuple[Space, Module] | None:
         """The module of ours that *address* lies in."""
