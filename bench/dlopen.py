@@ -72,18 +72,24 @@ def measure(script: str, *arguments: str) -> list[float]:
     argv = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment())
     if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr else f"status {done.returncode}")
+        raise RuntimeError(
+            done.stderr.strip().splitlines()[-1] if done.stderr else f"status {done.returncode}"
+        )
     return [float(word) for word in done.stdout.split()]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("libraries", nargs="*", default=list(TARGETS))
     parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--json")
     options = parser.parse_args()
     rows = []
-    print(f"{'library':<18} {'CDLL ms':>9} {'ours ms':>9} {'ratio':>6} {'goal':>5} {'cold ms':>9} {'import':>7} {'ready':>6}")
+    print(
+        f"{'library':<18} {'CDLL ms':>9} {'ours ms':>9} {'ratio':>6} {'goal':>5} {'cold ms':>9} {'import':>7} {'ready':>6}"
+    )
     for library in options.libraries:
         theirs, warm, cold, imports, ready = [], [], [], [], []
         try:
@@ -108,7 +114,9 @@ def main() -> int:
             f"{library:<18} {row['cdll']:9.3f} {row['ours']:9.3f} {row['ratio']:6.2f} {goal:>5} {row['cold']:9.3f} "
             f"{row['import']:7.1f} {row['ready']:6.1f}"
         )
-    calls = {which: min([measure(CALLS, which)[0] for _ in range(3)]) for which in ("ctypes", "rtld")}
+    calls = {
+        which: min([measure(CALLS, which)[0] for _ in range(3)]) for which in ("ctypes", "rtld")
+    }
     print(f"a call of crc32: {calls['ctypes']:.0f} ns by ctypes, {calls['rtld']:.0f} ns by ours")
     if options.json:
         with open(options.json, "w") as file:

@@ -37,7 +37,7 @@ _API = 0x1 | 0x4  # FUNCFLAG_CDECL | FUNCFLAG_PYTHONAPI: the interpreter's lock 
 _PYTHON_API_VERSION = 1013
 
 
-class _Initialiser(ctypes._CFuncPtr):
+class _Initialiser(ctypes._CFuncPtr):  # type: ignore[name-defined,misc]
     """PyInit_*: gives a module, or the definition of one (PEP 489)."""
 
     _flags_ = _API
@@ -73,7 +73,9 @@ class Wheel(importlib.abc.MetaPathFinder):
             source = io.BytesIO(source)
         self.archive = zipfile.ZipFile(source)
         self.members = set(self.archive.namelist())
-        self.libraries = {m.rpartition("/")[2]: m for m in sorted(self.members) if ".so" in m.rpartition("/")[2]}
+        self.libraries = {
+            m.rpartition("/")[2]: m for m in sorted(self.members) if ".so" in m.rpartition("/")[2]
+        }
         self.namespace = Namespace(os.path.basename(self.path), host="program")
         search = self.namespace._space.ns.search
         search.rules = _Rules(search.rules, self)
@@ -83,7 +85,10 @@ class Wheel(importlib.abc.MetaPathFinder):
         return f"<Wheel {self.path}>"
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None  # noqa: ARG002
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002
+        target: ModuleType | None = None,  # noqa: ARG002
     ) -> importlib.machinery.ModuleSpec | None:
         """The module of this name, if the wheel has it: a package, source, or an extension for this Python."""
         stem = fullname.replace(".", "/")
@@ -100,8 +105,12 @@ class Wheel(importlib.abc.MetaPathFinder):
             return spec
         return None
 
-    def _spec(self, name: str, member: str, loader: Any, package: bool) -> importlib.machinery.ModuleSpec:
-        spec = importlib.machinery.ModuleSpec(name, loader, origin=f"{self.path}/{member}", is_package=package)
+    def _spec(
+        self, name: str, member: str, loader: Any, package: bool
+    ) -> importlib.machinery.ModuleSpec:
+        spec = importlib.machinery.ModuleSpec(
+            name, loader, origin=f"{self.path}/{member}", is_package=package
+        )
         if package:
             spec.submodule_search_locations = [f"{self.path}/{member.rpartition('/')[0]}"]
         spec.has_location = True
@@ -112,7 +121,10 @@ class Wheel(importlib.abc.MetaPathFinder):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         sys.meta_path.remove(self)
 
@@ -131,7 +143,9 @@ class SourceLoader(importlib.abc.InspectLoader):
         return importlib.util.decode_source(self.wheel.archive.read(self.member))
 
     def get_code(self, fullname: str) -> CodeType:
-        code: CodeType = self.source_to_code(self.get_source(fullname), f"{self.wheel.path}/{self.member}")
+        code: CodeType = self.source_to_code(
+            self.get_source(fullname), f"{self.wheel.path}/{self.member}"
+        )
         return code
 
     def get_data(self, path: str) -> bytes:
@@ -167,7 +181,10 @@ class ExtensionLoader(importlib.abc.Loader):
         # A definition is static, and lent; ctypes took what it got for its own.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
         create = ctypes.pythonapi.PyModule_FromDefAndSpec2
-        create.restype, create.argtypes = ctypes.py_object, (ctypes.py_object, ctypes.py_object, ctypes.c_int)
+        create.restype, create.argtypes = (
+            ctypes.py_object,
+            (ctypes.py_object, ctypes.py_object, ctypes.c_int),
+        )
         module: ModuleType = create(made, spec, _PYTHON_API_VERSION)
         return module
 

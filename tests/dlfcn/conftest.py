@@ -38,7 +38,9 @@ def both() -> Callable[..., tuple[str, str]]:
                 check=False,
                 env={**os.environ, **(env or {})},
             )
-            said.append(f"{done.stdout}[{done.returncode}]" + (done.stderr if done.returncode else ""))
+            said.append(
+                f"{done.stdout}[{done.returncode}]" + (done.stderr if done.returncode else "")
+            )
         return said[0], said[1]
 
     return run

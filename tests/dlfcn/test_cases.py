@@ -65,7 +65,9 @@ def test_exceptions(lib: Lib, both: Both) -> None:
         "-Wl,-rpath," + inner.rpartition("/")[0],
         name="libouter.so",
     )
-    theirs, ours = both("import sys; lib = CDLL(sys.argv[1]); print(lib.direct(), lib.through_libc())", outer)
+    theirs, ours = both(
+        "import sys; lib = CDLL(sys.argv[1]); print(lib.direct(), lib.through_libc())", outer
+    )
     assert ours == theirs == "6 7\n[0]"
 
 
@@ -82,7 +84,9 @@ def test_thread_local_objects(lib: Lib, both: Both) -> None:
         """,
         "-xc++",
     )
-    theirs, ours = both("import sys; lib = CDLL(sys.argv[1]); lib.thread(); print(lib.touch(), flush=True)", path)
+    theirs, ours = both(
+        "import sys; lib = CDLL(sys.argv[1]); lib.thread(); print(lib.touch(), flush=True)", path
+    )
     assert ours == theirs
     assert "gone 3" in ours
 
@@ -118,7 +122,9 @@ def test_ifunc(lib: Lib, both: Both) -> None:
         int call(void) { return chosen() * 1000 + hidden() * 100 + pointer() * 10 + inside() + one() - 1; }
         """
     )
-    theirs, ours = both("import sys; lib = CDLL(sys.argv[1]); print(lib.call(), lib.chosen())", path)
+    theirs, ours = both(
+        "import sys; lib = CDLL(sys.argv[1]); print(lib.call(), lib.chosen())", path
+    )
     assert ours == theirs == "2222 2\n[0]"
 
 
@@ -205,7 +211,10 @@ def test_iterates_over_objects(lib: Lib, both: Both) -> None:
 
 
 def test_lazy_function_that_does_not_exist(lib: Lib, both: Both) -> None:
-    path = lib("int nowhere(int); int fine(void) { return 3; } int bad(int x) { return nowhere(x); }", "-Wl,-z,lazy")
+    path = lib(
+        "int nowhere(int); int fine(void) { return 3; } int bad(int x) { return nowhere(x); }",
+        "-Wl,-z,lazy",
+    )
     script = """
 import sys
 for mode in (2, 1):

@@ -43,7 +43,12 @@ def test_functions_types_structures(lib: Callable[..., str]) -> None:
     assert library.norm(types.records["point"](1, 2.5), 4) == 14.0
     assert library.name() == b"text"
     assert library.big() == 2**64 - 1
-    assert library.apply(ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)(lambda a, b: a * 10 + b), 3) == 32
+    assert (
+        library.apply(
+            ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)(lambda a, b: a * 10 + b), 3
+        )
+        == 32
+    )
     buffer = ctypes.create_string_buffer(4)
     library.fill(buffer, 4)
     assert buffer.raw == b"\0\1\2\3"
@@ -55,7 +60,9 @@ def test_functions_types_structures(lib: Callable[..., str]) -> None:
 def test_declared_before_and_after() -> None:
     z = rtld.dlopen("libz.so.1")
     function = z.crc32
-    z.cdef("unsigned long crc32(unsigned long, const unsigned char *, unsigned int); const char *zlibVersion(void);")
+    z.cdef(
+        "unsigned long crc32(unsigned long, const unsigned char *, unsigned int); const char *zlibVersion(void);"
+    )
     assert z.crc32 is function
     assert z.crc32(0, b"abc", 3) == zlib.crc32(b"abc")
     assert z.zlibVersion().startswith(b"1.")

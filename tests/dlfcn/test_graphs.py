@@ -48,20 +48,30 @@ os.write(1, b"[end] ")
 def build(directory: Path, rng: random.Random) -> int:
     """A graph of libraries; edges go anywhere, so that there are cycles."""
     count = rng.randrange(2, 8)
-    needs = {n: sorted(set(rng.sample(range(count), rng.randrange(0, min(4, count)))) - {n}) for n in range(count)}
-    for n in needs:
-        rng.shuffle(needs[n])
+    needs = {
+        n: sorted(set(rng.sample(range(count), rng.randrange(0, min(4, count)))) - {n})
+        for n in range(count)
+    }
+    for n, wanted in needs.items():
+        rng.shuffle(wanted)
         extra = sorted(set(range(count)) - {n})
         calls = [m for m in extra if rng.random() < 0.4]
         weak = "".join(f"int value{m}(void) __attribute__((weak));" for m in calls)
-        text = SOURCE % {"n": n, "weak": weak, "calls": "".join(f"if (value{m}) sum = sum * 8 + value{m}();" for m in calls)}
+        text = SOURCE % {
+            "n": n,
+            "weak": weak,
+            "calls": "".join(f"if (value{m}) sum = sum * 8 + value{m}();" for m in calls),
+        }
         (directory / f"g{n}.c").write_text(text)
         (directory / f"libg{n}.so").write_bytes(b"")
     stub = directory / "stub"
     stub.mkdir()
     (stub / "e.c").write_text("")
     for n in needs:
-        subprocess.run(["gcc", "-shared", "-o", stub / f"libg{n}.so", f"-Wl,-soname,libg{n}.so", stub / "e.c"], check=True)
+        subprocess.run(
+            ["gcc", "-shared", "-o", stub / f"libg{n}.so", f"-Wl,-soname,libg{n}.so", stub / "e.c"],
+            check=True,
+        )
     for n, wanted in needs.items():
         flags = ["-Wl,-z,lazy"] if rng.random() < 0.5 else ["-Wl,-z,now"]
         if rng.random() < 0.1:
@@ -78,10 +88,8 @@ def build(directory: Path, rng: random.Random) -> int:
 
 
 def make_script(count: int, rng: random.Random) -> str:
-    steps = []
-    for _ in range(rng.randrange(3, 14)):
-        steps.append(rng.choice("ooogncccxxx") + str(rng.randrange(count)))
-    return " ".join(steps)
+    length = rng.randrange(3, 14)
+    return " ".join([rng.choice("ooogncccxxx") + str(rng.randrange(count)) for _ in range(length)])
 
 
 #: Seeds whose order at exit differs from ld.so's: RTLD_NODELETE, and modules opened directly after they were dependencies.
@@ -91,7 +99,10 @@ DIFFERENT = {26, 30, 33}
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "seed",
-    [pytest.param(n, marks=pytest.mark.xfail(strict=False)) if n in DIFFERENT else n for n in range(GRAPHS)],
+    [
+        pytest.param(n, marks=pytest.mark.xfail(strict=False)) if n in DIFFERENT else n
+        for n in range(GRAPHS)
+    ],
 )
 def test_order_is_that_of_ld_so(seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)

@@ -1,5 +1,7 @@
 """Hooks and interposition: what is seen, what can be changed, what is undone."""
 
+# ruff: noqa: ARG002 - hooks are given more than these tests look at
+
 from __future__ import annotations
 
 import ctypes
@@ -61,7 +63,14 @@ class Audit(Hooks):
         return symbol in ("scale", "getenv")
 
     def pltenter(self, call: Call) -> bool:
-        self.seen.append(("enter", call.symbol, call.integers[0] if call.symbol == "scale" else 0, call.floats[0]))
+        self.seen.append(
+            (
+                "enter",
+                call.symbol,
+                call.integers[0] if call.symbol == "scale" else 0,
+                call.floats[0],
+            )
+        )
         if call.symbol == "scale" and call.integers[0] == 2:
             call.integers[0] = 10
             call.floats[0] = 2.0

@@ -35,11 +35,17 @@ PyMODINIT_FUNC PyInit_ext(void) { return PyModuleDef_Init(&def); }
 
 
 def make(lib: Callable[..., str], package: str, number: int, *flags: str) -> bytes:
-    engine = lib(f"int version(void) {{ return {number}; }}", "-Wl,-soname,libengine.so.1", name="libengine.so.1")
+    engine = lib(
+        f"int version(void) {{ return {number}; }}",
+        "-Wl,-soname,libengine.so.1",
+        name="libengine.so.1",
+    )
     include = sysconfig.get_paths()["include"]
     if not os.path.exists(f"{include}/Python.h"):
         pytest.skip("no Python.h")
-    extension = lib(EXTENSION, f"-I{include}", "-Wl,-rpath,$ORIGIN/../x.libs", engine, *flags, name="ext.so")
+    extension = lib(
+        EXTENSION, f"-I{include}", "-Wl,-rpath,$ORIGIN/../x.libs", engine, *flags, name="ext.so"
+    )
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{package}/__init__.py", "from .sub import value\nfrom . import ext\n")
@@ -50,7 +56,10 @@ def make(lib: Callable[..., str], package: str, number: int, *flags: str) -> byt
 
 
 def test_two_versions(lib: Callable[..., str]) -> None:
-    with importer.wheel(make(lib, "wheel_one", 1, "-DONE")), importer.wheel(make(lib, "wheel_two", 2)):
+    with (
+        importer.wheel(make(lib, "wheel_one", 1, "-DONE")),
+        importer.wheel(make(lib, "wheel_two", 2)),
+    ):
         import wheel_one  # type: ignore[import-not-found]
         import wheel_two  # type: ignore[import-not-found]
     assert (wheel_one.ext.get(), wheel_two.ext.get()) == (1, 2)
@@ -77,6 +86,15 @@ def test_a_wheel_of_the_index(tmp_path: object) -> None:
         wheels = [w for w in os.listdir(directory) if w.startswith(name)]
         if wheels:
             head = f"import rtld.importer; rtld.importer.install(open({directory + '/' + wheels[0]!r}, 'rb').read())\n"
-            done = subprocess.run([sys.executable, "-X", "faulthandler", "-c", head + code], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [sys.executable, "-X", "faulthandler", "-c", head + code],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             said[name] = done.stdout + done.stderr[-400:]
-    assert said == {n: s for n, s in {"ujson": "{'a': [1, 2.5]}\n", "regex": "['a', 'c']\n", "lxml": "1.0\n"}.items() if n in said}
+    assert said == {
+        n: s
+        for n, s in {"ujson": "{'a': [1, 2.5]}\n", "regex": "['a', 'c']\n", "lxml": "1.0\n"}.items()
+        if n in said
+    }

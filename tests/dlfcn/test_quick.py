@@ -14,7 +14,9 @@ from rtld.elf.small import GiveUp
 from rtld.errors import RtldError
 from rtld.process.inprocess_load import Loading
 
-LIBRARIES = sorted({os.path.realpath(path) for path in glob.glob("/usr/lib/x86_64-linux-gnu/lib*.so.*")})
+LIBRARIES = sorted(
+    {os.path.realpath(path) for path in glob.glob("/usr/lib/x86_64-linux-gnu/lib*.so.*")}
+)
 
 
 def relocated(ns: rtld.Namespace, path: str, quick: bool) -> tuple[dict[str, bytes], bool]:
@@ -32,9 +34,13 @@ def relocated(ns: rtld.Namespace, path: str, quick: bool) -> tuple[dict[str, byt
             for load in module.file.loads:
                 if load.flags & 2:
                     size = load.memsz // 8 * 8
-                    result[f"{module.path} {load.vaddr:#x}"] = ctypes.string_at(module.base + load.vaddr, size)
+                    result[f"{module.path} {load.vaddr:#x}"] = ctypes.string_at(
+                        module.base + load.vaddr, size
+                    )
         bases = {module.path: (module.base, module.file.span[1]) for module in loading.own}
-        return {name: _rebase(data, list(bases.values())) for name, data in result.items()}, loading.answers is not None
+        return {
+            name: _rebase(data, list(bases.values())) for name, data in result.items()
+        }, loading.answers is not None
     finally:
         loading.undo()
 

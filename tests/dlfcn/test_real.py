@@ -50,7 +50,13 @@ def test_zlib() -> None:
 
 def query(sqlite: Any, text: bytes) -> list[bytes]:
     rows: list[bytes] = []
-    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_char_p), ctypes.c_void_p)
+    kind = ctypes.CFUNCTYPE(
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_int,
+        ctypes.POINTER(ctypes.c_char_p),
+        ctypes.c_void_p,
+    )
 
     def row(_data: Any, count: int, values: Any, _names: Any) -> int:
         rows.append(b"|".join(values[i] for i in range(count)))
@@ -144,7 +150,11 @@ with rtld.Namespace() as ns:
 
 def script(text: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", text, *arguments], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-X", "faulthandler", "-c", text, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     if "NotFound" in done.stderr:
         pytest.skip(done.stderr.splitlines()[-1])
@@ -167,7 +177,9 @@ def test_glib() -> None:
 def test_another_python() -> None:
     for version in ("3.13", "3.12"):
         home = os.path.expanduser("~/.pyenv/versions")
-        homes = [d for d in (os.listdir(home) if os.path.isdir(home) else []) if d.startswith(version)]
+        homes = [
+            d for d in (os.listdir(home) if os.path.isdir(home) else []) if d.startswith(version)
+        ]
         for d in homes:
             path = f"{home}/{d}/lib/libpython{version}.so.1.0"
             if os.path.exists(path):
@@ -205,7 +217,9 @@ def test_nothing_stays() -> None:
 
 
 def test_threads(lib: Callable[..., str]) -> None:
-    path = lib("static __thread int n; int next(void) { return ++n; } int twice(int x) { return 2 * x; }")
+    path = lib(
+        "static __thread int n; int next(void) { return ++n; } int twice(int x) { return 2 * x; }"
+    )
     end = time.monotonic() + float(os.environ.get("RTLD_SECONDS", "3"))
     wrong: list[object] = []
 
@@ -219,7 +233,7 @@ def test_threads(lib: Callable[..., str]) -> None:
                     assert library.next() == 1
                     count += 1
             assert count
-        except BaseException as error:  # noqa: BLE001 - told by the main thread
+        except BaseException as error:
             wrong.append(error)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]

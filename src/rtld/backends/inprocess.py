@@ -6,7 +6,6 @@ Everything goes through libc by ctypes, and nothing here knows ELF: addresses in
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import struct
 from collections import deque, namedtuple
@@ -14,7 +13,7 @@ from collections import deque, namedtuple
 from rtld.arch import x86_64_inprocess as stubs
 from rtld.arch import x86_64_live as live
 from rtld.backends.child import live_anchor as control
-from rtld.errors import NoSpace, TargetFault
+from rtld.errors import NoSpace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -285,7 +284,9 @@ class Code:
         self._callbacks: dict[str, Any] = {}
         self._stubs: dict[str, int] = {}
         self.real = {name: host_symbol(name) for name in ("_dl_find_object", "dl_iterate_phdr")}
-        self.words: dict[str, int] = {name: self.base + PAGE + at for name, at in stubs.WORDS.items()}
+        self.words: dict[str, int] = {
+            name: self.base + PAGE + at for name, at in stubs.WORDS.items()
+        }
         for name in ("malloc", "free"):
             write_word(self.words[name], host_symbol(name))
         write_word(self.words["atexit"], host_symbol("__cxa_thread_atexit_impl"))
@@ -349,12 +350,16 @@ class Code:
 
         *hidden*: bases of what ld.so has loaded on our behalf.
         """
-        table = struct.pack("<4Q", len(found), 0, 0, 0) + b"".join([struct.pack("<4Q", *row) for row in found])
+        table = struct.pack("<4Q", len(found), 0, 0, 0) + b"".join(
+            [struct.pack("<4Q", *row) for row in found]
+        )
         page = self.live + PAGE
         self._keep(page + control.CONTROL_FIND, table)
         write_word(self.words["table"], read_word(page + control.CONTROL_FIND))
         rows = b"".join([struct.pack("<8Q", *row) for row in objects])
-        self._keep(page + control.CONTROL_HIDDEN, struct.pack(f"<{len(hidden) + 1}Q", len(hidden), *hidden))
+        self._keep(
+            page + control.CONTROL_HIDDEN, struct.pack(f"<{len(hidden) + 1}Q", len(hidden), *hidden)
+        )
         self._keep(page + control.CONTROL_OBJECTS, len(objects).to_bytes(64, "little") + rows)
         write_word(page + control.CONTROL_ADDS, adds)
 
@@ -373,5 +378,3 @@ def check_host() -> str:
     except AttributeError:
         return "a process whose libc is not glibc"
     return ""
-
-

@@ -87,7 +87,9 @@ def dlopen(source: Source | None, flags: int = RTLD_NOW, **options: Any) -> Libr
     return default_namespace().dlopen(source, flags, **options)
 
 
-def dlmopen(lmid: int | Namespace, source: Source | None, flags: int = RTLD_NOW, **options: Any) -> Library:
+def dlmopen(
+    lmid: int | Namespace, source: Source | None, flags: int = RTLD_NOW, **options: Any
+) -> Library:
     """``dlopen`` in another namespace: LM_ID_BASE, LM_ID_NEWLM for a new one, or a ``Namespace``."""
     if isinstance(lmid, Namespace):
         namespace = lmid
@@ -101,7 +103,11 @@ def dlmopen(lmid: int | Namespace, source: Source | None, flags: int = RTLD_NOW,
 
 
 def dlsym(
-    handle: Library | int, name: str, *, caller: Library | None = None, namespace: Namespace | None = None
+    handle: Library | int,
+    name: str,
+    *,
+    caller: Library | None = None,
+    namespace: Namespace | None = None,
 ) -> int:
     """The address of a symbol, as dlsym(3) gives it.
 
@@ -123,7 +129,11 @@ def dlvsym(
 
 
 def _dlsym(
-    handle: Library | int, name: str, version: str | None, caller: Library | None, namespace: Namespace | None
+    handle: Library | int,
+    name: str,
+    version: str | None,
+    caller: Library | None,
+    namespace: Namespace | None,
 ) -> int:
     if isinstance(handle, Library):
         return handle.address(name, version)
@@ -177,7 +187,11 @@ def dl_iterate_phdr(callback: Callable[[Any], Any]) -> Any:
     from rtld.backends.inprocess import host_objects
     from rtld.process.inprocess import process, program_headers
 
-    rows = [(o.name, o.base, o.phdr, o.phnum) for o in host_objects() if not o.name.startswith("/proc/self/")]
+    rows = [
+        (o.name, o.base, o.phdr, o.phnum)
+        for o in host_objects()
+        if not o.name.startswith("/proc/self/")
+    ]
     rows += [(m.path, m.base, *program_headers(m)) for _space, m in process().own_modules()]
     for row in rows:
         result = callback(row)

@@ -39,7 +39,9 @@ class Closed(RtldError):
 class SymbolNotFound(UnresolvedSymbol, AttributeError):
     """A library has no such symbol. ``near`` are names it has that look alike."""
 
-    def __init__(self, path: str, symbol: str, version: str | None = None, near: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, path: str, symbol: str, version: str | None = None, near: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(path, symbol, version)
         self.near = near
 
@@ -48,14 +50,14 @@ class SymbolNotFound(UnresolvedSymbol, AttributeError):
         return f"{text}; did you mean {' or '.join(self.near)}?" if self.near else text
 
 
-class Function(ctypes._CFuncPtr):
+class Function(ctypes._CFuncPtr):  # type: ignore[name-defined,misc]
     """A function of a library: what ``ctypes.CDLL`` gives, ``int`` its result until ``restype`` says otherwise."""
 
     _flags_ = _CDECL
     _restype_ = ctypes.c_int
 
 
-class FunctionWithErrno(ctypes._CFuncPtr):
+class FunctionWithErrno(ctypes._CFuncPtr):  # type: ignore[name-defined,misc]
     """The same, with a copy of errno for ``ctypes.get_errno``."""
 
     _flags_ = _CDECL | _USE_ERRNO
@@ -74,7 +76,9 @@ class Library:
     were taken from it raise ``Closed`` afterwards.
     """
 
-    def __init__(self, namespace: Namespace, module: Module, source: Any, options: dict[str, Any]) -> None:
+    def __init__(
+        self, namespace: Namespace, module: Module, source: Any, options: dict[str, Any]
+    ) -> None:
         self._namespace = namespace
         self._module: Module | None = module
         self._source = source
@@ -178,7 +182,11 @@ class Library:
     def address(self, name: str, version: str | None = None) -> int:
         """The address of a symbol, looked up in the library and what it needs."""
         space, module = self._namespace._space, self.module
-        scope = [module] if self._options.get("flags", 0) & RTLD_FIRST else calls.scope_of_handle(space, module)
+        scope = (
+            [module]
+            if self._options.get("flags", 0) & RTLD_FIRST
+            else calls.scope_of_handle(space, module)
+        )
         try:
             return calls.look_up(space, scope, name, version, module.path)
         except UnresolvedSymbol:
@@ -260,11 +268,18 @@ class Library:
         self._closing = module
 
     def _remembered(self) -> dict[str, Any]:
-        return {n: f for n, f in self.__dict__.items() if f is not None and self._functions.get(id(f)) is f}
+        return {
+            n: f
+            for n, f in self.__dict__.items()
+            if f is not None and self._functions.get(id(f)) is f
+        }
 
     def reload(self) -> Self:
         """Close it and open its source again: the file as it is now. Functions taken from it lead to the new ones."""
-        functions = [(f, f.restype, f.argtypes, getattr(f, "errcheck", None)) for f in self._functions.values()]
+        functions = [
+            (f, f.restype, f.argtypes, getattr(f, "errcheck", None))
+            for f in self._functions.values()
+        ]
         remembered = self._remembered()
         self.close()
         again = self._namespace.dlopen(self._source, **self._options)
@@ -289,6 +304,9 @@ class Library:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()

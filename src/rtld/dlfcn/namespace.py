@@ -5,7 +5,16 @@ from __future__ import annotations
 import os
 import threading
 
-from rtld.dlfcn.flags import KNOWN, RTLD_DEFAULT, RTLD_GLOBAL, RTLD_LAZY, RTLD_NEXT, RTLD_NOW, RTLD_SELF
+from rtld.core.module import Module, Scope
+from rtld.dlfcn.flags import (
+    KNOWN,
+    RTLD_DEFAULT,
+    RTLD_GLOBAL,
+    RTLD_LAZY,
+    RTLD_NEXT,
+    RTLD_NOW,
+    RTLD_SELF,
+)
 from rtld.dlfcn.library import Closed, Library
 from rtld.elf.dlopen import default_scope, next_scope
 from rtld.elf.file import ElfFile
@@ -14,14 +23,9 @@ from rtld.errors import NotFound
 from rtld.events import QUIET
 from rtld.process.inprocess import Space, process
 from rtld.process.inprocess_calls import look_up
+from rtld.process.inprocess_close import close_library, close_namespace, initialise
 from rtld.process.inprocess_hooks import Hooks, SearchHook
-from rtld.process.inprocess_load import (
-    close_library,
-    close_namespace,
-    initialise,
-    open_library,
-)
-from rtld.core.module import Module, Scope
+from rtld.process.inprocess_load import open_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +64,12 @@ class Namespace:
         self._number = 0
         with process().lock:
             self._space = Space(
-                process(), host=host, model=model, reporter=reporter, options=SearchOptions(**search), label=name
+                process(),
+                host=host,
+                model=model,
+                reporter=reporter,
+                options=SearchOptions(**search),
+                label=name,
             )
         self.closed = False
         if hooks is not None:
@@ -127,7 +136,9 @@ class Namespace:
             initialise(space, opened[1])
         return library
 
-    def _root(self, source: Any, name: str | None, origin: str | None) -> tuple[str, Module | None, int]:
+    def _root(
+        self, source: Any, name: str | None, origin: str | None
+    ) -> tuple[str, Module | None, int]:
         """The name to be found, and the module where there is only content and no name."""
         if isinstance(source, str):
             return source, None, -1
@@ -174,7 +185,9 @@ class Namespace:
         elif handle == RTLD_SELF:
             scope = [module, *next_scope(space.opened, module)]
         else:
-            raise ValueError(f"{handle!r} is no handle: a Library, RTLD_DEFAULT, RTLD_NEXT or RTLD_SELF")
+            raise ValueError(
+                f"{handle!r} is no handle: a Library, RTLD_DEFAULT, RTLD_NEXT or RTLD_SELF"
+            )
         return look_up(space, scope, name, version, module.path)
 
     # -- the end ----------------------------------------------------------------------------------------
@@ -205,7 +218,10 @@ class Namespace:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 

@@ -50,7 +50,9 @@ class Order:
         if definer not in bound:
             bound.append(definer)
 
-    def sort(self, modules: Sequence[Module], *, force_first: bool = False, for_fini: bool = False) -> list[Module]:
+    def sort(
+        self, modules: Sequence[Module], *, force_first: bool = False, for_fini: bool = False
+    ) -> list[Module]:
         """Dependents first. With *for_fini* relocation dependencies count, as far as DT_NEEDED lets them."""
         order, bound = self._walk(modules, self.bound if for_fini else {})
         if bound:
@@ -61,7 +63,9 @@ class Order:
             order.insert(0, modules[0])
         return order
 
-    def _walk(self, modules: Sequence[Module], bound: Mapping[Module, Sequence[Module]]) -> tuple[list[Module], bool]:
+    def _walk(
+        self, modules: Sequence[Module], bound: Mapping[Module, Sequence[Module]]
+    ) -> tuple[list[Module], bool]:
         members = set(modules)
         visited: set[Module] = set()
         postorder: list[Module] = []

@@ -33,7 +33,9 @@ _SYM = struct.Struct("<IBBHQQ")
 _MASK = (1 << 64) - 1
 _NONE, _SYMBOLIC, _GLOB_DAT, _JUMP_SLOT, _RELATIVE, _IRELATIVE = 0, 1, 6, 7, 8, 37
 _KNOWN = frozenset((_NONE, _SYMBOLIC, _GLOB_DAT, _JUMP_SLOT, _RELATIVE, _IRELATIVE))
-_DEFINES = frozenset((t.STT_NOTYPE, t.STT_OBJECT, t.STT_FUNC, t.STT_COMMON, t.STT_TLS, t.STT_GNU_IFUNC))
+_DEFINES = frozenset(
+    (t.STT_NOTYPE, t.STT_OBJECT, t.STT_FUNC, t.STT_COMMON, t.STT_TLS, t.STT_GNU_IFUNC)
+)
 _STRANGE = (t.DT_REL, t.DT_RELR, t.DT_ANDROID_REL, t.DT_ANDROID_RELA, t.DT_ANDROID_RELR)
 
 
@@ -100,7 +102,16 @@ class Table:
         _o, info, st_other, *_rest = _SYM.unpack_from(data, self.symtab + 24 * single)
         return self._offered(single, info, st_other)
 
-    def _take(self, index: int, info: int, section: int, value: int, version: bytes | None, hidden: bool, plt: bool) -> int:
+    def _take(
+        self,
+        index: int,
+        info: int,
+        section: int,
+        value: int,
+        version: bytes | None,
+        hidden: bool,
+        plt: bool,
+    ) -> int:
         """1: it is the one; 2: it is if there is no other; 0: it is not."""
         kind = info & 15
         if kind not in _DEFINES or (plt and section == t.SHN_UNDEF):
@@ -124,7 +135,11 @@ class Table:
         bind = info >> 4
         if bind == t.STB_GNU_UNIQUE:
             raise GiveUp
-        return index if bind in (t.STB_GLOBAL, t.STB_WEAK) and other & 3 in (t.STV_DEFAULT, t.STV_PROTECTED) else 0
+        return (
+            index
+            if bind in (t.STB_GLOBAL, t.STB_WEAK) and other & 3 in (t.STV_DEFAULT, t.STV_PROTECTED)
+            else 0
+        )
 
 
 def table_of(file: ElfFile) -> Table:
@@ -144,8 +159,12 @@ class QuickLink:
         self.ns = ns
         self.own = own
         self.answers: Answers = {}
-        self._rows: list[tuple[Module, list[tuple[int, int, int]], list[tuple[int, int, int, int]]]] = []
-        self._scope = [(module, table_of(module.file)) for module in scope if module.file.dynamic is not None]
+        self._rows: list[
+            tuple[Module, list[tuple[int, int, int]], list[tuple[int, int, int, int]]]
+        ] = []
+        self._scope = [
+            (module, table_of(module.file)) for module in scope if module.file.dynamic is not None
+        ]
         self._hashes: dict[bytes, int] = {}
         total = 0
         for module in own:
@@ -163,7 +182,11 @@ class QuickLink:
     def _read(self, module: Module) -> int:
         """Split the records into relative and others."""
         file, dynamic = module.file, module.file.dynamic
-        if any(tag in dynamic for tag in _STRANGE) or is_symbolic(module) or has_text_relocations(module):
+        if (
+            any(tag in dynamic for tag in _STRANGE)
+            or is_symbolic(module)
+            or has_text_relocations(module)
+        ):
             raise GiveUp
         if file.segment(t.PT_TLS) is not None:
             raise GiveUp
@@ -179,10 +202,16 @@ class QuickLink:
             at = file.file_offset(begin, size, "DT_RELA")
             count = min(24 * (dynamic.get(t.DT_RELACOUNT, 0) or 0), size)
             relative = list(_RELA.iter_unpack(file.data[at : at + count]))
-            rows = [(o, i & 0xFFFFFFFF, i >> 32, a) for o, i, a in _RELA.iter_unpack(file.data[at + count : at + size - size % 24])]
+            rows = [
+                (o, i & 0xFFFFFFFF, i >> 32, a)
+                for o, i, a in _RELA.iter_unpack(file.data[at + count : at + size - size % 24])
+            ]
         if plt is not None and plt_size:
             at = file.file_offset(plt, plt_size, "DT_JMPREL")
-            rows += [(o, i & 0xFFFFFFFF, i >> 32, a) for o, i, a in _RELA.iter_unpack(file.data[at : at + plt_size - plt_size % 24])]
+            rows += [
+                (o, i & 0xFFFFFFFF, i >> 32, a)
+                for o, i, a in _RELA.iter_unpack(file.data[at : at + plt_size - plt_size % 24])
+            ]
         if len(rows) > MOST or not _KNOWN.issuperset([row[1] for row in rows]):
             raise GiveUp
         self._rows.append((module, relative, rows))
@@ -196,7 +225,9 @@ class QuickLink:
                 if provider is None or need.name not in table_of(provider.file).defined:
                     raise GiveUp
 
-    def _find(self, module: Module, table: Table, symbol: int, plt: bool) -> tuple[Module, int] | None:
+    def _find(
+        self, module: Module, table: Table, symbol: int, plt: bool
+    ) -> tuple[Module, int] | None:
         entry = table.symtab + 24 * symbol
         if entry + 24 > table.symtab_end:
             raise GiveUp
@@ -266,7 +297,9 @@ class QuickLink:
                 pack(memory, offset - low, value & _MASK)
         return ifuncs
 
-    def _value(self, module: Module, symbol: int, answer: tuple[Module, int] | None) -> tuple[int, bool]:
+    def _value(
+        self, module: Module, symbol: int, answer: tuple[Module, int] | None
+    ) -> tuple[int, bool]:
         """(address of what a reference is bound to, whether a resolver has to be asked for it)."""
         if not symbol:
             return module.base, False

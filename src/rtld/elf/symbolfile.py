@@ -24,7 +24,22 @@ REGISTER, DESCRIPTOR = 0x1000, 0x2000
 def _header(kind: int, phnum: int, sections: int, shoff: int) -> bytes:
     head = b"\x7fELF\2\1\1" + bytes(9)
     phoff = 64 if phnum else 0
-    return head + struct.pack("<HHIQQQIHHHHHH", kind, _EM_X86_64, 1, 0, phoff, shoff, 0, 64, 56, phnum, 64, sections, sections - 1)
+    return head + struct.pack(
+        "<HHIQQQIHHHHHH",
+        kind,
+        _EM_X86_64,
+        1,
+        0,
+        phoff,
+        shoff,
+        0,
+        64,
+        56,
+        phnum,
+        64,
+        sections,
+        sections - 1,
+    )
 
 
 def _strings(names: Iterable[str]) -> tuple[bytes, list[int]]:
@@ -35,19 +50,47 @@ def _strings(names: Iterable[str]) -> tuple[bytes, list[int]]:
     return bytes(data), at
 
 
-def _section(name: int, kind: int, flags: int, address: int, offset: int, size: int, link: int = 0, info: int = 0, entry: int = 0) -> bytes:
-    return struct.pack("<IIQQQQIIQQ", name, kind, flags, address, offset, size, link, info, 8 if entry else 1, entry)
+def _section(
+    name: int,
+    kind: int,
+    flags: int,
+    address: int,
+    offset: int,
+    size: int,
+    link: int = 0,
+    info: int = 0,
+    entry: int = 0,
+) -> bytes:
+    return struct.pack(
+        "<IIQQQQIIQQ",
+        name,
+        kind,
+        flags,
+        address,
+        offset,
+        size,
+        link,
+        info,
+        8 if entry else 1,
+        entry,
+    )
 
 
-def symbol_file(sections: Sequence[tuple[str, int, int]], symbols: Iterable[tuple[str, int, int]]) -> bytes:
+def symbol_file(
+    sections: Sequence[tuple[str, int, int]], symbols: Iterable[tuple[str, int, int]]
+) -> bytes:
     """*sections*: (name, address, size) of executable ranges; *symbols*: (name, address, size) of functions."""
     rows = list(symbols)
     strtab, at = _strings([name for name, _a, _s in rows])
     table = bytearray(24)
     for (_name, address, size), name in zip(rows, at, strict=True):
-        index = next((i for i, (_n, a, s) in enumerate(sections, 1) if a <= address < a + s), 0xFFF1)
+        index = next(
+            (i for i, (_n, a, s) in enumerate(sections, 1) if a <= address < a + s), 0xFFF1
+        )
         table += struct.pack("<IBBHQQ", name, _FUNC, 0, index, address, size)
-    names, where = _strings([*[name for name, _a, _s in sections], ".symtab", ".strtab", ".shstrtab"])
+    names, where = _strings(
+        [*[name for name, _a, _s in sections], ".symtab", ".strtab", ".shstrtab"]
+    )
     count = len(sections)
     symtab_at = 64
     strtab_at = symtab_at + len(table)
@@ -75,9 +118,19 @@ def holder() -> bytes:
     strtab_at = symtab_at + len(symtab)
     hash_at = strtab_at + len(strtab) + 7 & -8
     dynamic_at = DESCRIPTOR + 64
-    entries = [(4, hash_at), (5, strtab_at), (6, symtab_at), (10, len(strtab)), (11, 24), (14, at[2]), (0, 0)]
+    entries = [
+        (4, hash_at),
+        (5, strtab_at),
+        (6, symtab_at),
+        (10, len(strtab)),
+        (11, 24),
+        (14, at[2]),
+        (0, 0),
+    ]
     dynamic = b"".join([struct.pack("<QQ", *entry) for entry in entries])
-    names, where = _strings([".dynsym", ".text", ".data", ".dynstr", ".hash", ".dynamic", ".shstrtab"])
+    names, where = _strings(
+        [".dynsym", ".text", ".data", ".dynstr", ".hash", ".dynamic", ".shstrtab"]
+    )
     names_at = dynamic_at + len(dynamic)
     shoff = names_at + len(names) + 7 & -8
     end = dynamic_at + len(dynamic)
@@ -100,6 +153,8 @@ def holder() -> bytes:
     data += _section(where[2], _PROGBITS, _ALLOC | _WRITE, DESCRIPTOR, DESCRIPTOR, 24)
     data += _section(where[3], _STRTAB, _ALLOC, strtab_at, strtab_at, len(strtab))
     data += _section(where[4], _HASH, _ALLOC, hash_at, hash_at, len(hashes), 1, 0, 4)
-    data += _section(where[5], _DYNAMIC, _ALLOC | _WRITE, dynamic_at, dynamic_at, len(dynamic), 4, 0, 16)
+    data += _section(
+        where[5], _DYNAMIC, _ALLOC | _WRITE, dynamic_at, dynamic_at, len(dynamic), 4, 0, 16
+    )
     data += _section(where[6], _STRTAB, 0, 0, names_at, len(names))
     return bytes(data)

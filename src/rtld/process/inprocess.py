@@ -252,7 +252,7 @@ class Process:
         self.adds += 1
         hidden = [donor.base for space in self.spaces for donor in space.donors.values()]
         self.code.publish(found, objects, hidden, self.adds)
-        functions = []
+        functions: list[int] = []
         for space in reversed(self.spaces):
             own = [module for module in space.ns.modules if module in space.initialised]
             for module in space.order.sort(own, for_fini=True):
@@ -290,7 +290,7 @@ def _arguments() -> tuple[int, int, int]:
 
 def _mark_startup(hosted: list[Hosted]) -> None:
     """What ld.so loaded before the program began: the program, LD_PRELOAD, and all they need."""
-    names = {}
+    names: dict[str, Hosted] = {}
     for h in hosted:
         for name in (h.path, h.path.rpartition("/")[2], h.file.soname):
             if name:

@@ -25,12 +25,12 @@ from rtld.elf.dlopen import (
 from rtld.elf.scalar import dynsym
 from rtld.errors import NotFound, RtldError, UnresolvedSymbol
 from rtld.process.inprocess import Space, program_headers, span
-from rtld.process.inprocess_load import close_library, initialise, open_library
+from rtld.process.inprocess_close import close_library, initialise
+from rtld.process.inprocess_load import open_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
     from rtld.core.module import Module
     from rtld.process.inprocess import Process
@@ -68,7 +68,9 @@ def address_of(space: Space, module: Module, index: int) -> int:
     return value
 
 
-def look_up(space: Space, scope: Iterable[Module], name: str, version: str | None, asked: str) -> int:
+def look_up(
+    space: Space, scope: Iterable[Module], name: str, version: str | None, asked: str
+) -> int:
     """The address of the first definition; UnresolvedSymbol with glibc's sentence."""
     encoded = name.encode("utf-8", "surrogateescape")
     found = find_symbol(scope, encoded, version.encode() if version is not None else None)
@@ -120,7 +122,10 @@ class Service:
     def __init__(self, process: Process) -> None:
         self.process = process
         self.local = threading.local()
-        self.real = {name: machine.host_symbol(name) for name in ("dlopen", "dlsym", "dlvsym", "dlclose", "dladdr", "dladdr1", "dlinfo")}
+        self.real = {
+            name: machine.host_symbol(name)
+            for name in ("dlopen", "dlsym", "dlvsym", "dlclose", "dladdr", "dladdr1", "dlinfo")
+        }
 
     def table(self) -> dict[str, tuple[Callable[..., int], int]]:
         """Word of the machine code -> (function, number of arguments)."""
@@ -202,18 +207,28 @@ class Service:
 
     def dlvsym(self, handle: int, name: int, version: int, caller: int) -> int:
         """void *dlvsym(void *handle, const char *symbol, const char *version)"""
-        return self._symbol(handle, name, machine.read_string(version).decode("utf-8", "replace"), caller)
+        return self._symbol(
+            handle, name, machine.read_string(version).decode("utf-8", "replace"), caller
+        )
 
     def _symbol(self, handle: int, name: int, version: str | None, caller: int) -> int:
         text = os.fsdecode(machine.read_string(name))
         if handle in (0, RTLD_NEXT):
             space, module = self._caller(caller)
-            pick = next_scope(space.opened, module) if handle else default_scope(space.ns, space.opened, module)
+            pick = (
+                next_scope(space.opened, module)
+                if handle
+                else default_scope(space.ns, space.opened, module)
+            )
             return look_up(space, pick, text, version, module.path)
         found = self._handle(handle)
         if found is None:
             # A handle of ld.so's that somebody passed on.
-            arguments = (handle, name) if version is None else (handle, name, machine.address_of(machine.buffer(version.encode() + b"\0")))
+            arguments = (
+                (handle, name)
+                if version is None
+                else (handle, name, machine.address_of(machine.buffer(version.encode() + b"\0")))
+            )
             return machine.call(self.real["dlsym" if version is None else "dlvsym"], *arguments)
         space, module = found
         return look_up(space, scope_of_handle(space, module), text, version, module.path)
@@ -296,7 +311,9 @@ class Service:
     @staticmethod
     def _serinfo(space: Space, argument: int, only_size: bool) -> None:
         """Dl_serinfo: the directories a name is looked for in."""
-        directories = [os.fsencode(d.rstrip("/") or "/") for d in space.ns.search.default_directories]
+        directories = [
+            os.fsencode(d.rstrip("/") or "/") for d in space.ns.search.default_directories
+        ]
         size = 16 + 16 * len(directories) + sum([len(d) + 1 for d in directories])
         machine.write(argument, struct.pack("<QI", size, len(directories)))
         if only_size:
@@ -337,4 +354,14 @@ class Service:
         return 0
 
 
-__all__ = ["Address", "NotFound", "Service", "address_of", "find_address", "look_up", "origin_of", "scope_of_handle", "tls_data"]
+__all__ = [
+    "Address",
+    "NotFound",
+    "Service",
+    "address_of",
+    "find_address",
+    "look_up",
+    "origin_of",
+    "scope_of_handle",
+    "tls_data",
+]

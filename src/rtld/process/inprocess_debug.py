@@ -49,7 +49,9 @@ class Debugging:
             # gdb reads the file by the name ld.so has for it, so the descriptor stays open.
             self.fd = os.memfd_create("librtld-jit.so")
             os.write(self.fd, holder())
-            handle = machine.host_open(f"/proc/{os.getpid()}/fd/{self.fd}".encode(), machine.RTLD_NOW)
+            handle = machine.host_open(
+                f"/proc/{os.getpid()}/fd/{self.fd}".encode(), machine.RTLD_NOW
+            )
             self.base = machine.read_word(handle)
 
     def update(self) -> None:
@@ -87,7 +89,7 @@ class Debugging:
         after, before = struct.unpack("<QQ", bytes(entry)[:16])
         if after:
             machine.write_word(after + 8, before)
-        machine.write_word(before if before else self.base + DESCRIPTOR + 16, after)
+        machine.write_word(before or self.base + DESCRIPTOR + 16, after)
         self._call(_UNREGISTER, machine.address_of(entry))
 
     def _call(self, action: int, entry: int) -> None:

@@ -44,12 +44,18 @@ def poke(module: Module, address: int, value: int) -> None:
     """Store a word of a module; PT_GNU_RELRO and text are opened for it."""
     relro = module.file.segment(t.PT_GNU_RELRO)
     vaddr = address - module.base
-    closed = relro is not None and relro.vaddr & -4096 <= vaddr < (relro.vaddr + relro.memsz & -4096)
-    writable = any(s.flags & t.PF_W and s.vaddr <= vaddr < s.vaddr + s.memsz for s in module.file.loads)
+    closed = relro is not None and relro.vaddr & -4096 <= vaddr < (
+        relro.vaddr + relro.memsz & -4096
+    )
+    writable = any(
+        s.flags & t.PF_W and s.vaddr <= vaddr < s.vaddr + s.memsz for s in module.file.loads
+    )
     if writable and not closed:
         machine.write_word(address, value)
     else:
-        machine.poke(address, value, machine.PROT_READ if writable else machine.PROT_READ | machine.PROT_EXEC)
+        machine.poke(
+            address, value, machine.PROT_READ if writable else machine.PROT_READ | machine.PROT_EXEC
+        )
 
 
 def interpose(space: Space, module: Module, name: str, function: Any) -> Callable[[], None]:
@@ -59,7 +65,9 @@ def interpose(space: Space, module: Module, name: str, function: Any) -> Callabl
     mine = [place for place in places(module) if table.name(place.symbol) == encoded]
     if not mine:
         raise UnresolvedSymbol(module.path, name)
-    target = function if isinstance(function, int) else ctypes.cast(function, ctypes.c_void_p).value or 0
+    target = (
+        function if isinstance(function, int) else ctypes.cast(function, ctypes.c_void_p).value or 0
+    )
     saved = [(place, machine.read_word(place.address)) for place in mine]
     for place in mine:
         poke(module, place.address, target + place.addend & _WORD)
@@ -83,7 +91,9 @@ class Call:
     After it has returned, ``result`` and ``float_result`` may be read and changed.
     """
 
-    def __init__(self, frame: int, symbol: str, referrer: Module, definer: Module | None, target: int) -> None:
+    def __init__(
+        self, frame: int, symbol: str, referrer: Module, definer: Module | None, target: int
+    ) -> None:
         self._frame = frame
         self.symbol = symbol
         self.referrer = referrer
@@ -186,7 +196,9 @@ class Watch:
 
     __slots__ = ("definer", "hooks", "referrer", "symbol", "target")
 
-    def __init__(self, hooks: Hooks, symbol: str, referrer: Module, definer: Module | None, target: int) -> None:
+    def __init__(
+        self, hooks: Hooks, symbol: str, referrer: Module, definer: Module | None, target: int
+    ) -> None:
         self.hooks = hooks
         self.symbol = symbol
         self.referrer = referrer
@@ -245,7 +257,12 @@ def audit_group(loading: Loading) -> None:
                 if redirected != value:
                     poke(module, place.address, redirected + place.addend & _WORD)
                     value = redirected
-            if wants_calls and place.type == _JUMP_SLOT and value and hooks.watches(name, module, definer):
+            if (
+                wants_calls
+                and place.type == _JUMP_SLOT
+                and value
+                and hooks.watches(name, module, definer)
+            ):
                 watched.append((place, name, definer, value))
         if watched:
             _watch(loading, module, watched)
@@ -253,7 +270,11 @@ def audit_group(loading: Loading) -> None:
 
 def _definers(loading: Loading) -> dict[tuple[Module, int], Module]:
     if loading.answers is not None:
-        return {(m, symbol): found[0] for (m, symbol, _use), found in loading.answers.items() if found is not None}
+        return {
+            (m, symbol): found[0]
+            for (m, symbol, _use), found in loading.answers.items()
+            if found is not None
+        }
     b = loading.ns.bindings
     if b is None or not len(b):
         return {}
@@ -262,7 +283,9 @@ def _definers(loading: Loading) -> dict[tuple[Module, int], Module]:
     return {(modules[r], s): modules[d] for r, s, d in columns if d >= 0}
 
 
-def _watch(loading: Loading, module: Module, watched: list[tuple[Place, str, Module | None, int]]) -> None:
+def _watch(
+    loading: Loading, module: Module, watched: list[tuple[Place, str, Module | None, int]]
+) -> None:
     """Lead slots to thunks that know their number."""
     space = loading.space
     process: Process = space.process
@@ -292,7 +315,7 @@ def enter_call(process: Process, frame: int) -> int:
         return _WORD
     # The hook gets the same object when the call returns; frames of one thread are a stack.
     process.calls.setdefault(frame, []).append((watch, call))
-    return watch.hooks.stack_bytes
+    return int(watch.hooks.stack_bytes)
 
 
 def leave_call(process: Process, frame: int) -> None:
@@ -303,4 +326,3 @@ def leave_call(process: Process, frame: int) -> None:
         if not entries:
             process.calls.pop(frame, None)
         watch.hooks.pltexit(call)
-

@@ -119,7 +119,10 @@ def _writable(module: Module, vaddr: int, size: int) -> bool:
 
 
 def _inside(module: Module, vaddr: int, size: int) -> bool:
-    return any(s.flags & t.PF_W and s.vaddr <= vaddr and vaddr + size <= s.vaddr + s.memsz for s in module.file.loads)
+    return any(
+        s.flags & t.PF_W and s.vaddr <= vaddr and vaddr + size <= s.vaddr + s.memsz
+        for s in module.file.loads
+    )
 
 
 def bind_slot(process: Process, address: int, index: int) -> int:
