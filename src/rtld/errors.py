@@ -154,7 +154,10 @@ class NoSpace(RtldError):
 
 
 class TargetFault(RtldError):
-    """The program did something from which it cannot go on."""
+    """The program did something from which it cannot go on: at ``pc``, if that is known; ``place`` is that in words."""
+
+    pc: int | None = None
+    place: str = ""
 
 
 class Unsupported(RtldError):

@@ -221,14 +221,21 @@ class Machine(LowestFirst):
     def __init__(self) -> None:
         super().__init__(0x20000)
         self.committed: list[Any] = []
+        self.protected: list[tuple[int, int, int]] = []
         self.started: tuple[int, int] | None = None
 
     def commit(self, image: Any) -> None:
         self.committed.append((image.base + image.low, image.bytes.tobytes()))
 
+    def protect(self, start: int, size: int, rights: int) -> None:
+        self.protected.append((start, size, rights))
+
     def start(self, entry: int, sp: int) -> int:
         self.started = entry, sp
         return 42
+
+    def unknown_calls(self) -> dict[str, int]:
+        return {}
 
 
 def test_a_machine_can_be_plugged_in(tmp_path: Path) -> None:
@@ -240,6 +247,7 @@ def test_a_machine_can_be_plugged_in(tmp_path: Path) -> None:
     assert entry == 0x20000
     assert 0x24000 < sp < 0x24000 + process.STACK
     assert machine.committed[0][1][:4] == b"\xfc\x1f\0\0"
+    assert machine.protected[:2] == [(0x20000, 0x1000, 5), (0x21000, 0x1000, 3)]
 
 
 def test_without_a_machine_one_sentence_says_so(prog: str, monkeypatch: pytest.MonkeyPatch) -> None:

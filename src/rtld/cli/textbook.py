@@ -80,9 +80,14 @@ COMMANDS = {command.name.split()[1]: command for command in (
   gcc -m32 -Os -ffreestanding -fno-stack-protector -c hello.c
   rtld textbook from-elf -o hello.lk hello.o
 """, search=False, most=1),
-    Command("textbook run", "PROGRAM", "Bind an i386 program and run it on the emulated CPU.", (DIRECTORY, ENTRY), """\
+    Command("textbook run", "PROGRAM", "Bind an i386 program and run it on an emulated CPU.", (
+        DIRECTORY,
+        ENTRY,
+        Option("--timeout",    "SECONDS", "stop it when it has run for so long"),
+    ), """\
   rtld textbook run prog
-""", search=False, most=1),
+""", search=False, most=1, notes="""
+Its exit status is the program's own; 128 and the number of a signal where a kernel would have ended it so."""),
 )}
 # fmt: on
 
@@ -290,9 +295,25 @@ def _bind(options: Options) -> int:
 
 
 def _run(options: Options) -> int:
+    from rtld.errors import TargetFault
     from rtld.process.textbook import run
 
-    return run(options.rest[0], options.directory, entry=options.entry)
+    seconds = None
+    if options.timeout is not None:
+        try:
+            seconds = float(options.timeout)
+        except ValueError:
+            message = f"--timeout {options.timeout}: a number of seconds is wanted"
+            raise UsageError(message, "textbook run") from None
+    sys.stdout.flush()
+    path = options.rest[0]
+    try:
+        return run(path, options.directory, entry=options.entry, seconds=seconds, tell=tell)
+    except TargetFault as fault:
+        if options.debug:
+            raise
+        tell(f"{path}: {fault}")
+        return getattr(fault, "status", UNREADABLE)
 
 
 # -- files ------------------------------------------------------------------------------------------

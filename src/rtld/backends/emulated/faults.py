@@ -19,6 +19,7 @@ class Fault(TargetFault):
     pc         the address of the instruction
     address    what it wanted to reach; None where that is not known or not the matter
     registers  name -> value, as they were
+    place      what is at ``pc``, in words; who has loaded the program knows that, and may set it
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class Fault(TargetFault):
         super().__init__(what, number, pc)
 
     def __str__(self) -> str:
-        return f"{signal.strsignal(self.signal)}: {self.what}; the instruction at {self.pc:#x}"
+        words = f"{signal.strsignal(self.signal)}: {self.what}; the instruction at {self.pc:#x}"
+        return f"{words} {self.place}".rstrip()
 
 
 class LimitReached(TargetFault):
     """The guest was still running when its time, or the number of its instructions, was used up."""
 
-    status = 128 + signal.SIGXCPU
+    status = 128 + int(signal.SIGXCPU)
 
     def __init__(self, what: str, pc: int) -> None:
         self.what = what
@@ -52,4 +54,4 @@ class LimitReached(TargetFault):
         super().__init__(what, pc)
 
     def __str__(self) -> str:
-        return f"stopped at {self.pc:#x}: {self.what}"
+        return f"stopped: {self.what}; the instruction at {self.pc:#x} {self.place}".rstrip()

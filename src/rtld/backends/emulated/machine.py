@@ -102,6 +102,8 @@ class Machine:
 
     def commit(self, image: Image) -> None:
         """Put the image where it was linked for. Everything is allowed there until ``protect`` says less."""
+        if not len(image.bytes):
+            return
         address = image.base + image.low
         start = address & -PAGE
         self.memory.map(start, page_up(address + len(image.bytes)) - start, READ | WRITE | EXECUTE)
@@ -151,6 +153,10 @@ class Machine:
         if inside is not None:
             engine.restore(inside)
         return result
+
+    def unknown_calls(self) -> dict[str, int]:
+        """System calls that were answered with ENOSYS: name -> how often."""
+        return dict(self.kernel.unknown)
 
     def _call_stack(self) -> int:
         if not self._stack:
