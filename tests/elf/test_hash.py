@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from elf.specimens import native
 from rtld.elf.file import ElfFile
 from rtld.elf.flat import position
-from rtld.elf.hash import Names, Strings, gnu_hash, hash_names, same_bytes, sysv_hash
+from rtld.elf.hash import Names, Strings, hash_names, same_bytes, sysv_hash
+from rtld.elf.scalar import gnu_hash
 from rtld.elf.tables import chains, symbols, tables
 
 # Names of every length up to several words, of few letters, so that many are equal or begin or end alike.

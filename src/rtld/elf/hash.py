@@ -15,7 +15,6 @@ import numpy as np
 
 from rtld.core.native import function
 from rtld.elf.flat import ORIGIN, flat
-from rtld.elf.scalar import gnu_hash as gnu_hash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

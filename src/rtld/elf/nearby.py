@@ -15,7 +15,7 @@ import numpy as np
 from rtld.elf import types as t
 from rtld.elf.explain import BIND_NAMES, TYPE_NAMES, VISIBILITY_NAMES, Symbol, same_name
 from rtld.elf.file import ElfFile
-from rtld.elf.hash import gnu_hash
+from rtld.elf.scalar import gnu_hash
 from rtld.elf.tables import symbols
 from rtld.errors import FormatError, NotFound
 
