@@ -18,11 +18,12 @@ import sys
 from rtld.backends.child.calls import NR, call_once, find_gate
 from rtld.backends.child.live_anchor import LiveAnchor
 from rtld.elf import types as t
+from rtld.elf.dlopen import glibc_words
 from rtld.elf.link import bind, find_closure, open_namespace
 from rtld.elf.load import build_scopes
 from rtld.elf.search import SearchOptions
 from rtld.elf.small import bind_small
-from rtld.errors import RtldError, Unsupported
+from rtld.errors import FormatError, RtldError, Unsupported
 from rtld.events import QUIET
 from rtld.process import kernel
 from rtld.process.foreground import Foreground
@@ -183,7 +184,9 @@ class Launch:
         program = self.argv[0]
         for problem in self.ns.problems:
             if problem.kind == "library" and problem.fatal:
-                text = f"{program}: error while loading shared libraries: {problem.message}"
+                error = self.ns.missing[problem.subject][0][1]
+                words = glibc_words(error) if isinstance(error, FormatError) else problem.message
+                text = f"{program}: error while loading shared libraries: {words}"
                 raise StartFailed(text)
             if problem.kind == "preload":
                 print(f"ERROR: ld.so: {problem.message}", file=sys.stderr)
