@@ -188,6 +188,8 @@ class Library:
             else calls.scope_of_handle(space, module)
         )
         try:
+            if module in space.deferred:
+                return calls.look_up_or_load(space, module, scope, name, version)
             return calls.look_up(space, scope, name, version, module.path)
         except UnresolvedSymbol:
             near = tuple(difflib.get_close_matches(name, self.symbols(), 3, 0.75))

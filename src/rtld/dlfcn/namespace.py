@@ -10,10 +10,13 @@ from rtld.dlfcn.flags import (
     KNOWN,
     RTLD_DEFAULT,
     RTLD_GLOBAL,
+    RTLD_GROUP,
     RTLD_LAZY,
     RTLD_NEXT,
+    RTLD_NOSHARE,
     RTLD_NOW,
     RTLD_SELF,
+    RTLD_WORLD,
 )
 from rtld.dlfcn.library import Closed, Library
 from rtld.elf.dlopen import default_scope, next_scope
@@ -117,9 +120,16 @@ class Namespace:
             flags |= RTLD_NOW
         options = {"flags": flags, "name": name, "origin": origin, "use_errno": use_errno}
         space = self._space
+        if flags & RTLD_NOSHARE and (not flags & RTLD_GROUP or flags & RTLD_WORLD):
+            raise ValueError("invalid mode: RTLD_NOSHARE is for RTLD_GROUP alone")
         if source is None:
             return Library(self, space.ns.main, None, options)
         with process().lock:
+            if flags & RTLD_NOSHARE and isinstance(source, str):
+                # A copy of its own: the same file, decoded again, is no longer the module that is loaded already.
+                path = space.ns.search.find(source, space.ns.main).path
+                with open(path, "rb") as stream:
+                    source, name = stream.read(), name or path
             label, root, fd = self._root(source, name, origin)
             if fd >= 0 and root is not None:
                 space.descriptors_of_files[root] = fd
@@ -171,6 +181,7 @@ class Namespace:
         library = self.dlopen(name, RTLD_NOW | RTLD_GLOBAL)
         main = [m for m in before if m is space.ns.main]
         mine = library.modules[:1]
+        space.preloads += mine
         rest = [m for m in space.ns.global_scope.modules if m not in mine and m not in main]
         space.ns.global_scope = Scope("global", (*main, *mine, *rest))
 

@@ -20,6 +20,7 @@ from rtld.elf.file import ElfFile
 from rtld.elf.fini import Order
 from rtld.elf.link import open_namespace
 from rtld.elf.load import is_libc_family
+from rtld.elf.models import MODELS, STRONG_FIRST
 from rtld.elf.scalar import dynsym
 from rtld.elf.search import SearchOptions
 from rtld.errors import FormatError, RtldError, Unsupported
@@ -323,6 +324,8 @@ class Space:
     ) -> None:
         if host not in HOSTS:
             raise ValueError(f"host is {host!r}; one of {', '.join(HOSTS)}")
+        if model not in MODELS:
+            raise ValueError(f"model is {model!r}; one of {', '.join(MODELS)}")
         self.process = process
         self.host = host
         self.label = label
@@ -340,12 +343,17 @@ class Space:
         self.initialised: set[Module] = set()  # whose termination functions are to run
         self.quick = True  # small libraries go the short way (elf/quick.py)
         self.hooks: Any = None  # inprocess_hooks.Hooks
+        self.preloads: list[Module] = []  # LD_PRELOAD's part
+        self.deferred: dict[Module, list[str]] = {}  # RTLD_LAZYLOAD: what a module needs and has not been loaded
         self.thunks: dict[Module, tuple[int, int]] = {}  # code that watched slots lead to
         first = next(iter(process.hosted.values()))
         options = options or SearchOptions()
-        options.model = "musl" if model == "musl" else "glibc"
+        # libc is the host's, and so are the names it is found by.
+        options.model = "glibc"
         self.ns: Namespace = open_namespace(first.file, first.path, options, reporter)
         self.model = model
+        if model in STRONG_FIRST:
+            self.ns.dynamic_weak = True
         self.ns.lazy = False
         self._add_hosted()
         self.opened = Opened(self.ns.modules)

@@ -26,7 +26,7 @@ from rtld.elf.scalar import dynsym
 from rtld.errors import NotFound, RtldError, UnresolvedSymbol
 from rtld.process.inprocess import Space, program_headers, span
 from rtld.process.inprocess_close import close_library, initialise
-from rtld.process.inprocess_load import open_library
+from rtld.process.inprocess_load import load_deferred, open_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,6 +77,18 @@ def look_up(
     if found is None:
         raise UnresolvedSymbol(asked, name, version)
     return address_of(space, *found)
+
+
+def look_up_or_load(space: Space, module: Module, scope: Iterable[Module], name: str, version: str | None) -> int:
+    """``look_up``; when nobody has the symbol, what the module needs and was left until now is loaded, one by one."""
+    scope = list(scope)
+    while True:
+        try:
+            return look_up(space, scope, name, version, module.path)
+        except UnresolvedSymbol:
+            if not load_deferred(space, module):
+                raise
+        scope = list(dict.fromkeys([*scope, *scope_of_handle(space, module)]))
 
 
 def scope_of_handle(space: Space, module: Module) -> list[Module]:

@@ -104,7 +104,7 @@ def unload(space: Space, modules: Sequence[Module]) -> None:
         donor = space.donors.pop(module, None)
         if donor is not None:
             machine.host_close(donor.handle)
-        for table in (space.descriptors, space.lazy, space.reasons, space.finis):
+        for table in (space.descriptors, space.lazy, space.reasons, space.finis, space.deferred):
             table.pop(module, None)
         for resolver in [r for r in space.ifuncs if start <= r < end]:
             del space.ifuncs[resolver]

@@ -19,7 +19,7 @@ from rtld.elf.load import binds_now
 from rtld.elf.scalar import dynsym
 from rtld.elf.tables import tables
 from rtld.errors import UnresolvedSymbol
-from rtld.process.inprocess_calls import look_up
+from rtld.process.inprocess_calls import look_up_or_load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _bind(table: LazyTable, index: int) -> int:
     name, version = table.name(index)
     scope = default_scope(space.ns, space.opened, module)
     try:
-        value = look_up(space, scope, name, version, module.path)
+        value = look_up_or_load(space, module, scope, name, version)
     except UnresolvedSymbol as error:
         print(f"{sys.orig_argv[0]}: symbol lookup error: {error}", file=sys.stderr, flush=True)
         os._exit(127)

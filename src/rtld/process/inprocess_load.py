@@ -12,6 +12,7 @@ from collections import namedtuple
 
 from rtld.backends import inprocess as machine
 from rtld.core.image import Image
+from rtld.core.module import Scope
 from rtld.elf import types as t
 from rtld.elf.dlopen import (
     RTLD_NODELETE,
@@ -27,11 +28,12 @@ from rtld.elf.dlopen import (
     scope_of,
 )
 from rtld.elf.initfini import init_first
-from rtld.elf.load import binds_now, has_text_relocations, image_segments
+from rtld.elf.load import _add, binds_now, find_module, has_text_relocations, image_segments
+from rtld.elf.models import loads_needs, search_list
 from rtld.elf.tls import tls_segment
 from rtld.errors import FormatError, NoSpace, NotFound, UnresolvedSymbol, VersionMismatch
 from rtld.process.inprocess import PAGE, Space, is_hosted
-from rtld.process.inprocess_close import close_file, fini_functions
+from rtld.process.inprocess_close import close_file, fini_functions, initialise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from rtld.elf.dlopen import Opened
 
 _WORD = (1 << 64) - 1
+RTLD_LAZY, RTLD_LAZYLOAD = 0x0001, 0x4000
 _RW = machine.PROT_READ | machine.PROT_WRITE
 
 
@@ -57,7 +60,7 @@ def protection(flags: int) -> int:
 class Loading:
     """One ``dlopen`` on its way. Nothing of it is visible before ``commit``, and ``undo`` takes everything back."""
 
-    def __init__(self, space: Space, flags: int) -> None:
+    def __init__(self, space: Space, flags: int, *, alone: bool = False) -> None:
         self.space = space
         self.flags = flags
         self.ns: Namespace = copy_namespace(space.ns)
@@ -68,6 +71,8 @@ class Loading:
         self.descriptors: dict[Module, tuple[int, int]] = {}
         self.keep: dict[Module, list[object]] = {}
         self.lazy: dict[Module, object] = {}
+        self.alone = alone  # without what the library needs
+        self.deferred: list[str] = []  # what it will need
         self.thunks: list[tuple[Module, int, int]] = []
         self.answers: Any = (
             None  # what the scalar path found: (module, symbol, use) -> (definer, symbol)
@@ -80,7 +85,10 @@ class Loading:
         ns = self.ns
         known = set(ns.modules)
         try:
-            group = open_group(ns, name, requester, noload=noload)
+            if self.alone:
+                group = self._open_alone(name, requester)
+            else:
+                group = open_group(ns, name, requester, noload=noload)
         except DlError as error:
             self.own = [m for m in ns.modules if m not in known and not m.hosted]
             raise self._typed(error) from None
@@ -92,6 +100,39 @@ class Loading:
                 self._adopt(module)
         self.own = [module for module in group.new if not module.hosted]
         return group
+
+    def _open_alone(self, name: str, requester: Module) -> Group:
+        """The library without what it needs, but for libc; the rest is loaded when a symbol of it is first needed."""
+        ns = self.ns
+        known = set(ns.modules)
+        root = find_module(ns, name, requester)
+        if root in known:
+            return Group(root, self.space.opened.lists.get(root, [root]), [])
+        _add(ns, root)
+        family = []
+        for wanted in root.file.needed:
+            if not is_hosted(wanted):
+                self.deferred.append(wanted)
+                continue
+            module = find_module(ns, wanted, root)
+            if module.index < 0:
+                _add(ns, module)
+            root.needed.append(module)
+            family.append(module)
+        new = [module for module in ns.modules if module not in known]
+        for module in new:
+            module.init_index = len(ns.modules)
+        return Group(root, [root, *family], new)
+
+    def search_list(self) -> list[Module]:
+        """Where the group's references are looked up, by the model of the space."""
+        space, ns = self.space, self.ns
+        if space.model == "glibc":
+            return scope_of(ns, self.group, self.flags)
+        return search_list(
+            space.model, self.flags, self.group.order,
+            program=ns.main, preloads=space.preloads, everybody=ns.global_scope.modules,
+        )  # fmt: skip
 
     def _adopt(self, module: Module) -> None:
         try:
@@ -191,7 +232,7 @@ class Loading:
         if not self.space.quick:
             return False
         try:
-            link = QuickLink(self.ns, self.own, scope_of(self.ns, self.group, self.flags))
+            link = QuickLink(self.ns, self.own, self.search_list())
             waiting = link.store(self._view)
         except GiveUp:
             return False
@@ -220,7 +261,7 @@ class Loading:
         ns.columns = Columns([m for m in ns.modules if m not in set(self.group.new)])
         ns.ifuncs, ns.copies, ns.descriptors, ns.counts = [], [], [], {}
         try:
-            bind_group(ns, self.group, self.flags)
+            self._bind()
             self._refuse_undefined()
         except DlError as error:
             raise self._typed(error) from None
@@ -234,6 +275,19 @@ class Loading:
         for problem in ns.problems:
             if problem.kind == "text relocation" and problem.fatal:
                 raise DlError(problem.message)
+
+    def _bind(self) -> None:
+        """``bind_group``; other models have the group's references looked up in another order."""
+        ns = self.ns
+        if self.space.model == "glibc":
+            bind_group(ns, self.group, self.flags)
+            return
+        saved, group = ns.global_scope, self.group
+        ns.global_scope = Scope("search list", tuple(self.search_list()))
+        try:
+            bind_group(ns, Group(group.root, [], group.new), 0)
+        finally:
+            ns.global_scope = saved
 
     def _tell(self) -> None:
         if self.ns.reporter.wants & {"symbols", "bindings"}:
@@ -396,6 +450,8 @@ class Loading:
         space.donors.update(self.donors)
         space.descriptors.update(self.descriptors)
         space.lazy.update(self.lazy)
+        if self.deferred and self.flags & RTLD_LAZYLOAD:
+            space.deferred[group.root] = self.deferred
         space.thunks.update({module: (start, size) for module, start, size in self.thunks})
         process.add_records(space, group.new)
         for module, blocks in self.keep.items():
@@ -519,7 +575,20 @@ def open_library(
 
     *root*: the module itself, where it has no name to be found by.
     """
-    loading = Loading(space, flags)
+    if flags & RTLD_LAZYLOAD:
+        try:
+            return _open(Loading(space, flags & ~RTLD_NOW | RTLD_LAZY, alone=True), name, requester, root)
+        except UnresolvedSymbol:
+            if root is not None:
+                raise
+            # A variable of something it needs: that cannot wait.
+    return _open(Loading(space, flags, alone=not loads_needs(space.model, flags)), name, requester, root)
+
+
+def _open(
+    loading: Loading, name: str, requester: Module | None, root: Module | None
+) -> tuple[Module, list[Module]] | None:
+    space, flags = loading.space, loading.flags
     if root is not None:
         loading.ns.by_name[name] = root
     try:
@@ -553,3 +622,22 @@ def open_library(
     counts = space.opened.counts
     counts[group.root] = counts.get(group.root, 0) + 1
     return group.root, order
+
+
+def load_deferred(space: Space, module: Module) -> bool:
+    """Load the next library that *module* needs and that was left until now; False if there is none."""
+    waiting = space.deferred.get(module)
+    if not waiting:
+        return False
+    name = waiting.pop(0)
+    with space.process.lock:
+        opened = open_library(space, name, RTLD_LAZYLOAD | RTLD_LAZY, module)
+        assert opened is not None
+        needed, order = opened
+        space.opened.counts[needed] -= 1
+        module.needed.append(needed)
+        # It is part of the group now: the same list object is in the scopes of all its members.
+        group = space.opened.lists.setdefault(module, [module])
+        group += [m for m in space.opened.lists.get(needed, [needed]) if m not in group]
+        initialise(space, order)
+    return True
