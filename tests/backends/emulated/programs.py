@@ -147,22 +147,23 @@ class Program:
         return cc(text, "program", *options, *flags, arch=self.cpu)
 
 
-def load(machine: Machine, path: Path) -> int:
-    """Put a static program into the machine; its entry."""
+def load(machine: Machine, path: Path, base: int = 0) -> int:
+    """Put a program into the machine, as it is in the file; its entry."""
     file = ElfFile(str(path))
     low, high = file.span
-    machine.reserve(page_up(high) - low, 0x1000, low)
+    machine.reserve(page_up(high) - low, 0x1000, base + low)
+    pieces = []
     for segment in file.loads:
-        start = segment.vaddr & -0x1000
-        machine.protect(start, page_up(segment.vaddr + segment.memsz) - start, 3)
-        piece = file.data[segment.offset : segment.offset + segment.filesz]
-        machine.write(segment.vaddr, bytes(piece))
-    for segment in file.loads:
-        start = segment.vaddr & -0x1000
+        start = (base + segment.vaddr) & -0x1000
+        size = page_up(base + segment.vaddr + segment.memsz) - start
         flags = segment.flags
-        rights = flags >> 2 & 1 | flags & 2 | (flags & 1) << 2
-        machine.protect(start, page_up(segment.vaddr + segment.memsz) - start, rights)
-    return int(file.entry)
+        pieces.append((start, size, flags >> 2 & 1 | flags & 2 | (flags & 1) << 2))
+        machine.protect(start, size, 3)
+        data = file.data[segment.offset : segment.offset + segment.filesz]
+        machine.write(base + segment.vaddr, bytes(data))
+    for piece in pieces:
+        machine.protect(*piece)
+    return base + int(file.entry)
 
 
 class Outcome(NamedTuple):

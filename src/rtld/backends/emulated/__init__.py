@@ -5,6 +5,7 @@
 ``cpus``         the CPUs as data;  ``quirks``: what is odd about the engine, in one table
 ``engine``       the only file that knows Unicorn
 ``memory``       the guest's memory;  ``ranges``: which addresses are taken
+``binder``       how a lazy PLT comes to Python
 ``kernel``       system calls;  ``callnumbers``: their numbers
 ``watch``        Ctrl-C and time limits;  ``faults``: what a guest did wrong
 ===============  ==================================================================================

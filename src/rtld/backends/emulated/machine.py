@@ -123,6 +123,11 @@ class Machine:
         """Change the guest's bytes; code that has run before is translated again."""
         self.memory.write(address, data)
 
+    def word(self, address: int) -> int:
+        """The pointer-sized number there."""
+        data = self.memory.view(address, self.cpu.bits // 8)
+        return int.from_bytes(data, "little" if self.cpu.order == "<" else "big")
+
     # -- running ------------------------------------------------------------------------------------
 
     def start(self, entry: int, sp: int) -> ExitStatus:
@@ -264,10 +269,10 @@ class Machine:
 
         def trapped() -> int:
             sp = self.engine.get(cpu.sp)
-            back = self.engine.get(cpu.link) if cpu.link else self._load(sp)
+            back = self.engine.get(cpu.link) if cpu.link else self.word(sp)
             above = sp + cpu.area + (0 if cpu.link else word)
             values = [self.engine.get(name) for name in cpu.arguments[:count]]
-            values += [self._load(above + word * i) for i in range(count - len(values))]
+            values += [self.word(above + word * i) for i in range(count - len(values))]
             result = handler(*values)
             self.engine.set(cpu.result, result & mask)
             if not cpu.link:
@@ -276,9 +281,14 @@ class Machine:
 
         return self._new_trap(trapped)
 
-    def _load(self, address: int) -> int:
-        data = self.memory.view(address, self.cpu.bits // 8)
-        return int.from_bytes(data, "little" if self.cpu.order == "<" else "big")
+    def on_bind(self, handler: Callable[[int, int], int]) -> int:
+        """An address for the resolver's slot of a global offset table. A lazy PLT that comes there calls *handler* with
+        the word that identifies the module and the index in DT_JMPREL; the function whose address it returns is run.
+        """
+        from rtld.backends.emulated.binder import ENTRIES
+
+        entry = ENTRIES[self.cpu.name]
+        return self._new_trap(lambda: handler(*entry(self)))
 
     def _on_trap(self, address: int) -> None:
         handler = self._handlers.get(address, self._lost)
