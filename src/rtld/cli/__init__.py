@@ -75,7 +75,7 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments[: arguments.index("--") if "--" in arguments else None]
     try:
         status = _dispatch(arguments)
-        sys.stdout.flush()
+        flush()
     except UsageError as error:
         tell(f"{error}")
         name = f"rtld {error.command}" if error.command else "rtld"
@@ -130,5 +130,12 @@ def _dispatch(arguments: list[str]) -> int:
 
 def tell(message: str) -> None:
     """A line for people, on standard error."""
-    sys.stdout.flush()
-    sys.stderr.write(f"rtld: {message}\n")
+    flush()
+    if sys.stderr is not None:
+        sys.stderr.write(f"rtld: {message}\n")
+
+
+def flush() -> None:
+    """What has been printed so far; nothing where standard output was closed before we began."""
+    if sys.stdout is not None:
+        sys.stdout.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from rtld.cli import FINE, UsageError, tell
+from rtld.cli import FINE, UsageError, flush, tell
 from rtld.cli.options import Command, Option, Options
 from rtld.cli.reading import assignments
 from rtld.errors import RtldError
@@ -77,7 +77,7 @@ def main(options: Options) -> int:
         return NOT_FOUND
     from rtld.process.foreground import die_like
 
-    sys.stdout.flush()
+    flush()
     try:
         status = (
             _run_interp(program, options, seed)
