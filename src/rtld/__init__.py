@@ -45,6 +45,7 @@ _PUBLIC = {
     "UnresolvedSymbol": "rtld.errors",
     "Unsupported": "rtld.errors",
     "VersionMismatch": "rtld.errors",
+    "default_namespace": "rtld.dlfcn",
     "dl_iterate_phdr": "rtld.dlfcn",
     "dladdr": "rtld.dlfcn",
     "dladdr1": "rtld.dlfcn",

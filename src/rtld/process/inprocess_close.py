@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rtld.core.module import Module
+    from rtld.elf.file import ElfFile
 
 
-def close_file(module: Module) -> None:
+def close_file(file: ElfFile) -> None:
     """Drop the file's bytes, unless somebody still looks at them."""
     try:
-        module.file.close()
+        file.close()
     except BufferError:
         pass
 
@@ -114,7 +115,7 @@ def unload(space: Space, modules: Sequence[Module]) -> None:
         fd = space.descriptors_of_files.pop(module, -1)
         if fd >= 0:
             os.close(fd)
-        close_file(module)
+        close_file(module.file)
 
 
 def _array(module: Module, tag: int, size_tag: int) -> list[int]:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 _WORD = (1 << 64) - 1
 RTLD_LAZY, RTLD_LAZYLOAD = 0x0001, 0x4000
+_MOST_TLS = 1 << 28
 _RW = machine.PROT_READ | machine.PROT_WRITE
 
 
@@ -57,6 +58,27 @@ def protection(flags: int) -> int:
     return (flags >> 2 & 1) | (flags & 2) | (flags & 1) << 2
 
 
+def _check(module: Module) -> None:
+    """What other passes take for granted, and ld.so would crash on."""
+    file = module.file
+    if (file.machine, file.bits, file.order) != (t.EM_X86_64, 64, "<"):
+        raise file.fail("ELF header", "e_machine", file.machine, "62, x86-64")
+    tls = file.segment(t.PT_TLS)
+    if tls is None:
+        return
+    if tls.filesz > tls.memsz:
+        raise file.fail("PT_TLS", "p_filesz", tls.filesz, f"at most p_memsz {tls.memsz:#x}")
+    if tls.memsz > _MOST_TLS or tls.align > _MOST_TLS:
+        raise file.fail(
+            "PT_TLS", "p_memsz, p_align", max(tls.memsz, tls.align), f"at most {_MOST_TLS:#x}"
+        )
+    inside = any(
+        s.vaddr <= tls.vaddr and tls.vaddr + tls.filesz <= s.vaddr + s.memsz for s in file.loads
+    )
+    if tls.filesz and not inside:
+        raise file.fail("PT_TLS", "p_vaddr", tls.vaddr, "a range inside a PT_LOAD")
+
+
 class Loading:
     """One ``dlopen`` on its way. Nothing of it is visible before ``commit``, and ``undo`` takes everything back."""
 
@@ -64,6 +86,7 @@ class Loading:
         self.space = space
         self.flags = flags
         self.ns: Namespace = copy_namespace(space.ns)
+        self.known_files = set(space.ns.search._files)
         self.group: Group
         self.own: list[Module] = []
         self.reserved: list[tuple[int, int]] = []
@@ -99,6 +122,8 @@ class Loading:
             if is_hosted(module.soname or module.path):
                 self._adopt(module)
         self.own = [module for module in group.new if not module.hosted]
+        for module in self.own:
+            _check(module)
         return group
 
     def _open_alone(self, name: str, requester: Module) -> Group:
@@ -559,7 +584,9 @@ class Loading:
             module.image = None
             self.space.maps.pop(module, None)
             search._files.pop(module.file.identity, None)
-            close_file(module)
+            close_file(module.file)
+        for identity in search._files.keys() - self.known_files:
+            close_file(search._files.pop(identity))
         self.ns.columns = self.ns.relocations = self.ns.bindings = None
 
 
@@ -577,12 +604,16 @@ def open_library(
     """
     if flags & RTLD_LAZYLOAD:
         try:
-            return _open(Loading(space, flags & ~RTLD_NOW | RTLD_LAZY, alone=True), name, requester, root)
+            return _open(
+                Loading(space, flags & ~RTLD_NOW | RTLD_LAZY, alone=True), name, requester, root
+            )
         except UnresolvedSymbol:
             if root is not None:
                 raise
             # A variable of something it needs: that cannot wait.
-    return _open(Loading(space, flags, alone=not loads_needs(space.model, flags)), name, requester, root)
+    return _open(
+        Loading(space, flags, alone=not loads_needs(space.model, flags)), name, requester, root
+    )
 
 
 def _open(
