@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import toolchain
-from backends.emulated.programs import ALL, CC, KEPT, RESULT, Program, emulated, load
+from backends.emulated.programs import ALL, CC, KEPT, RESULT, Program, emulated, load, pipes
 from rtld.arch import by_name
 from rtld.backends.emulated import open_machine
 from rtld.backends.emulated.faults import Fault, LimitReached
@@ -217,6 +217,44 @@ def test_what_the_host_writes_is_what_runs(cpu: str, machine: Machine, cc: CC) -
     assert machine.call(entry) == 22
 
 
+@pytest.mark.parametrize("way", ["read", "fixed", "unmapped"])
+@pytest.mark.parametrize("inside", [False, True], ids=["between runs", "while it runs"])
+def test_what_the_kernel_changes_is_what_runs(
+    inside: bool, way: str, cpu: str, machine: Machine, functions: dict[str, int], cc: CC
+) -> None:
+    """Code read over code that has run; other memory at its address."""
+    bodies = []
+    for n in (11, 22):
+        path = cc(f"long f(void) {{ return {n}; }}", "f", *FLAGS, "-Wl,-e,f", arch=cpu)
+        file = ElfFile(str(path))
+        start = file.entry & -2
+        segment = next(s for s in file.loads if s.vaddr <= start < s.vaddr + s.filesz)
+        offset = segment.offset + start - segment.vaddr
+        bodies.append(bytes(file.data[offset : segment.offset + segment.filesz]))
+    thumb = file.entry & 1
+    kernel = machine.kernel
+    code = kernel.sys_mmap(0, 0x1000, 7, 0x22, 0, 0)
+    machine.write(code, bodies[0])
+
+    def change(*_: int) -> int:
+        before = machine.call(code | thumb)
+        if way == "read":
+            with pipes(bodies[1]) as (kernel.descriptors, _written):
+                assert kernel.sys_read(0, code, len(bodies[1])) == len(bodies[1])
+        else:
+            if way == "unmapped":
+                assert kernel.sys_munmap(code, 0x1000) == 0
+            assert kernel.sys_mmap(code, 0x1000, 7, 0x32, 0, 0) == code
+            assert machine.read(code, 0x1000) == bytes(0x1000)
+            machine.write(code, bodies[1])
+        return before + 100 * machine.call(code | thumb)
+
+    if inside:
+        assert machine.call(functions["apply"], machine.function(change, 8), 0) == 2211
+    else:
+        assert change() == 2211
+
+
 def test_code_across_pages_is_translated_again() -> None:
     with open_machine("x86_64") as machine:
         machine.protect(0x10000, 0x3000, 7)
@@ -270,6 +308,21 @@ def test_a_machine_can_be_made_many_times(cpu: str) -> None:
             start = machine.reserve(0x1000, 0x1000)
             machine.protect(start, 0x1000, 3)
             assert machine.read(start, 4) == bytes(4)
+
+
+def test_a_closed_machine_says_so(cpu: str) -> None:
+    with open_machine(cpu) as machine:
+        start = machine.reserve(0x1000, 0x1000)
+        machine.protect(start, 0x1000, 7)
+    with pytest.raises(TargetFault, match="has been closed"):
+        machine.call(start)
+    with pytest.raises(TargetFault, match="has been closed"):
+        machine.start(start, 0)
+    with pytest.raises(TargetFault):
+        machine.read(start, 1)
+    with pytest.raises(TargetFault):
+        machine.write(start, b"x")
+    machine.close()
 
 
 def test_unknown_cpus() -> None:

@@ -142,6 +142,16 @@ def jump_to_data(p: Program) -> None:
     p.jump("text").call("exit", 0).data(f".balign 8\n{HELLO}")
 
 
+def unmaps_itself(p: Program) -> None:
+    p.call("munmap", "_start", 0x1000).call("exit", 0)
+    p.lines.insert(1, ".balign 4096")
+
+
+def forbids_itself(p: Program) -> None:
+    p.call("mprotect", "_start", 0x1000, 0).call("exit", 0)
+    p.lines.insert(1, ".balign 4096")
+
+
 def illegal(p: Program) -> None:
     p.say(p.how.illegal).call("exit", 0)
 
@@ -150,7 +160,7 @@ def illegal(p: Program) -> None:
 FINE = (hello, exit_group, parts, echo, scattered, heap,
         heap_comes_and_goes, mapped, zeros_again, unknown_call, bad_pointer, bad_buffer, bad_descriptor,
         misaligned, empty_map)
-FAULTS = (unmapped, made_read_only, bad_read, bad_write, write_to_code, bad_jump, jump_to_data, illegal)
+FAULTS = (unmapped, made_read_only, bad_read, bad_write, write_to_code, bad_jump, jump_to_data, illegal, unmaps_itself, forbids_itself)
 # fmt: on
 
 

@@ -6,7 +6,7 @@ import ctypes
 import importlib
 import sys
 
-from rtld.errors import Unsupported
+from rtld.errors import TargetFault, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,13 +34,21 @@ class Stopped(Exception):
     """The CPU cannot go on: Unicorn's number and words for it."""
 
 
+class _Closed:
+    """In Unicorn's place when its memory is gone."""
+
+    def __getattr__(self, name: str) -> object:
+        raise TargetFault("this emulated CPU has been closed")
+
+
 class Bank:
     """Some registers, to be read together: one call of Unicorn's library, a fifth of the time of its Python face."""
 
-    __slots__ = ("_arguments", "_read", "_values")
+    __slots__ = ("_arguments", "_read", "_uc", "_values")
 
     def __init__(self, uc: Any, library: Any, numbers: list[int]) -> None:
         count = len(numbers)
+        self._uc = uc  # kept: the handle below is only a number
         self._values = (
             ctypes.c_uint64 * count
         )()  # a 32-bit register fills its low half: the host is little-endian
@@ -148,6 +156,10 @@ class Engine:
     def stop(self) -> None:
         """From a hook, or from another thread."""
         self._uc.emu_stop()
+
+    def close(self) -> None:
+        """Nothing can be run any more; whose memory it was may unmap it."""
+        self._uc = _Closed()
 
     def illegal(self, error: Stopped) -> bool:
         """It was an instruction that the CPU does not have."""

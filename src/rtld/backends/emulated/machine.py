@@ -76,6 +76,11 @@ class Machine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the memory back; the machine is of no use any more."""
+        self.engine.close()
         self.memory.close()
 
     def _set_up(self) -> None:

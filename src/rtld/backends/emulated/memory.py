@@ -129,7 +129,8 @@ class Memory:
                     self._engine.forget(max(page, low), min(page + PAGE, high))
 
     def close(self) -> None:
-        """Give the range back, unless somebody still has a view of it."""
+        """Give the range back, unless somebody still has a view of it. Close the engine first."""
+        self.regions = Ranges()
         self._bytes.release()
         try:
             self._arena.close()
