@@ -361,6 +361,22 @@ class GlibcRules:
             ]
         return self._defaults
 
+    def directories(self, requester: Module) -> list[str]:
+        """Where names that *requester* needs are looked for, in order: what dlinfo(RTLD_DI_SERINFO) tells."""
+        found: list[Directory] = []
+        if requester.file.runpath is None:
+            module: Module | None = requester
+            while module is not None:
+                if module.file.runpath is None:
+                    found += self._list_of(module.file, module)
+                module = module.loader
+        found += self._env_list()
+        if requester.file.runpath is not None:
+            found += self._list_of(requester.file, requester)
+        if not self._nodeflib(requester):
+            found += self._default_list()
+        return [directory.name for directory in found]
+
     @property
     def default_directories(self) -> tuple[str, ...]:
         """The trusted directories, each with "/" at its end. They are compiled into ld.so: read there if possible."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 
+from rtld.backends.child.calls import NR
 from rtld.backends.child.live_anchor import CALL, List
 from rtld.elf import types as t
 from rtld.elf.dlopen import (
@@ -54,6 +55,7 @@ RTLD_DL_SYMENT, RTLD_DL_LINKMAP = 1, 2
 DI_LMID, DI_LINKMAP, DI_SERINFO, DI_SERINFOSIZE, DI_ORIGIN, DI_TLS_MODID, DI_TLS_DATA, DI_PHDR = 1, 2, 4, 5, 6, 9, 10, 11
 _WORD = (1 << 64) - 1
 FAILURE = {"dlclose": -1, "dlinfo": -1}
+_CLEARS = ("dlopen", "dlmopen", "dlsym", "dlvsym", "dlclose", "dlinfo")  # what was wrong before is forgotten
 # fmt: on
 
 
@@ -375,16 +377,17 @@ class Service:
             memory.write_word(arg, phdr)
             return phnum
         elif what in (DI_SERINFO, DI_SERINFOSIZE):
-            self._serinfo(what, arg)
+            self._serinfo(module, what, arg)
         else:
             raise DlError("unsupported dlinfo request")
         return 0
 
-    def _serinfo(self, what: int, arg: int) -> None:
-        """Dl_serinfo: the directories a name would be looked for in, of which we know the last."""
-        directories = [
-            os.fsencode(d.rstrip("/") or "/") for d in self.world.ns.search.default_directories
-        ]
+    def _serinfo(self, module: Module, what: int, arg: int) -> None:
+        """Dl_serinfo: the directories in which a library that *module* needs would be looked for."""
+        search = self.world.ns.search
+        musl = self.world.ns.model == "musl"
+        names = search.default_directories if musl else search.rules.directories(module)
+        directories = [os.fsencode(d if len(d) < 2 else d.rstrip("/")) for d in names]
         size = 16 + 16 * len(directories) + sum(len(d) + 1 for d in directories)
         self.memory.write(arg, struct.pack("<QI", size, len(directories)))
         if what == DI_SERINFOSIZE:
@@ -394,6 +397,69 @@ class Service:
             self.memory.write(arg + 16 + 16 * i, struct.pack("<QI", at, 0))
             self.memory.write(at, directory + b"\0")
             at += len(directory) + 1
+
+    # -- backtraces -------------------------------------------------------------------------------
+
+    def backtrace_symbols(self, request: Request) -> Steps:
+        """execinfo.h; libc would ask ld.so about the addresses. The result is one block of malloc's."""
+        world = self.world
+        buffer, count = request.args[0], request.args[1] & 0xFFFFFFFF
+        lines = [line + b"\0" for line in self._trace(buffer, count)]
+        data = b"".join(lines)
+        scope = world.space(0)[0].global_scope.modules
+        found = find_symbol(scope, b"malloc", None)
+        if found is None:
+            return 0
+        malloc = yield from self.address_of(*found)
+        calls = self.calls(1)
+        calls.add(CALL, malloc, 8 * count + len(data))
+        (block,) = yield calls
+        block &= _WORD
+        if block:
+            at, pointers = block + 8 * count, b""
+            for line in lines:
+                pointers += at.to_bytes(8, "little")
+                at += len(line)
+            self.memory.write(block, pointers + data)
+        return block
+
+    def backtrace_symbols_fd(self, request: Request) -> Steps:
+        """The same as lines of a file."""
+        buffer, count, fd = request.args[0], request.args[1] & 0xFFFFFFFF, request.args[2]
+        lines = self._trace(buffer, count)
+        data = b"".join(line + b"\n" for line in lines)
+        at = self.scratch(len(data) + 1)
+        self.channel.put(at, data)
+        calls = self.calls(1)
+        calls.add(NR["write"], fd & 0xFFFFFFFF, at, len(data))
+        yield calls
+        return 0
+
+    def _trace(self, buffer: int, count: int) -> list[bytes]:
+        """One line for each address (debug/backtracesyms.c): file(symbol+offset) [address]."""
+        world = self.world
+        raw = self.memory.read(buffer, 8 * count) if count else b""
+        lines = []
+        for (address,) in struct.iter_unpack("<Q", raw):
+            module = containing(world.modules, address, span)
+            if module is None:
+                lines.append(b"[%s]" % hex(address).encode())
+                continue
+            table = dynsym(module.file)
+            index = table.nearest(address - module.base)
+            name, start = b"", module.base
+            if index:
+                symbol = table.symbol(index)
+                name = table.name(index)
+                start = symbol.value + (module.base if symbol.section != t.SHN_ABS else 0)
+            path = os.fsencode(self.name(module))
+            if not index and start == 0:
+                lines.append(b"%s() [%s]" % (path, hex(address).encode()))
+                continue
+            sign, offset = (b"+", address - start) if address >= start else (b"-", start - address)
+            place = b"%s%s%s" % (name, sign, hex(offset).encode() if offset else b"0")
+            lines.append(b"%s(%s) [%s]" % (path, place, hex(address).encode()))
+        return lines
 
     # -- lazy binding ---------------------------------------------------------------------------------------
 
@@ -408,7 +474,7 @@ class Service:
 
     def attempt(self, request: Request, name: str) -> Steps:
         """Serve one request; what goes wrong is left for dlerror."""
-        if name not in ("dlerror", "dladdr", "dladdr1", "bind"):
+        if name in _CLEARS:
             self.errors.pop(request.tid, None)
         try:
             result: int = yield from getattr(self, name)(request)

@@ -74,7 +74,7 @@ class Loading:
 
     def steps(self) -> Steps:
         """Everything up to the initialisers."""
-        ns, group, world = self.ns, self.group, self.world
+        ns, group, world, service = self.ns, self.group, self.world, self.service
         yield from self._make_room()
         yield from self._reserve()
         try:
@@ -88,6 +88,10 @@ class Loading:
             yield from self._resolve()
         except DlError:
             yield from self._give_back()
+            # They had been loaded, and they are gone: dl_iterate_phdr tells how many ever were.
+            world.adds += len(group.new)
+            world.subs += len(group.new)
+            service.memory.write(*world.counters())
             raise
         yield from self._commit()
 

@@ -335,8 +335,12 @@ class World:
                 # Somebody may be reading it: it is used again only after others of its size.
                 self.heap.free(*old)
             self._blocks[table] = (at, len(data))
-        written.append((control + layout.CONTROL_ADDS, struct.pack("<QQ", self.adds, self.subs)))
+        written.append(self.counters())
         return written
+
+    def counters(self) -> tuple[int, bytes]:
+        """How many modules have ever been added, and taken away."""
+        return self.anchor.control + layout.CONTROL_ADDS, struct.pack("<QQ", self.adds, self.subs)
 
     def _phdr_info(self, module: Module) -> bytes:
         """struct dl_phdr_info; in place of the TLS block its distance from the thread pointer."""

@@ -48,22 +48,16 @@ CONTROL_HIDDEN   = 0x58   # what libc's dl_iterate_phdr is not to tell: count, t
 END, CALL, MOVE = -1, -2, -3
 # fmt: on
 
-#: The services of the linker, by number; ``done`` tells that initialisers have run.
+#: The services of the linker, by number.
 SERVICES = (
-    "dlopen",
-    "dlmopen",
-    "dlsym",
-    "dlvsym",
-    "dlclose",
-    "dlerror",
-    "dladdr",
-    "dladdr1",
-    "dlinfo",
-    "bind",
-)
+    "dlopen", "dlmopen", "dlsym", "dlvsym", "dlclose", "dlerror", "dladdr", "dladdr1", "dlinfo", "bind",
+    "backtrace_symbols", "backtrace_symbols_fd",
+)  # fmt: skip
 
 #: What calls of these functions are led to: a stub of the anchor.
-REPLACED = {name: name for name in SERVICES[:-1]} | {
+REPLACED = {name: name for name in SERVICES if name.startswith("dl")} | {
+    "backtrace_symbols": "traced",
+    "backtrace_symbols_fd": "tracedfd",
     "dl_iterate_phdr": "iterate",
     "_dl_find_object": "find",
 }
