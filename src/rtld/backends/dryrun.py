@@ -34,5 +34,5 @@ class DryRun:
             raise NoSpace(f"no {self.bits}-bit addresses left for {size:#x} bytes")
         return self._top
 
-    def call(self, address: int, *args: int) -> int:
+    def call(self, address: int, *_args: int) -> int:
         raise Unsupported(f"nothing is run here, so the function at {address:#x} cannot be called")

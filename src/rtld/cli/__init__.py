@@ -33,7 +33,7 @@ COMMANDS = {
     "why":   "why a symbol is bound where it is, or why a library is loaded",
     "check": "what is missing or would fail: libraries, symbols, versions, static TLS, ...",
     "run":   "run a program, linked by rtld",
-    "textbook": "the linker of the book \"Linkers and Loaders\": link, bind, libraries, show",
+    "textbook": 'the linker of the book "Linkers and Loaders": link, bind, libraries, show',
 }
 # fmt: on
 

@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 
 from rtld.elf import types as t
-from rtld.elf.lookup import COPY, PLT
 from rtld.elf.load import binds_now
+from rtld.elf.lookup import COPY, PLT
 from rtld.elf.resolve import KINDS, LOCAL
 from rtld.elf.tables import symbols, tables, versym
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rtld.core.module import Module, Namespace
-    from rtld.elf.file import Segment
     from rtld.elf.flat import I64, U64, Bool
     from rtld.elf.resolve import Bindings, Relocations
 
@@ -43,7 +42,6 @@ Ifunc = namedtuple("Ifunc", "module site place resolver addend is_slot")
 Copy = namedtuple("Copy", "module place definer source size")
 #: A TLS descriptor: site of its two words, offset from the thread pointer (or None: undefined weak), addend.
 Descriptor = namedtuple("Descriptor", "module site place offset addend")
-
 
 
 def build_images(ns: Namespace, modules: Sequence[Module]) -> None:
@@ -116,7 +114,9 @@ class Places:
             place = int(rest[~loaded][0])
             raise owner.file.fail("relocation", "r_offset", place, "a place inside a PT_LOAD")
         place = int(rest[0])
-        message = f"{owner.path}: a relocation in a read-only segment ({place:#x}) without DT_TEXTREL"
+        message = (
+            f"{owner.path}: a relocation in a read-only segment ({place:#x}) without DT_TEXTREL"
+        )
         self.ns.problems.append(Problem("text relocation", owner.path, hex(place), message))
         return inside
 
@@ -134,7 +134,9 @@ def relocate_relative(ns: Namespace, modules: Sequence[Module]) -> None:
         for run in table.relocs:
             if run.relative:
                 columns = 3 if run.is_rela else 2
-                view = flat(unsigned.str)[run.position : run.position + (columns * run.relative - 1) * word + 1 : word]
+                view = flat(unsigned.str)[
+                    run.position : run.position + (columns * run.relative - 1) * word + 1 : word
+                ]
                 rows = view.reshape(-1, columns)
                 values = rows[:, 2] if run.is_rela else None
                 count += _add_base(module, image, rows[:, 0], values, base, unsigned)
@@ -145,7 +147,9 @@ def relocate_relative(ns: Namespace, modules: Sequence[Module]) -> None:
             ns.counts.setdefault(module, {})[name] = count
 
 
-def _add_base(module: Module, image: Image, offsets: Any, addends: Any, base: Any, dtype: Any) -> int:
+def _add_base(
+    module: Module, image: Image, offsets: Any, addends: Any, base: Any, dtype: Any
+) -> int:
     """Store base + addend (or base + what stands there) at ``offsets`` (p_vaddr) of the image."""
     word = dtype.itemsize
     low, size = image.low, len(image.bytes)
@@ -283,7 +287,9 @@ class Terms:
         return result
 
 
-def relocate_symbolic(ns: Namespace, modules: Sequence[Module], r: Relocations, b: Bindings) -> None:
+def relocate_symbolic(
+    ns: Namespace, modules: Sequence[Module], r: Relocations, b: Bindings
+) -> None:
     """Symbolic and TLS relocations of *modules*; IFUNCs, COPYs and descriptors are listed for later passes."""
     terms = Terms(ns, b)
     if ns.arch.implicit_got is not None:
@@ -371,7 +377,9 @@ def _read_addends(ns: Namespace, rows: Rows) -> None:
         rows.addend = view[rows.at + 2 * word].astype(np.int64, copy=False)
         return
     describe = _describe(ns, rows)
-    rows.addend = read_addends(ns.arch.relocs, rows.type, rows.site, ns.arena, order, describe=describe)
+    rows.addend = read_addends(
+        ns.arch.relocs, rows.type, rows.site, ns.arena, order, describe=describe
+    )
     if rows.is_rela.any():
         which = np.flatnonzero(rows.is_rela)
         rows.addend[which] = view[rows.at[which] + 2 * word]
@@ -380,9 +388,13 @@ def _read_addends(ns: Namespace, rows: Rows) -> None:
 def _leave_lazy(ns: Namespace, rows: Rows, terms: Terms) -> Bool:
     """Which rows are slots left to the first call. Such a slot holds its PLT entry's link-time address: add the bias."""
     slot = ns.arch.reloc_types.jump_slot
-    lazy = (rows.type == slot) & ~np.array([binds_now(m) for m in ns.columns.modules], np.bool_)[rows.module]
+    lazy = (rows.type == slot) & ~np.array([binds_now(m) for m in ns.columns.modules], np.bool_)[
+        rows.module
+    ]
     word = 8 if ns.columns.wide else 4
-    words = np.ndarray((len(ns.arena) - word + 1,), f"{ns.columns.order}u{word}", ns.arena, strides=(1,))
+    words = np.ndarray(
+        (len(ns.arena) - word + 1,), f"{ns.columns.order}u{word}", ns.arena, strides=(1,)
+    )
     sites = rows.site[lazy]
     words[sites] = words[sites] + terms.base[rows.module[lazy]].astype(words.dtype)
     result: Bool = lazy
@@ -413,7 +425,9 @@ def _list_ifuncs(ns: Namespace, rows: Rows, terms: Terms) -> None:
     which = np.flatnonzero(terms.ifunc[rows.reference])
     which = which[(rows.reference[which] >= 0) & uses[rows.type[which]]]
     resolvers = terms.symbol_value[rows.reference[which]].tolist()
-    with_addend = {number for number in set(rows.type[which].tolist()) if "A" in table[number].value.names}
+    with_addend = {
+        number for number in set(rows.type[which].tolist()) if "A" in table[number].value.names
+    }
     columns = (rows.module, rows.site, rows.offset, rows.type, rows.addend)
     for module, site, offset, kind, addend, resolver in zip(
         *[c[which].tolist() for c in columns], resolvers, strict=True
@@ -433,7 +447,9 @@ def _put_aside(ns: Namespace, rows: Rows, left: dict[str, Any], terms: Terms, b:
             site, offset, addend = int(rows.site[i]), int(rows.offset[i]), int(rows.addend[i])
             ref = int(rows.reference[i])
             if action == Action.IFUNC:
-                ns.ifuncs.append(Ifunc(owner, site, owner.base + offset, (owner.base + addend) & mask, 0, True))
+                ns.ifuncs.append(
+                    Ifunc(owner, site, owner.base + offset, (owner.base + addend) & mask, 0, True)
+                )
             elif action == Action.COPY:
                 _note_copy(ns, owner, offset, ref, b)
             elif action == Action.TLSDESC:
@@ -455,7 +471,9 @@ def _note_copy(ns: Namespace, module: Module, place: int, reference: int, b: Bin
     if definer < 0:
         return  # an undefined weak reference: nothing to copy
     columns = ns.columns
-    own = columns.symbol_position(np.array([b.referrer[reference]]), np.array([b.symbol[reference]]))
+    own = columns.symbol_position(
+        np.array([b.referrer[reference]]), np.array([b.symbol[reference]])
+    )
     theirs = columns.symbol_position(np.array([definer]), np.array([b.definition[reference]]))
     size, available = int(columns.size(own)[0]), int(columns.size(theirs)[0])
     source = int(columns.value(theirs)[0])
@@ -472,7 +490,9 @@ def relocate_copies(ns: Namespace) -> None:
         if copy.size and copy.definer.image is not None:
             target = copy.module.image.view(copy.place, copy.size)
             if len(target) < copy.size:
-                raise copy.module.file.fail("COPY", "r_offset + st_size", copy.place + copy.size, "inside a PT_LOAD")
+                raise copy.module.file.fail(
+                    "COPY", "r_offset + st_size", copy.place + copy.size, "inside a PT_LOAD"
+                )
             target[:] = read_memory(copy.definer, copy.source, copy.size)
     _copy_ifuncs(ns)
 
@@ -489,7 +509,11 @@ def _copy_ifuncs(ns: Namespace) -> None:
             vaddr = copy.place + ifunc.place - source
             image = copy.module.image
             site = image.start + vaddr - image.low
-            ns.ifuncs.append(ifunc._replace(module=copy.module, site=site, place=copy.module.base + vaddr, is_slot=False))
+            ns.ifuncs.append(
+                ifunc._replace(
+                    module=copy.module, site=site, place=copy.module.base + vaddr, is_slot=False
+                )
+            )
 
 
 def read_memory(module: Module, vaddr: int, size: int) -> NDArray[np.uint8]:
@@ -501,6 +525,10 @@ def read_memory(module: Module, vaddr: int, size: int) -> NDArray[np.uint8]:
     for load in module.file.loads:
         if load.vaddr <= vaddr and vaddr + size <= load.vaddr + load.memsz:
             begin = vaddr - load.vaddr
-            stored = np.frombuffer(module.file.data[load.offset : load.offset + load.filesz], np.uint8)[begin : begin + size]
+            stored = np.frombuffer(
+                module.file.data[load.offset : load.offset + load.filesz], np.uint8
+            )[begin : begin + size]
             return np.concatenate([stored, np.zeros(size - len(stored), np.uint8)])
-    raise module.file.fail("symbol", "st_value, st_size", f"{vaddr:#x}+{size:#x}", "inside a PT_LOAD")
+    raise module.file.fail(
+        "symbol", "st_value, st_size", f"{vaddr:#x}+{size:#x}", "inside a PT_LOAD"
+    )

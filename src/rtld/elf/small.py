@@ -323,11 +323,11 @@ class SmallLink:
         """GOT[1] and GOT[2], as hosted.py does."""
         slots = any(kind == self.types.jump_slot for _o, kind, _s, _a in self.rows[module])
         got = module.file.dynamic.get(t.DT_PLTGOT)
-        if slots and not binds_now(module) and got is not None:
-            if module.image.low <= got and got + 24 <= module.image.high:
-                struct.pack_into(
-                    "<QQ", module.image.bytes, got - module.image.low + 8, link_map(module), binder
-                )
+        lazy = slots and not binds_now(module)
+        if lazy and got is not None and module.image.low <= got <= module.image.high - 24:
+            struct.pack_into(
+                "<QQ", module.image.bytes, got - module.image.low + 8, link_map(module), binder
+            )
 
     # -- the libc family --------------------------------------------------------------------------
 

@@ -14,7 +14,13 @@ import numpy as np
 from rtld.elf import types as t
 from rtld.elf.flat import position
 from rtld.elf.packed import PACKED_MAGIC, unpack_aps2, unpack_relr
-from rtld.elf.verneed import VersionDef, VersionNeed, defined_versions, needed_versions, version_table
+from rtld.elf.verneed import (
+    VersionDef,
+    VersionNeed,
+    defined_versions,
+    needed_versions,
+    version_table,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +37,9 @@ class RelocTable:
 
     __slots__ = ("count", "entsize", "is_rela", "name", "plt", "position", "relative")
 
-    def __init__(self, name: str, position: int, count: int, entsize: int, is_rela: bool, plt: bool) -> None:
+    def __init__(
+        self, name: str, position: int, count: int, entsize: int, is_rela: bool, plt: bool
+    ) -> None:
         self.name = name
         self.position = position
         self.count = count
@@ -72,7 +80,9 @@ class Tables:
 
     def __init__(self, file: ElfFile) -> None:
         self.order = file.order
-        self.keep: list[object] = [file.data]  # what must stay alive for the positions to stay valid
+        self.keep: list[object] = [
+            file.data
+        ]  # what must stay alive for the positions to stay valid
         self.base = position(file.data)
         self.nsyms = self.symtab = self.symtab_limit = self.strtab = self.strsz = 0
         self.syment = 24 if file.bits == 64 else 16
@@ -131,7 +141,9 @@ class Tables:
         if t.DT_MIPS_SYMTABNO in dynamic and file.machine == t.EM_MIPS:
             self.nsyms = max(self.nsyms, dynamic[t.DT_MIPS_SYMTABNO])
         if self.nsyms > self.symtab_limit:
-            raise file.fail("symbol table", "number of symbols", self.nsyms, f"at most {self.symtab_limit}")
+            raise file.fail(
+                "symbol table", "number of symbols", self.nsyms, f"at most {self.symtab_limit}"
+            )
 
     def _read_gnu_hash(self, file: ElfFile, address: int) -> None:
         size = file.bits // 8
@@ -155,14 +167,21 @@ class Tables:
             self.nsyms = min(first, self.symtab_limit)
             return
         if top < first:
-            raise file.fail("DT_GNU_HASH", "highest bucket", top, f"0 or at least the first hashed symbol {first}")
+            raise file.fail(
+                "DT_GNU_HASH",
+                "highest bucket",
+                top,
+                f"0 or at least the first hashed symbol {first}",
+            )
         # The last chain ends at the first odd hash.
         word = struct.Struct(file.order + "I")
         end = file.load_end(offset)
         at = chains_at + 4 * (top - first)
         while True:
             if at + 4 > end:
-                raise file.fail("DT_GNU_HASH", "last chain", "unterminated", "an odd hash value at its end")
+                raise file.fail(
+                    "DT_GNU_HASH", "last chain", "unterminated", "an odd hash value at its end"
+                )
             if word.unpack_from(file.data, at)[0] & 1:
                 break
             at += 4
@@ -218,13 +237,25 @@ class Tables:
                 size = dynamic.get(size_tag, 0) or 0
                 entsize = dynamic.get(ent_tag, word)
                 if entsize != word or size % word:
-                    raise file.fail("DT_RELR", "DT_RELRENT, DT_RELRSZ", entsize, f"{word}, and a size that it divides")
+                    raise file.fail(
+                        "DT_RELR",
+                        "DT_RELRENT, DT_RELRSZ",
+                        entsize,
+                        f"{word}, and a size that it divides",
+                    )
                 offset = file.file_offset(dynamic[tag], size, "DT_RELR")
                 entries = np.frombuffer(file.data, f"{file.order}u{word}", size // word, offset)
                 self.relr = unpack_relr(entries, word, file)
 
     def _add(
-        self, file: ElfFile, dynamic: Dynamic, name: str, tag: int, size_tag: int, ent_tag: int, rela: bool
+        self,
+        file: ElfFile,
+        dynamic: Dynamic,
+        name: str,
+        tag: int,
+        size_tag: int,
+        ent_tag: int,
+        rela: bool,
     ) -> None:
         size = dynamic.get(size_tag, 0) or 0
         if tag not in dynamic or size == 0:
@@ -234,7 +265,9 @@ class Tables:
         if found != entsize:
             raise file.fail("dynamic section", name + "ENT", found, entsize)
         offset = file.file_offset(dynamic[tag], size, name)
-        self.relocs.append(RelocTable(name, self.base + offset, size // entsize, entsize, rela, False))
+        self.relocs.append(
+            RelocTable(name, self.base + offset, size // entsize, entsize, rela, False)
+        )
 
     def _add_plt(self, file: ElfFile, dynamic: Dynamic) -> None:
         size = dynamic.get(t.DT_PLTRELSZ, 0) or 0
@@ -242,7 +275,9 @@ class Tables:
             return
         kind = dynamic.get(t.DT_PLTREL)
         if kind not in (t.DT_REL, t.DT_RELA):
-            raise file.fail("dynamic section", "DT_PLTREL", kind, f"{t.DT_REL} (REL) or {t.DT_RELA} (RELA)")
+            raise file.fail(
+                "dynamic section", "DT_PLTREL", kind, f"{t.DT_REL} (REL) or {t.DT_RELA} (RELA)"
+            )
         rela = kind == t.DT_RELA
         entsize = (3 if rela else 2) * file.bits // 8
         offset = file.file_offset(dynamic[t.DT_JMPREL], size, "DT_JMPREL")
@@ -264,7 +299,9 @@ class Tables:
         self.keep.append(table)
         entsize = (3 if rela else 2) * file.bits // 8
         where = position(memoryview(table)) if len(table) else 0
-        self.relocs.append(RelocTable("DT_ANDROID_REL", where, len(table) // entsize, entsize, rela, False))
+        self.relocs.append(
+            RelocTable("DT_ANDROID_REL", where, len(table) // entsize, entsize, rela, False)
+        )
 
 
 def sysv_entry_size(file: ElfFile, address: int) -> int:
@@ -294,7 +331,10 @@ def symbols(file: ElfFile) -> NDArray[Any]:
     """The dynamic symbols as a structured array over the file's own bytes: st_name, st_info, st_other, ..."""
     table = tables(file)
     order = file.order
-    fields = [(name, form if form == "u1" else order + form) for name, form in (_SYM64 if file.bits == 64 else _SYM32)]
+    fields = [
+        (name, form if form == "u1" else order + form)
+        for name, form in (_SYM64 if file.bits == 64 else _SYM32)
+    ]
     dtype = np.dtype(fields)
     if table.nsyms == 0:
         return np.empty(0, dtype)
@@ -314,4 +354,6 @@ def chains(file: ElfFile) -> U32:
     table = tables(file)
     if table.chains_count == 0:
         return np.empty(0, file.order + "u4")
-    return np.frombuffer(file.data, file.order + "u4", table.chains_count, table.chains - table.base)
+    return np.frombuffer(
+        file.data, file.order + "u4", table.chains_count, table.chains - table.base
+    )

@@ -10,7 +10,7 @@ from rtld.elf.tables import tables
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.core.module import Module, Namespace
-    from rtld.elf.tables import VersionNeed
+    from rtld.elf.verneed import VersionNeed
 
 
 def check_versions(ns: Namespace) -> None:
