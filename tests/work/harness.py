@@ -10,8 +10,8 @@ A piece is one shell script in ``data/``, described by the comments at its top:
     # slow                       takes more than ten seconds, or wants a desktop program
 
 What stands above the line ``#== run`` prepares (compiles, generates data): done once, natively, and given to each run as a
-copy. Below, ``$RUN`` stands before each program under test: empty in the native run, otherwise ``rtld run OPTIONS --``.
-All runs happen at the same path, in the same small environment, with nothing on standard input.
+copy. Below, ``$RUN`` stands before each program under test: empty in the native run, otherwise ``rtld run OPTIONS --``;
+``$RTLD`` is the command ``rtld`` in both. All runs happen at the same path, in the same small environment, with nothing on standard input.
 """
 
 from __future__ import annotations
@@ -150,7 +150,9 @@ class Bench:
 
     def prepare(self) -> None:
         """Do the part that all runs start from; RuntimeError with the words of the tool that failed."""
-        self.place.mkdir(parents=True)
+        for name in ("work", "home", "tmp"):
+            (self.scratch / name).mkdir(mode=0o700, parents=True)
+        self.place.chmod(0o755)
         done = subprocess.run(
             ["bash", "-eu", "-c", self.piece.prepare],
             cwd=self.place,
@@ -170,13 +172,16 @@ class Bench:
 
     def under(self, options: str) -> Outcome:
         """The piece with each program under test run by rtld."""
+        return self._run(f"{self._rtld()} run {options} --")
+
+    def _rtld(self) -> str:
+        """The command ``rtld``, with the sources of this tree and nothing in the environment."""
         launcher = self.scratch / "launch.py"
         launcher.write_text(
             f"import sys\nsys.path.insert(0, {os.fspath(SOURCE)!r})\n"
             "from rtld.__main__ import main\nsys.exit(main())\n"
         )
-        command = [sys.executable, "-I", os.fspath(launcher), "run"]
-        return self._run(f"{shlex.join(command)} {options} --")
+        return shlex.join([sys.executable, "-I", os.fspath(launcher)])
 
     def _environment(self) -> dict[str, str]:
         home = self.scratch / "home"
@@ -202,7 +207,12 @@ class Bench:
         begin = time.monotonic()
         with open(out, "wb") as stdout, open(err, "wb") as stderr:
             process = subprocess.Popen(
-                ["bash", "-c", f'RUN="{prefix}"\n{self.piece.work}', self.piece.name],
+                [
+                    "bash",
+                    "-c",
+                    f'RUN="{prefix}"\nRTLD="{self._rtld()}"\n{self.piece.work}',
+                    self.piece.name,
+                ],
                 cwd=self.place,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,

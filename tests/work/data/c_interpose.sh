@@ -40,6 +40,8 @@ END
 gcc -O1 -shared -fPIC -fno-builtin m.c -o m.so
 printf '#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\nint main(void) { char *s = strdup("copied"); puts(s); char *l = 0; size_t n = 0; getline(&l, &n, stdin); for (int i = 0; i < 100; i++) free(malloc(i)); printf("%%d\\n", getuid()); return 0; }\n' >p.c; gcc -fno-builtin p.c -o p
 #== run
-LD_PRELOAD=./w.so $RUN ./p; LD_PRELOAD=$PWD/w.so $RUN date -u +%s; LD_PRELOAD=./w.so $RUN id -u; LD_PRELOAD="./m.so" $RUN ./p; LD_PRELOAD="./m.so ./w.so" $RUN ./p; LD_PRELOAD=./w.so:./nosuch.so $RUN ./p 2>&1
+LD_PRELOAD=./w.so $RUN ./p; LD_PRELOAD=$PWD/w.so $RUN date -u +%s; LD_PRELOAD=./w.so $RUN id -u; LD_PRELOAD="./m.so" $RUN ./p; LD_PRELOAD="./m.so ./w.so" $RUN ./p;
+# A missing one is told by the ld.so of each program on the way, so it is set for the last only.
+if [ -n "$RUN" ]; then ${RUN% --} --env LD_PRELOAD=./w.so:./nosuch.so -- ./p; else LD_PRELOAD=./w.so:./nosuch.so ./p; fi
 LD_PRELOAD=./m.so $RUN sort <(seq 2000) | md5sum; LD_PRELOAD=./m.so $RUN /usr/bin/python3 -c 'import json, sqlite3; print(len(json.dumps(list(range(5000)))))'; LD_PRELOAD=./m.so $RUN bash -c 'x=$(echo sub); echo $x'; LD_PRELOAD=./w.so $RUN perl -e 'print time, " $>\n"'
 if [ -n "$RUN" ]; then P="${RUN% --} --preload ./w.so --"; $P ./p; ${RUN% --} --preload ./m.so:./w.so --env EXTRA=1 -- ./p; else LD_PRELOAD=./w.so ./p; EXTRA=1 LD_PRELOAD=./m.so:./w.so ./p; fi
