@@ -16,7 +16,9 @@ class Image:
 
     __slots__ = ("base", "bytes", "low", "segments", "start")
 
-    def __init__(self, array: Any, low: int, base: int, start: int, segments: tuple[Any, ...]) -> None:
+    def __init__(
+        self, array: Any, low: int, base: int, start: int, segments: tuple[Any, ...]
+    ) -> None:
         self.bytes: Any = array  # uint8[n]; of a small program a memoryview, which can do less
         self.low = low
         self.base = base

@@ -46,13 +46,19 @@ class Module:
         self.path = path  # the name it was opened by: what ld.so prints
         self.index = index  # position in load order
         self.soname: str | None = None
-        self.aliases: set[str] = set()  # every name that leads here: DT_NEEDED strings, soname, paths
+        self.aliases: set[str] = (
+            set()
+        )  # every name that leads here: DT_NEEDED strings, soname, paths
         self.found: Any = None  # search.Found: rule, owner, candidates
         self.loader: Module | None = None  # who asked for it first
         self.needed: list[Module] = []  # DT_NEEDED, in order, those that were found
         self.missing: list[str] = []  # DT_NEEDED names that were not
-        self.filters: list[Module] = []  # DT_FILTER and DT_AUXILIARY targets, searched just before this module
-        self.is_libc_family = False  # libc, ld.so and their siblings: the platform's own, never loaded twice
+        self.filters: list[
+            Module
+        ] = []  # DT_FILTER and DT_AUXILIARY targets, searched just before this module
+        self.is_libc_family = (
+            False  # libc, ld.so and their siblings: the platform's own, never loaded twice
+        )
         self.hosted = False  # loaded and relocated by somebody else already: only looked into, never mapped by us
         # scopes (elf/load.py: build_scopes)
         self.scopes: tuple[Scope, ...] = ()  # searched in turn for this module's references
@@ -90,7 +96,13 @@ class Problem:
     __slots__ = ("fatal", "kind", "message", "module", "subject", "version")
 
     def __init__(
-        self, kind: str, module: str, subject: str, message: str, fatal: bool = True, version: str | None = None
+        self,
+        kind: str,
+        module: str,
+        subject: str,
+        message: str,
+        fatal: bool = True,
+        version: str | None = None,
     ) -> None:
         self.kind = kind  # "library", "symbol", "version", "static tls", "text relocation", ...
         self.module = module  # path of the module that has it
@@ -119,14 +131,20 @@ class Namespace:
         self.interp: Module | None = None  # the module that is the program's own dynamic linker
         self.global_scope: Scope = Scope("global", ())
         self.dynamic_sort = 2  # glibc.rtld.dynamic_sort: 2 depth first, 1 the older scan
-        self.dynamic_weak = False  # LD_DYNAMIC_WEAK: a strong definition goes before an earlier weak one
+        self.dynamic_weak = (
+            False  # LD_DYNAMIC_WEAK: a strong definition goes before an earlier weak one
+        )
         self.relocation_order: list[Module] = []  # dependencies first
         self.init_order: list[Module] = []  # dependencies first; DF_1_INITFIRST before all
         self.problems: list[Problem] = []
-        self.missing: dict[str, list[tuple[Module, Exception]]] = {}  # names nobody answers to: who asked, why not
+        self.missing: dict[
+            str, list[tuple[Module, Exception]]
+        ] = {}  # names nobody answers to: who asked, why not
         self.searches: dict[tuple[int, str], Any] = {}  # (requester's index, name) -> search.Found
         self.tls: Any = None  # elf.tls.TlsLayout
-        self.overrides: dict[tuple[Module, int], int] = {}  # definitions that are led to another address
+        self.overrides: dict[
+            tuple[Module, int], int
+        ] = {}  # definitions that are led to another address
         self.bindings: Any = None  # elf.resolve.Bindings
         self.unique: dict[str, tuple[Module, int]] = {}  # STB_GNU_UNIQUE names that are settled
         self.columns: Any = None  # elf.lookup.Columns

@@ -25,7 +25,9 @@ def function(code: bytes, arguments: int) -> Callable[..., None] | None:
         fd = os.memfd_create("rtld", os.MFD_CLOEXEC)
         try:
             os.write(fd, code)
-            memory = mmap.mmap(fd, len(code), flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
+            memory = mmap.mmap(
+                fd, len(code), flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC
+            )
         finally:
             os.close(fd)
     except (OSError, AttributeError):

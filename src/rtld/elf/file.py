@@ -212,12 +212,21 @@ class ElfFile:
             raise self.fail("ELF header", "e_phnum", self.phnum, f"at most {_MAX_PHNUM}")
         end = self.phoff + size * self.phnum
         if end > self.size:
-            raise self.fail("ELF header", "e_phoff", self.phoff, f"{self.phnum} headers inside the {self.size} bytes")
-        rows = struct.iter_unpack(self.order + ("IIQQQQQQ" if wide else "8I"), self.data[self.phoff : end])
+            raise self.fail(
+                "ELF header",
+                "e_phoff",
+                self.phoff,
+                f"{self.phnum} headers inside the {self.size} bytes",
+            )
+        rows = struct.iter_unpack(
+            self.order + ("IIQQQQQQ" if wide else "8I"), self.data[self.phoff : end]
+        )
         if wide:
             self.segments = tuple(map(Segment._make, rows))
         else:
-            self.segments = tuple(Segment(t, fl, o, v, pa, fs, ms, al) for t, o, v, pa, fs, ms, fl, al in rows)
+            self.segments = tuple(
+                Segment(t, fl, o, v, pa, fs, ms, al) for t, o, v, pa, fs, ms, fl, al in rows
+            )
         self.loads = tuple([s for s in self.segments if s.type == PT_LOAD])
         limit = 1 << self.bits
         previous = 0
@@ -227,14 +236,21 @@ class ElfFile:
                 raise self.fail("PT_LOAD", "p_filesz", filesz, f"at most p_memsz {memsz:#x}")
             if filesz and offset + filesz > self.size:
                 raise self.fail(
-                    "PT_LOAD", "p_offset + p_filesz", offset + filesz, f"at most the file's size {self.size:#x}"
+                    "PT_LOAD",
+                    "p_offset + p_filesz",
+                    offset + filesz,
+                    f"at most the file's size {self.size:#x}",
                 )
             if vaddr + memsz > limit:
-                raise self.fail("PT_LOAD", "p_vaddr + p_memsz", vaddr + memsz, f"at most {limit:#x}")
+                raise self.fail(
+                    "PT_LOAD", "p_vaddr + p_memsz", vaddr + memsz, f"at most {limit:#x}"
+                )
             if align & (align - 1):
                 raise self.fail("PT_LOAD", "p_align", align, "a power of two")
             if vaddr < previous:
-                raise self.fail("PT_LOAD", "p_vaddr", vaddr, f"ascending segments, so at least {previous:#x}")
+                raise self.fail(
+                    "PT_LOAD", "p_vaddr", vaddr, f"ascending segments, so at least {previous:#x}"
+                )
             previous = vaddr + memsz
 
     def segment(self, kind: int) -> Segment | None:
@@ -264,7 +280,9 @@ class ElfFile:
             if segment.type == PT_INTERP:
                 raw = bytes(self.contents(segment))
                 if not 2 <= len(raw) <= _PAGE or raw[-1] != 0:
-                    raise self.fail("PT_INTERP", "path", raw[:40], "a NUL-terminated path of at most 4096 bytes")
+                    raise self.fail(
+                        "PT_INTERP", "path", raw[:40], "a NUL-terminated path of at most 4096 bytes"
+                    )
                 return os.fsdecode(raw[: raw.index(0)])
         return None
 
@@ -287,7 +305,9 @@ class ElfFile:
             start = vaddr - load.vaddr
             if 0 <= start and start + size <= load.filesz:
                 return int(load.offset + start)
-        raise self.fail(what, "address range", f"{vaddr:#x}+{size:#x}", "a range inside one PT_LOAD of the file")
+        raise self.fail(
+            what, "address range", f"{vaddr:#x}+{size:#x}", "a range inside one PT_LOAD of the file"
+        )
 
     def load_end(self, offset: int) -> int:
         """Where in the file the PT_LOAD that has file offset ``offset`` ends."""
@@ -363,7 +383,9 @@ class ElfFile:
     @property
     def needed(self) -> tuple[str, ...]:
         dynamic = self.dynamic
-        return tuple([self.string(o, "DT_NEEDED") for o in dynamic.all(DT_NEEDED)]) if dynamic else ()
+        return (
+            tuple([self.string(o, "DT_NEEDED") for o in dynamic.all(DT_NEEDED)]) if dynamic else ()
+        )
 
     @property
     def soname(self) -> str | None:
@@ -387,7 +409,9 @@ class ElfFile:
 
     @property
     def is_pie(self) -> bool:
-        return self.type == ET_DYN and (self.interp is not None or bool(self.dt_flags_1 & 0x08000000))
+        return self.type == ET_DYN and (
+            self.interp is not None or bool(self.dt_flags_1 & 0x08000000)
+        )
 
     # -- notes ------------------------------------------------------------------------------------
 
@@ -406,7 +430,12 @@ class ElfFile:
             namesz, descsz, kind = struct.unpack_from(self.order + "III", data, at)
             desc = (at + 12 + namesz + align - 1) & -align
             if desc + descsz > len(data):
-                raise self.fail("PT_NOTE", "n_namesz, n_descsz", namesz + descsz, f"at most {len(data) - at - 12}")
+                raise self.fail(
+                    "PT_NOTE",
+                    "n_namesz, n_descsz",
+                    namesz + descsz,
+                    f"at most {len(data) - at - 12}",
+                )
             owner = bytes(data[at + 12 : at + 12 + namesz]).rstrip(b"\0").decode("latin-1")
             yield Note(owner, kind, bytes(data[desc : desc + descsz]))
             at = (desc + descsz + align - 1) & -align

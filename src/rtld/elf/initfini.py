@@ -42,7 +42,11 @@ def sort_dfs(modules: list[Module], force_first: bool) -> list[Module]:
         while stack:
             module, needs = stack[-1]
             for need in needs:
-                if need not in visited and need in members and (need is not modules[0] or not force_first):
+                if (
+                    need not in visited
+                    and need in members
+                    and (need is not modules[0] or not force_first)
+                ):
                     visited.add(need)
                     stack.append((need, iter(need.needed)))
                     break

@@ -34,17 +34,27 @@ def timed(ns: Namespace, name: str, step: Callable[[], object]) -> None:
     ns.reporter.pass_done(name, seconds, {})
 
 
-def open_namespace(file: ElfFile, path: str, options: SearchOptions, reporter: Reporter = QUIET) -> Namespace:
+def open_namespace(
+    file: ElfFile, path: str, options: SearchOptions, reporter: Reporter = QUIET
+) -> Namespace:
     """An empty namespace for a program: its CPU, its model, its search rules."""
     from rtld.arch import arch_for
 
     if file.type not in (ET_EXEC, ET_DYN):
         kind = TYPE_NAMES.get(file.type, file.type)
-        raise FormatError(file.name, "ELF header", "e_type", kind, "ET_EXEC or ET_DYN: a program or shared library")
+        raise FormatError(
+            file.name,
+            "ELF header",
+            "e_type",
+            kind,
+            "ET_EXEC or ET_DYN: a program or shared library",
+        )
     arch = options.arch or arch_for(file.machine, file.bits, file.order, file.flags)
     if arch is None:
         order = "little" if file.order == "<" else "big"
-        raise Unsupported(f"{file.name}: {machine_name(file.machine)}, {file.bits} bits, {order}-endian is not known here")
+        raise Unsupported(
+            f"{file.name}: {machine_name(file.machine)}, {file.bits} bits, {order}-endian is not known here"
+        )
     ns = Namespace(options.model or model_of(file), arch, reporter)
     ns.search = Search(options, file, path)
     if ns.model == "glibc":

@@ -128,7 +128,9 @@ def _dependencies(module: Module) -> list[tuple[int, str]]:
     if dynamic is None:
         return []
     wanted = (t.DT_NEEDED, t.DT_AUXILIARY, t.DT_FILTER)
-    return [(tag, file.string(value, "DT_NEEDED")) for tag, value in dynamic.entries if tag in wanted]
+    return [
+        (tag, file.string(value, "DT_NEEDED")) for tag, value in dynamic.entries if tag in wanted
+    ]
 
 
 def _place_filtee(order: list[Module], listed: set[Module], at: int, filtee: Module) -> int:
@@ -147,13 +149,19 @@ def _note_missing(ns: Namespace, module: Module, name: str, error: Exception) ->
         return
     module.missing.append(name)
     reason = getattr(error, "reason", None) or str(error)
-    message = f"{name}: cannot open shared object file: {reason}" if isinstance(error, NotFound) else str(error)
+    message = (
+        f"{name}: cannot open shared object file: {reason}"
+        if isinstance(error, NotFound)
+        else str(error)
+    )
     problem = Problem("library", module.path, name, message)
     ns.problems.append(problem)
     ns.missing.setdefault(name, []).append((module, error))
 
 
-def find_module(ns: Namespace, name: str, requester: Module | None, preload: bool = False) -> Module:
+def find_module(
+    ns: Namespace, name: str, requester: Module | None, preload: bool = False
+) -> Module:
     """The module that *name* means to *requester*: one that is there already, or a new one (index -1, not yet added).
 
     Raises NotFound with the candidates tried.
@@ -219,13 +227,17 @@ def build_scopes(ns: Namespace) -> None:
 def is_symbolic(module: Module) -> bool:
     """DT_SYMBOLIC or DF_SYMBOLIC: the module's own definitions come first. musl ignores both."""
     dynamic = module.file.dynamic
-    return dynamic is not None and (t.DT_SYMBOLIC in dynamic or bool(module.file.dt_flags & t.DF_SYMBOLIC))
+    return dynamic is not None and (
+        t.DT_SYMBOLIC in dynamic or bool(module.file.dt_flags & t.DF_SYMBOLIC)
+    )
 
 
 def binds_now(module: Module) -> bool:
     """DT_BIND_NOW, DF_BIND_NOW or DF_1_NOW: the module wants no lazy binding."""
     file = module.file
-    return t.DT_BIND_NOW in file.dynamic or bool(file.dt_flags & t.DF_BIND_NOW or file.dt_flags_1 & t.DF_1_NOW)
+    return t.DT_BIND_NOW in file.dynamic or bool(
+        file.dt_flags & t.DF_BIND_NOW or file.dt_flags_1 & t.DF_1_NOW
+    )
 
 
 def image_segments(module: Module) -> tuple[Segment, ...]:
@@ -241,7 +253,9 @@ def image_segments(module: Module) -> tuple[Segment, ...]:
 def has_text_relocations(module: Module) -> bool:
     """DT_TEXTREL or DF_TEXTREL: relocations may lie in segments that are not writable."""
     dynamic = module.file.dynamic
-    return dynamic is not None and (t.DT_TEXTREL in dynamic or bool(module.file.dt_flags & t.DF_TEXTREL))
+    return dynamic is not None and (
+        t.DT_TEXTREL in dynamic or bool(module.file.dt_flags & t.DF_TEXTREL)
+    )
 
 
 def store_word(module: Module, vaddr: int, value: int) -> None:

@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 DATA, PLT, COPY = 0, 1, 2  # glibc's ELF_RTYPE_CLASS_*, as far as look-up differs
 
 _TYPES = (
-    1 << t.STT_NOTYPE | 1 << t.STT_OBJECT | 1 << t.STT_FUNC | 1 << t.STT_COMMON | 1 << t.STT_TLS | 1 << t.STT_GNU_IFUNC
+    1 << t.STT_NOTYPE
+    | 1 << t.STT_OBJECT
+    | 1 << t.STT_FUNC
+    | 1 << t.STT_COMMON
+    | 1 << t.STT_TLS
+    | 1 << t.STT_GNU_IFUNC
 )
 
 
@@ -78,8 +83,15 @@ class Columns:
             self.modules.append(module)
         rows = np.array(self._rows, np.int64).reshape(-1, 8).T
         self.symtab, self.symtab_limit, self.strtab, self.strsz = rows[0], rows[1], rows[2], rows[3]
-        self.versym, self.versym_limit, self.version_first, self.version_count = rows[4], rows[5], rows[6], rows[7]
-        versions: I64 = np.concatenate([np.frombuffer(self._versions, np.int64), np.zeros(1, np.int64)])
+        self.versym, self.versym_limit, self.version_first, self.version_count = (
+            rows[4],
+            rows[5],
+            rows[6],
+            rows[7],
+        )
+        versions: I64 = np.concatenate(
+            [np.frombuffer(self._versions, np.int64), np.zeros(1, np.int64)]
+        )
         self.version_id = versions & 0xFFFFFFFF
         self.version_hidden: Bool = versions > 0xFFFFFFFF
         self._strings: Strings | None = None
@@ -103,7 +115,9 @@ class Columns:
         if len(bad):
             where = self.modules[int(module[bad[0]])]
             limit = int(self.symtab_limit[module[bad[0]]])
-            raise FormatError(where.path, "relocation", "symbol index", int(symbol[bad[0]]), f"less than {limit}")
+            raise FormatError(
+                where.path, "relocation", "symbol index", int(symbol[bad[0]]), f"less than {limit}"
+            )
         at: I64 = self.symtab[module] + symbol * self.syment
         return at
 
@@ -114,7 +128,9 @@ class Columns:
         if len(bad):
             where = self.modules[int(module[bad[0]])]
             limit = int(self.strsz[module[bad[0]]])
-            raise FormatError(where.path, "symbol", "st_name", int(name[bad[0]]), f"less than DT_STRSZ {limit:#x}")
+            raise FormatError(
+                where.path, "symbol", "st_name", int(name[bad[0]]), f"less than DT_STRSZ {limit:#x}"
+            )
         found: I64 = self.strtab[module] + name
         return found
 
@@ -199,7 +215,9 @@ def hashed_names(columns: Columns, order: Sequence[int]) -> tuple[U32, I64, I64,
         table = tables(module.file)
         if table.hash_style == "gnu":
             first = table.first_hashed
-            part = np.frombuffer(module.file.data, dtype, table.chains_count, table.chains - table.base)
+            part = np.frombuffer(
+                module.file.data, dtype, table.chains_count, table.chains - table.base
+            )
         elif table.hash_style == "sysv" and table.nsyms > 1:
             first = 1
             part = _computed_hashes(columns, number, table.nsyms)
@@ -214,7 +232,12 @@ def hashed_names(columns: Columns, order: Sequence[int]) -> tuple[U32, I64, I64,
     hashes = np.concatenate(parts) if parts else np.empty(0, np.uint32)
     if columns.order == ">":
         hashes = hashes.astype(np.uint32)
-    return hashes, np.array(starts, np.int64), np.array(firsts, np.int64), np.array(numbers, np.int64)
+    return (
+        hashes,
+        np.array(starts, np.int64),
+        np.array(firsts, np.int64),
+        np.array(numbers, np.int64),
+    )
 
 
 def _computed_hashes(columns: Columns, number: int, nsyms: int) -> U32:
@@ -412,7 +435,9 @@ def _accept_glibc(c: Candidates, w: Wanted, row: I64, at: I64, main: int) -> tup
     wants = version != 0
     taken = match & np.where(wants, fits, unversioned | (low < 3))
     bind = info >> np.uint32(4)
-    visible = ((other & np.uint32(3)) == t.STV_DEFAULT) | ((other & np.uint32(3)) == t.STV_PROTECTED)
+    visible = ((other & np.uint32(3)) == t.STV_DEFAULT) | (
+        (other & np.uint32(3)) == t.STV_PROTECTED
+    )
     good = visible & ((bind == t.STB_GLOBAL) | (bind == t.STB_WEAK) | (bind == t.STB_GNU_UNIQUE))
     slow = (taken & ~good) | (match & ~wants & ~unversioned & (low >= 3) & (raw & 0x8000 == 0))
     return taken & good, slow
@@ -427,7 +452,11 @@ def _choose_in_module(c: Candidates, w: Wanted, row: int, begin: int, end: int) 
             continue
         raw = int(c.raw[i])
         if version:
-            if raw >= 0 and c.version[i] != version and not (hidden_ok and c.version[i] == 0 and not raw & 0x8000):
+            if (
+                raw >= 0
+                and c.version[i] != version
+                and not (hidden_ok and c.version[i] == 0 and not raw & 0x8000)
+            ):
                 continue
         elif raw >= 0 and raw & 0x7FFF >= 3:
             # "If we have seen exactly one versioned symbol while we are looking for an unversioned symbol": that one.
@@ -452,7 +481,11 @@ def _accept_musl(c: Candidates, w: Wanted, row: I64, at: I64, main: int) -> tupl
     stt, bind = info & np.uint32(15), info >> np.uint32(4)
     undefined = c.section[at] == t.SHN_UNDEF
     # musl has no rule for SHN_ABS: a zero value is no definition unless it is TLS.
-    match = c.usable[at] & ~(undefined & ((kind == PLT) | (stt == t.STT_TLS))) & (stt != t.STT_GNU_IFUNC)
+    match = (
+        c.usable[at]
+        & ~(undefined & ((kind == PLT) | (stt == t.STT_TLS)))
+        & (stt != t.STT_GNU_IFUNC)
+    )
     match &= ~((kind == COPY) & (c.module[at] == main))
     match &= (c.raw[at] < 0) | (c.raw[at] & 0x8000 == 0)
     match &= (bind == t.STB_GLOBAL) | (bind == t.STB_WEAK) | (bind == t.STB_GNU_UNIQUE)

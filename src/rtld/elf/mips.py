@@ -33,9 +33,13 @@ def _got(module: Module) -> tuple[int, int, int, int] | None:
     local = dynamic[t.DT_MIPS_LOCAL_GOTNO]
     first, count = dynamic.get(t.DT_MIPS_GOTSYM, 0), dynamic.get(t.DT_MIPS_SYMTABNO, 0)
     if first > count:
-        raise file.fail("dynamic section", "DT_MIPS_GOTSYM", first, f"at most DT_MIPS_SYMTABNO {count}")
+        raise file.fail(
+            "dynamic section", "DT_MIPS_GOTSYM", first, f"at most DT_MIPS_SYMTABNO {count}"
+        )
     if count > tables(file).symtab_limit:
-        raise file.fail("dynamic section", "DT_MIPS_SYMTABNO", count, f"at most {tables(file).symtab_limit}")
+        raise file.fail(
+            "dynamic section", "DT_MIPS_SYMTABNO", count, f"at most {tables(file).symtab_limit}"
+        )
     file.file_offset(address, (local + count - first) * file.bits // 8, "DT_PLTGOT")
     return address, local, first, count
 
@@ -71,9 +75,14 @@ def relocate_got(ns: Namespace, modules: Sequence[Module], r: Relocations, terms
         # Word 1 belongs to the dynamic linker when its highest bit says that this is a GNU object.
         start = 2 if local > 1 and int(words[1]) >> (8 * word - 1) else 1
         words[start:] += dtype.type(module.base & ((1 << (8 * word)) - 1))
-    rows = np.flatnonzero((r.type < 0) & np.isin(r.module, [i for i, m in enumerate(ns.columns.modules) if m in modules]))
+    rows = np.flatnonzero(
+        (r.type < 0)
+        & np.isin(r.module, [i for i, m in enumerate(ns.columns.modules) if m in modules])
+    )
     memory = np.ndarray((len(ns.arena) - word + 1,), dtype, ns.arena, strides=(1,))
-    shift = np.array([m.image.start - m.image.low if m.image else 0 for m in ns.columns.modules], np.int64)
+    shift = np.array(
+        [m.image.start - m.image.low if m.image else 0 for m in ns.columns.modules], np.int64
+    )
     reference = r.reference[rows]
     value = np.where(reference >= 0, terms.symbol_value[reference], 0)
     memory[shift[r.module[rows]] + r.at[rows]] = value.astype(dtype)

@@ -37,7 +37,9 @@ def unpack_relr(entries: NDArray[Any], word: int, file: ElfFile) -> NDArray[np.u
     anchor = np.maximum.accumulate(np.where(bitmap, 0, index))
     start = values[anchor] + np.uint64(word) + (index - anchor - 1).astype(np.uint64) * span
     bits = np.unpackbits(
-        (values[bitmap] >> np.uint64(1)).astype("<u8").view(np.uint8).reshape(-1, 8), axis=1, bitorder="little"
+        (values[bitmap] >> np.uint64(1)).astype("<u8").view(np.uint8).reshape(-1, 8),
+        axis=1,
+        bitorder="little",
     )
     rows, columns = np.nonzero(bits)
     covered = start[bitmap][rows] + columns.astype(np.uint64) * np.uint64(word)
@@ -59,7 +61,9 @@ class _Sleb:
         value = shift = 0
         while True:
             if self.at >= len(self.data) or shift > 63:
-                raise self.file.fail("DT_ANDROID_REL", "sleb128", f"unterminated at byte {self.at}", "a number")
+                raise self.file.fail(
+                    "DT_ANDROID_REL", "sleb128", f"unterminated at byte {self.at}", "a number"
+                )
             byte = self.data[self.at]
             self.at += 1
             value |= (byte & 0x7F) << shift
@@ -79,7 +83,9 @@ def unpack_aps2(data: bytes, rela: bool, file: ElfFile) -> bytes:
         raise file.fail("DT_ANDROID_REL", "number of relocations", total, f"at most {room}")
     wide = file.bits == 64
     mask = (1 << file.bits) - 1
-    form = struct.Struct(file.order + (("QQQ" if wide else "III") if rela else ("QQ" if wide else "II")))
+    form = struct.Struct(
+        file.order + (("QQQ" if wide else "III") if rela else ("QQ" if wide else "II"))
+    )
     out = bytearray()
     addend = 0
     done = 0

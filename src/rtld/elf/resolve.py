@@ -99,7 +99,9 @@ class Bindings:
         """Rows that went through a scope: not local to their module."""
         return np.flatnonzero(self.kind != LOCAL)
 
-    def rows(self, which: I64 | None = None) -> Iterator[tuple[str, str | None, str, str | None, str]]:
+    def rows(
+        self, which: I64 | None = None
+    ) -> Iterator[tuple[str, str | None, str, str | None, str]]:
         """(referrer, definer or None, symbol, version or None, kind), for people and JSON.
 
         A symbol referenced both by COPY and otherwise gives the COPY row's definer only once, as ld.so reports it.
@@ -141,7 +143,9 @@ def collect_relocations(modules: Sequence[Module], columns: Columns, arch: Any) 
             if count <= 0:
                 continue
             begin = table.position + table.relative * table.entsize
-            infos.append(view[begin + word : begin + word + (count - 1) * table.entsize + 1 : table.entsize])
+            infos.append(
+                view[begin + word : begin + word + (count - 1) * table.entsize + 1 : table.entsize]
+            )
             ats.append((begin, table.entsize))
             counts.append(count)
             numbers.append(number)
@@ -179,7 +183,9 @@ def class_table(arch: Any) -> I64:
     return table
 
 
-def resolve_symbols(ns: Namespace, modules: Sequence[Module], order: Sequence[Module]) -> tuple[Relocations, Bindings]:
+def resolve_symbols(
+    ns: Namespace, modules: Sequence[Module], order: Sequence[Module]
+) -> tuple[Relocations, Bindings]:
     """Answer every reference of *modules* in the scope *order*. Problems go to ``ns.problems``."""
     columns: Columns = ns.columns
     relocations = collect_relocations(modules, columns, ns.arch)
@@ -191,7 +197,9 @@ def resolve_symbols(ns: Namespace, modules: Sequence[Module], order: Sequence[Mo
         use = add_implicit_got(ns, modules, relocations, use)
     rows = np.flatnonzero(relocations.symbol)
     use = np.maximum(use, 0)
-    _make_references(columns, relocations, bindings, rows, use if len(rows) == len(use) else use[rows])
+    _make_references(
+        columns, relocations, bindings, rows, use if len(rows) == len(use) else use[rows]
+    )
     module, symbol = bindings.referrer, bindings.symbol
     at = columns.symbol_position(module, symbol)
     info, other, _section = columns.meta(at)
@@ -216,15 +224,21 @@ def resolve_symbols(ns: Namespace, modules: Sequence[Module], order: Sequence[Mo
     wanted.group, wanted.module, wanted.kind = group, module[lookups], bindings.kind_of_use[lookups]
     wanted.version = version[lookups]
     wanted.version_hidden = hidden[lookups]
-    symbolic = np.array([len(m.scopes) > 1 and m.scopes[0].name == "self" for m in columns.modules], np.bool_)
+    symbolic = np.array(
+        [len(m.scopes) > 1 and m.scopes[0].name == "self" for m in columns.modules], np.bool_
+    )
     wanted.symbolic = symbolic[wanted.module]
     rules = Rules(ns.model, numbers.get(ns.main, -1), ns.dynamic_weak)
     chosen = first_accepted(candidates, wanted, rules)
     if ns.model != "musl":
         chosen = _unique_winners(ns, relocations, bindings, lookups, candidates, wanted, chosen)
     found = chosen >= 0
-    bindings.definer[lookups] = np.where(found, candidates.module[chosen] if len(candidates.module) else -1, -1)
-    bindings.definition[lookups] = np.where(found, candidates.symbol[chosen] if len(candidates.module) else 0, 0)
+    bindings.definer[lookups] = np.where(
+        found, candidates.module[chosen] if len(candidates.module) else -1, -1
+    )
+    bindings.definition[lookups] = np.where(
+        found, candidates.symbol[chosen] if len(candidates.module) else 0, 0
+    )
     unique = np.zeros(len(lookups), np.bool_)
     if len(candidates.module):
         unique = found & ((candidates.info[chosen] >> np.uint32(4)) == t.STB_GNU_UNIQUE)
@@ -371,8 +385,19 @@ def _note_undefined(ns: Namespace, b: Bindings, rows: I64, bind: Any, musl: bool
         if musl:
             message = f"Error relocating {module}: {name}: symbol not found"
         else:
-            message = f"{module}: undefined symbol: {name}" + (f", version {version}" if version else "")
-        ns.problems.append(Problem("symbol", module, name, message, fatal=bool(b.kind_of_use[row] != PLT), version=version))
+            message = f"{module}: undefined symbol: {name}" + (
+                f", version {version}" if version else ""
+            )
+        ns.problems.append(
+            Problem(
+                "symbol",
+                module,
+                name,
+                message,
+                fatal=bool(b.kind_of_use[row] != PLT),
+                version=version,
+            )
+        )
 
 
 def unknown_relocations(ns: Namespace, r: Relocations) -> list[Unknown]:

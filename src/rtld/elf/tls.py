@@ -91,7 +91,9 @@ def _place_below(layout: TlsLayout, blocks: Sequence[tuple[int, int, int]]) -> l
     return result
 
 
-def _place_above(ns: Namespace, layout: TlsLayout, blocks: Sequence[tuple[int, int, int]]) -> list[int]:
+def _place_above(
+    ns: Namespace, layout: TlsLayout, blocks: Sequence[tuple[int, int, int]]
+) -> list[int]:
     """Variant 1: distance of each block's start above the thread pointer."""
     offset = ns.arch.tls.tcb_size
     top = bottom = 0
@@ -117,7 +119,9 @@ def _place_above(ns: Namespace, layout: TlsLayout, blocks: Sequence[tuple[int, i
     return result
 
 
-def _place_musl(ns: Namespace, layout: TlsLayout, blocks: Sequence[tuple[int, int, int]]) -> list[int]:
+def _place_musl(
+    ns: Namespace, layout: TlsLayout, blocks: Sequence[tuple[int, int, int]]
+) -> list[int]:
     above = layout.variant == 1
     offset = ns.arch.tls.tcb_size if above else 0
     result = []

@@ -42,7 +42,13 @@ class VersionDef:
     __slots__ = ("base", "hidden", "index", "name", "parents", "weak")
 
     def __init__(
-        self, name: bytes, index: int, hidden: bool, base: bool, weak: bool, parents: tuple[bytes, ...]
+        self,
+        name: bytes,
+        index: int,
+        hidden: bool,
+        base: bool,
+        weak: bool,
+        parents: tuple[bytes, ...],
     ) -> None:
         self.name = name
         self.index = index
@@ -122,9 +128,7 @@ def defined_versions(file: ElfFile) -> list[VersionDef]:
             raise file.fail("Verdaux", "number of entries", total, f"at most {_LIMIT}")
         base, weak = bool(flags & VER_FLG_BASE), bool(flags & VER_FLG_WEAK)
         parents = tuple(names[1:])
-        result.append(
-            VersionDef(names[0], index & 0x7FFF, index > 0x7FFF, base, weak, parents)
-        )
+        result.append(VersionDef(names[0], index & 0x7FFF, index > 0x7FFF, base, weak, parents))
         if step == 0:
             break
         at += step
