@@ -150,6 +150,17 @@ def table_of(file: ElfFile) -> Table:
     return found  # type: ignore[return-value]
 
 
+def _symbolic(file: ElfFile) -> int:
+    """How many records may refer to a symbol."""
+    dynamic = file.dynamic
+    if dynamic is None:
+        raise GiveUp
+    size, plt_size = dynamic.get(t.DT_RELASZ, 0) or 0, dynamic.get(t.DT_PLTRELSZ, 0) or 0
+    if size // 24 > _MOST_RELATIVE:
+        raise GiveUp
+    return max(size // 24 - (dynamic.get(t.DT_RELACOUNT, 0) or 0), 0) + plt_size // 24
+
+
 class QuickLink:
     """The references of some new modules, answered in *scope*; ``store`` writes them."""
 
@@ -162,15 +173,14 @@ class QuickLink:
         self._rows: list[
             tuple[Module, list[tuple[int, int, int]], list[tuple[int, int, int, int]]]
         ] = []
+        # Sizes first: nothing is read of what is too large.
+        if sum([_symbolic(module.file) for module in own]) > MOST:
+            raise GiveUp
+        for module in own:
+            self._read(module)
         self._scope = [
             (module, table_of(module.file)) for module in scope if module.file.dynamic is not None
         ]
-        self._hashes: dict[bytes, int] = {}
-        total = 0
-        for module in own:
-            total += self._read(module)
-            if total > MOST:
-                raise GiveUp
         self._check_versions()
         for module, _relative, rows in self._rows:
             table = table_of(module.file)
@@ -179,7 +189,7 @@ class QuickLink:
                 if key not in self.answers and symbol:
                     self.answers[key] = self._find(module, table, symbol, key[2])
 
-    def _read(self, module: Module) -> int:
+    def _read(self, module: Module) -> None:
         """Split the records into relative and others."""
         file, dynamic = module.file, module.file.dynamic
         if (
@@ -196,8 +206,6 @@ class QuickLink:
         plt, plt_size = dynamic.get(t.DT_JMPREL), dynamic.get(t.DT_PLTRELSZ, 0) or 0
         if begin is not None and plt is not None and begin <= plt < begin + size:
             size = plt - begin
-        if size // 24 + plt_size // 24 > _MOST_RELATIVE + MOST:
-            raise GiveUp
         if begin is not None and size:
             at = file.file_offset(begin, size, "DT_RELA")
             count = min(24 * (dynamic.get(t.DT_RELACOUNT, 0) or 0), size)
@@ -215,7 +223,6 @@ class QuickLink:
         if len(rows) > MOST or not _KNOWN.issuperset([row[1] for row in rows]):
             raise GiveUp
         self._rows.append((module, relative, rows))
-        return len(rows)
 
     def _check_versions(self) -> None:
         """Every version that is needed must be defined by the module it names; the columns say it in words."""
