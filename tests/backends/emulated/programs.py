@@ -37,6 +37,7 @@ class Assembly(NamedTuple):
     forever: str
     jump: str
     illegal: str
+    breakpoint: str
     kept: str  # a register that system calls leave alone
     spare: str
     word: str  # a directive
@@ -46,17 +47,17 @@ class Assembly(NamedTuple):
 # fmt: off
 ASSEMBLY = {
     "i386":    Assembly("movl ${1}, {0}", "movl ${1}, {0}", "movl {1}, {0}", "movl ({1}), {0}", "movl {0}, ({1})", "addl ${1}, {0}",
-                        "int $0x80", "1: jmp 1b", "jmp *{0}", "ud2", "edi", "esi", ".long", "%"),
+                        "int $0x80", "1: jmp 1b", "jmp *{0}", "ud2", "int3", "edi", "esi", ".long", "%"),
     "x86_64":  Assembly("movq ${1}, {0}", "leaq {1}(%rip), {0}", "movq {1}, {0}", "movq ({1}), {0}", "movq {0}, ({1})", "addq ${1}, {0}",
-                        "syscall", "1: jmp 1b", "jmp *{0}", "ud2", "rbx", "rbp", ".quad", "%"),
+                        "syscall", "1: jmp 1b", "jmp *{0}", "ud2", "int3", "rbx", "rbp", ".quad", "%"),
     "arm":     Assembly("ldr {0}, ={1}", "ldr {0}, ={1}", "mov {0}, {1}", "ldr {0}, [{1}]", "str {0}, [{1}]", "add {0}, {0}, #{1}",
-                        "svc 0", "1: b 1b", "bx {0}", ".inst 0xe7f000f0", "r8", "r9", ".long"),
+                        "svc 0", "1: b 1b", "bx {0}", ".inst 0xe7f000f0", "bkpt", "r8", "r9", ".long"),
     "aarch64": Assembly("ldr {0}, ={1}", "ldr {0}, ={1}", "mov {0}, {1}", "ldr {0}, [{1}]", "str {0}, [{1}]", "add {0}, {0}, #{1}",
-                        "svc 0", "1: b 1b", "br {0}", ".inst 0", "x19", "x20", ".quad"),
+                        "svc 0", "1: b 1b", "br {0}", ".inst 0", "brk #0", "x19", "x20", ".quad"),
     "riscv64": Assembly("li {0}, {1}", "la {0}, {1}", "mv {0}, {1}", "ld {0}, ({1})", "sd {0}, ({1})", "addi {0}, {0}, {1}",
-                        "ecall", "1: j 1b", "jr {0}", ".word 0", "s1", "s2", ".quad"),
+                        "ecall", "1: j 1b", "jr {0}", ".word 0", "ebreak", "s1", "s2", ".quad"),
     "s390x":   Assembly("lgfi {0}, {1}", "larl {0}, {1}", "lgr {0}, {1}", "lg {0}, 0({1})", "stg {0}, 0({1})", "aghi {0}, {1}",
-                        "svc 0", "1: j 1b", "br {0}", ".long 0", "r8", "r9", ".quad", "%"),
+                        "svc 0", "1: j 1b", "br {0}", ".long 0", ".short 1", "r8", "r9", ".quad", "%"),
 }
 # fmt: on
 ALL = tuple(ASSEMBLY)

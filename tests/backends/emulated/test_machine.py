@@ -353,6 +353,24 @@ def test_time_is_limited(cpu: str, cc: CC) -> None:
         assert caught.value.pc
 
 
+@pytest.mark.parametrize("end", ["time", "Ctrl-C"])
+def test_waiting_for_input_ends(end: str, cpu: str, cc: CC) -> None:
+    inside, outside = os.pipe()
+    program = Program(cpu).call("read", 0, "room", 8).call("exit", RESULT).data("room: .zero 8")
+    limit = 0.2 if end == "time" else None
+    with open_machine(cpu, seconds=limit, descriptors={0: inside}) as machine:
+        entry = load(machine, program.compiled(cc))
+        timer = threading.Timer(0.15, os.kill, (os.getpid(), signal.SIGINT))
+        if end == "Ctrl-C":
+            timer.start()
+        with pytest.raises(LimitReached if end == "time" else KeyboardInterrupt):
+            machine.start(entry, 0)
+        os.write(outside, b"input")
+        assert machine.start(entry, 0) == 5
+    os.close(inside)
+    os.close(outside)
+
+
 def test_instructions_are_limited(cpu: str, cc: CC) -> None:
     with (
         open_machine(cpu, instructions=3_000_000) as machine,

@@ -142,6 +142,10 @@ def jump_to_data(p: Program) -> None:
     p.jump("text").call("exit", 0).data(f".balign 8\n{HELLO}")
 
 
+def breakpoint(p: Program) -> None:
+    p.say(p.how.breakpoint).call("exit", 0)
+
+
 def unmaps_itself(p: Program) -> None:
     p.call("munmap", "_start", 0x1000).call("exit", 0)
     p.lines.insert(1, ".balign 4096")
@@ -160,7 +164,8 @@ def illegal(p: Program) -> None:
 FINE = (hello, exit_group, parts, echo, scattered, heap,
         heap_comes_and_goes, mapped, zeros_again, unknown_call, bad_pointer, bad_buffer, bad_descriptor,
         misaligned, empty_map)
-FAULTS = (unmapped, made_read_only, bad_read, bad_write, write_to_code, bad_jump, jump_to_data, illegal, unmaps_itself, forbids_itself)
+FAULTS = (unmapped, made_read_only, bad_read, bad_write, write_to_code, bad_jump, jump_to_data, illegal, breakpoint,
+          unmaps_itself, forbids_itself)
 # fmt: on
 
 
@@ -207,3 +212,24 @@ def test_protecting_what_is_not_there(cpu: str, machine: Machine, cc: CC) -> Non
     assert emulated(machine, path) == expected
     if cpu != "arm":  # all of whose addresses qemu-user has taken, so that it finds something there
         assert judged(cpu, path) == expected
+
+
+# fmt: off
+X86_EXCEPTIONS = {
+    "division by zero":     "xorl %ecx, %ecx\nxorl %edx, %edx\ndivl %ecx",
+    "quotient too large":   "movl $1, %edx\nmovl $1, %ecx\ndivl %ecx",
+    "halt":                 "hlt",
+    "interrupt of nobody":  "int $0x81",
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("cpu", ["i386", "x86_64"], indirect=True)
+@pytest.mark.parametrize("steps", X86_EXCEPTIONS)
+def test_exceptions_of_x86(steps: str, cpu: str, machine: Machine, cc: CC) -> None:
+    program = Program(cpu).say(X86_EXCEPTIONS[steps]).call("exit", 0)
+    path = program.compiled(cc)
+    expected = judged(cpu, path).status
+    with pytest.raises(Fault) as caught:
+        emulated(machine, path)
+    assert caught.value.status == expected

@@ -68,6 +68,7 @@ class Cpu(NamedTuple):
     nop         fills the pages of traps
     area        see ``arguments``
     illegal     how an illegal instruction begins, where the number of the exception does not tell
+    breaks      breakpoint instructions that are reported as illegal ones
     remaps      rights are changed by mapping again (``quirks``)
     """
 
@@ -88,6 +89,7 @@ class Cpu(NamedTuple):
     boot: Boot | None = None
     area: int = 0
     illegal: bytes = b""
+    breaks: tuple[bytes, ...] = ()
     remaps: bool = False
 
 
@@ -146,7 +148,8 @@ CPUS = {cpu.name: cpu for cpu in (
         bytes.fromhex("13000000"),
         {0: (BUS, "misaligned instruction"), 1: (SEGV, "instruction fetch"), 2: (ILL, "illegal instruction"), 3: (TRAP, "breakpoint"),
          4: (BUS, "misaligned load"), 5: (SEGV, "load"), 6: (BUS, "misaligned store"), 7: (SEGV, "store")},
-        (Set("mstatus", 0x6000, "FS: the floating-point unit is on", keep=True),)),
+        (Set("mstatus", 0x6000, "FS: the floating-point unit is on", keep=True),),
+        breaks=(bytes.fromhex("73001000"), bytes.fromhex("0290"))),
     Cpu("s390x", 64, ">", ("UC_ARCH_S390X", "UC_MODE_BIG_ENDIAN"), "pc", "r15", "r14", "r2", _numbered("r", 2, 6),
         (*_numbered("r", 0, 15), "pc", "pswm"),
         Entry(2, "r1", _numbered("r", 2, 7), "r2", advance=2, immediate=True),

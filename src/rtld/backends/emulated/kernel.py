@@ -12,6 +12,7 @@ import struct
 from signal import SIGPIPE
 
 from rtld.backends.emulated.callnumbers import call_names
+from rtld.backends.emulated.faults import LimitReached
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE
 from rtld.core.space import page_up
 from rtld.errors import NoSpace, TargetFault
@@ -44,10 +45,15 @@ class Ended(BaseException):
 
 
 class Kernel:
-    """What a system call reaches. *descriptors*: the guest's -> the host's."""
+    """What a system call reaches. *descriptors*: the guest's -> the host's; *wait* returns when one of these has input."""
 
     def __init__(
-        self, cpu: Cpu, engine: Engine, memory: Memory, descriptors: Mapping[int, int]
+        self,
+        cpu: Cpu,
+        engine: Engine,
+        memory: Memory,
+        descriptors: Mapping[int, int],
+        wait: Callable[[int], None],
     ) -> None:
         self.cpu = cpu
         self.memory = memory
@@ -55,6 +61,7 @@ class Kernel:
         self.calls: dict[str, int] = {}
         self.unknown: dict[str, int] = {}
         self._engine = engine
+        self._wait = wait
         self._word = (1 << cpu.bits) - 1
         self._registers = engine.bank(cpu.entry.number, *cpu.entry.arguments, cpu.pc)
         self._names = call_names(cpu.name)
@@ -87,6 +94,8 @@ class Kernel:
         else:
             try:
                 result = function(*arguments)
+            except LimitReached:
+                raise
             except TargetFault:
                 result = -errno.EFAULT
             except NoSpace:
@@ -112,9 +121,9 @@ class Kernel:
 
     def sys_read(self, fd: int, buffer: int, count: int, *_: int) -> int:
         host = self._host(fd)
-        count = min(count, MOST)
-        # os.readv fills the guest's own bytes.
-        got = os.readv(host, [self.memory.view(buffer, count, WRITE)])
+        views = [self.memory.view(buffer, min(count, MOST), WRITE)]
+        self._wait(host)
+        got = os.readv(host, views)  # fills the guest's own bytes
         self.memory.changed(buffer, got)
         return got
 
@@ -122,7 +131,10 @@ class Kernel:
         host = self._host(fd)
         parts = self._vector(vector, count)
         views = [self.memory.view(start, size, WRITE) for start, size in parts]
-        got = os.readv(host, views) if views else 0
+        if not views:
+            return 0
+        self._wait(host)
+        got = os.readv(host, views)
         for start, size in parts:
             self.memory.changed(start, size)
         return got

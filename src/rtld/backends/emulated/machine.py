@@ -6,9 +6,10 @@ end, ``call`` one function. Python functions get addresses that the guest can ju
 
 from __future__ import annotations
 
+import select
 import struct
 import time
-from signal import SIGILL, SIGSEGV
+from signal import SIGILL, SIGSEGV, SIGTRAP
 
 from rtld.backends.emulated.cpus import cpu_named
 from rtld.backends.emulated.engine import Engine, Stopped
@@ -30,7 +31,6 @@ TRAPS = 16 * PAGE  # room for the addresses that mean Python
 TRAP = 16  # bytes of one of them
 CALL_STACK = 1 << 18
 RED_ZONE = 256  # below the stack pointer, of whoever is running
-ILLEGAL = "illegal instruction"
 DEPTH = 50  # calls inside one another; Unicorn itself fails at 64
 CHUNK = 1 << 20  # instructions between two looks at the clock, where they are counted
 
@@ -58,13 +58,14 @@ class Machine:
         self.instructions = instructions
         self._watch = Watch(self.engine)
         self._depth = 0
+        self._deadline = 0.0
         self._stack = 0
         self._handlers: dict[int, Callable[[], int]] = {}
         self._traps = self.memory.reserve(TRAPS, high=True)
         self.memory.map(self._traps, TRAPS, READ | EXECUTE)
         self._set_up()
         self.memory.write(self._traps, self.cpu.nop * (TRAPS // len(self.cpu.nop)))
-        self.kernel = Kernel(self.cpu, self.engine, self.memory, descriptors)
+        self.kernel = Kernel(self.cpu, self.engine, self.memory, descriptors, self._wait_for)
         self._never = self._new_trap(self._lost)
         self._returned = self._new_trap(self._lost)
         self.engine.on_reached(self._traps, self._traps + TRAPS - 1, self._on_trap)
@@ -200,7 +201,8 @@ class Machine:
     def _run(self, start: int, until: int) -> None:
         """Go on until that address; what leads elsewhere is an exception."""
         engine, watch = self.engine, self._watch
-        deadline = None if self.seconds is None else time.monotonic() + self.seconds
+        if not self._depth and self.seconds is not None:
+            self._deadline = time.monotonic() + self.seconds
         left = self.instructions
         self._depth += 1
         try:
@@ -217,8 +219,8 @@ class Machine:
                 start = engine.resume_at()
                 if start & -2 == until:
                     return
-                if deadline is not None and time.monotonic() > deadline:
-                    raise LimitReached(f"{self.seconds:g} seconds are over", start)
+                if self.seconds is not None and time.monotonic() > self._deadline:
+                    raise self._late()
                 if left == 0:
                     raise LimitReached(f"{self.instructions} instructions have run", start)
                 if left is None and not watch.asked:
@@ -228,6 +230,16 @@ class Machine:
         finally:
             self._depth -= 1
 
+    def _late(self) -> LimitReached:
+        return LimitReached(f"{self.seconds:g} seconds are over", self.engine.get(self.cpu.pc))
+
+    def _wait_for(self, descriptor: int) -> None:
+        """Until there is something to be read, or the time is over."""
+        if self.seconds is not None:
+            left = max(self._deadline - time.monotonic(), 0)
+            if not select.select([descriptor], [], [], left)[0]:
+                raise self._late()
+
     # -- what the CPU asks for ----------------------------------------------------------------------
 
     def _on_interrupt(self, number: int) -> None:
@@ -235,10 +247,8 @@ class Machine:
             self.kernel.serve()
             return
         sign, words = self.cpu.exceptions.get(number, (int(SIGSEGV), f"exception {number}"))
-        if self.cpu.illegal:
-            pc = self.engine.get(self.cpu.pc)
-            if self.memory.covers(pc, 1) and self.memory.view(pc, 1) == self.cpu.illegal:
-                sign, words = int(SIGILL), ILLEGAL
+        if self.cpu.illegal and self._stands_at_pc(self.cpu.illegal):
+            raise self._illegal()
         raise self._fault(words, sign)
 
     def _explain(self, error: Stopped) -> Fault:
@@ -247,8 +257,17 @@ class Machine:
             what, address = self.engine.refused
             return self._fault(what, SIGSEGV, address)
         if self.engine.illegal(error):
-            return self._fault(ILLEGAL, SIGILL)
+            return self._illegal()
         return self._fault(str(error.args[1]), SIGSEGV)
+
+    def _illegal(self) -> Fault:
+        if any(map(self._stands_at_pc, self.cpu.breaks)):
+            return self._fault("breakpoint", SIGTRAP)
+        return self._fault("illegal instruction", SIGILL)
+
+    def _stands_at_pc(self, code: bytes) -> bool:
+        pc = self.engine.get(self.cpu.pc)
+        return self.memory.covers(pc, len(code)) and self.memory.view(pc, len(code)) == code
 
     def _fault(self, what: str, number: int, address: int | None = None) -> Fault:
         registers = {name: self.engine.get(name) for name in self.cpu.registers}
