@@ -262,4 +262,10 @@ WATCH_SIZE = 24
 
 def watch_thunk(number: int, watch: int) -> bytes:
     """The code a watched slot leads to."""
-    return b"\x41\xbb" + number.to_bytes(4, "little") + b"\xff\x25\0\0\0\0" + watch.to_bytes(8, "little") + bytes(4)
+    return (
+        b"\x41\xbb"
+        + number.to_bytes(4, "little")
+        + b"\xff\x25\0\0\0\0"
+        + watch.to_bytes(8, "little")
+        + bytes(4)
+    )

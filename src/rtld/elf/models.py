@@ -45,7 +45,11 @@ def search_list(
     library, needs = group[0], group[1:]
     only = flags & (GROUP | WORLD)
     if model == "bionic":
-        lasting = [m for m in everybody if m is program or m in preloads or m.hosted or m.file.dt_flags_1 & t.DF_1_GLOBAL]
+        lasting = [
+            m
+            for m in everybody
+            if m is program or m in preloads or m.hosted or m.file.dt_flags_1 & t.DF_1_GLOBAL
+        ]
         return _once([*lasting, *group])
     if model in ("qnx", "qnx-doc"):
         # libc is what everybody needs: it is never left out.

@@ -344,7 +344,9 @@ class Space:
         self.quick = True  # small libraries go the short way (elf/quick.py)
         self.hooks: Any = None  # inprocess_hooks.Hooks
         self.preloads: list[Module] = []  # LD_PRELOAD's part
-        self.deferred: dict[Module, list[str]] = {}  # RTLD_LAZYLOAD: what a module needs and has not been loaded
+        self.deferred: dict[
+            Module, list[str]
+        ] = {}  # RTLD_LAZYLOAD: what a module needs and has not been loaded
         self.thunks: dict[Module, tuple[int, int]] = {}  # code that watched slots lead to
         first = next(iter(process.hosted.values()))
         options = options or SearchOptions()

@@ -79,7 +79,9 @@ def look_up(
     return address_of(space, *found)
 
 
-def look_up_or_load(space: Space, module: Module, scope: Iterable[Module], name: str, version: str | None) -> int:
+def look_up_or_load(
+    space: Space, module: Module, scope: Iterable[Module], name: str, version: str | None
+) -> int:
     """``look_up``; when nobody has the symbol, what the module needs and was left until now is loaded, one by one."""
     scope = list(scope)
     while True:
