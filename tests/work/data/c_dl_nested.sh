@@ -39,5 +39,6 @@ int main(int argc, char **argv) {
 }
 END
 for f in a b c leave slow; do gcc -shared -fPIC $f.c -o $f.so; done; echo '__thread int t = 5; int next(void) { return ++t; }' >n.c; gcc -shared -fPIC n.c -o n.so; for i in 0 1 2 3 4 5 6 7; do cp n.so n$i.so; done; gcc t.c -o t -pthread
+printf '#include <dlfcn.h>\n#include <stdio.h>\nint main(int c, char **v) { for (int i = 1; i < c; i++) printf("%%d\\n", dlopen(v[i], RTLD_NOW) != 0); return 3; }\n' >u.c; gcc u.c -o u
 #== run
-$RUN ./t; echo "status $?"
+$RUN ./t; echo "status $?"; $RUN ./u ./a.so; echo "status $?"; $RUN ./u ./c.so ./n1.so ./a.so; echo "status $?"
