@@ -9,6 +9,7 @@ versions (``version``), symbols (``looked_up``), bindings (``bound``), reloc (``
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,8 +77,20 @@ class Reporter:
     def pass_done(self, name: str, seconds: float, detail: dict[str, Any]) -> None:
         """A pass ended after ``seconds`` of CPU time."""
 
+    def message(self, text: str) -> None:
+        """What the platform's dynamic linker would write on the program's standard error, in its words."""
+
+
+class Spoken(Reporter):
+    """Says what a dynamic linker says by itself, on standard error, and nothing else."""
+
+    def message(self, text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
 
 QUIET = Reporter()
+SPOKEN = Spoken()
 
 #: Category -> what LD_DEBUG=help says about it. "all" is all before it, as in ld.so.
 # fmt: off
@@ -116,7 +129,7 @@ def categories(text: str) -> frozenset[str]:
     return frozenset(wanted)
 
 
-class Trace(Reporter):
+class Trace(Spoken):
     """Writes what LD_DEBUG would, in its words, each line behind the number of the process it is about."""
 
     def __init__(

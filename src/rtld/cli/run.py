@@ -9,7 +9,7 @@ from rtld.cli import FINE, UsageError, flush, tell
 from rtld.cli.options import Command, Option, Options
 from rtld.cli.reading import assignments
 from rtld.errors import RtldError
-from rtld.events import QUIET, Trace, categories
+from rtld.events import SPOKEN, Trace, categories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _environment(options: Options) -> dict[Any, Any]:
 def _reporter(options: Options) -> Reporter | None:
     """Who is told; None when only help is wanted."""
     if options.trace is None:
-        return QUIET
+        return SPOKEN
     try:
         wants = categories(options.trace)
     except ValueError as error:

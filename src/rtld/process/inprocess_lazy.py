@@ -141,7 +141,8 @@ def _bind(table: LazyTable, index: int) -> int:
     try:
         value = look_up_or_load(space, module, scope, name, version)
     except UnresolvedSymbol as error:
-        print(f"{sys.orig_argv[0]}: symbol lookup error: {error}", file=sys.stderr, flush=True)
+        text = f"{sys.orig_argv[0]}: symbol lookup error: {error}\n"
+        os.write(2, os.fsencode(text))
         os._exit(127)
     table.rows[index, 1] = value
     machine.write_word(int(table.rows[index, 0]), value)

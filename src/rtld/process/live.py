@@ -13,7 +13,6 @@ through a lazy PLT slot) comes through shared memory (``backends/child/channel.p
 from __future__ import annotations
 
 import os
-import sys
 
 from rtld.backends.child.calls import NR, call_once, find_gate
 from rtld.backends.child.live_anchor import LiveAnchor
@@ -24,7 +23,7 @@ from rtld.elf.load import build_scopes
 from rtld.elf.search import SearchOptions
 from rtld.elf.small import bind_small
 from rtld.errors import FormatError, RtldError, Unsupported
-from rtld.events import QUIET
+from rtld.events import SPOKEN
 from rtld.process import kernel
 from rtld.process.foreground import Foreground
 from rtld.process.loading import is_hosted
@@ -92,12 +91,12 @@ def run(
             os.close(fd)
     if not can_link(file):
         return kernel.run_program(path, arguments, env, aslr=aslr, seed=seed)
-    launch = Launch(file, file.name, list(prepared.argv), env, reporter or QUIET, lazy)
+    launch = Launch(file, file.name, list(prepared.argv), env, reporter or SPOKEN, lazy)
     try:
         return launch.run(path, arguments, library_path, preload, aslr=aslr, seed=seed)
     except StartFailed as failure:
         # In the words of ld.so, and where it says them.
-        print(failure, file=sys.stderr, flush=True)
+        launch.reporter.message(str(failure))
         return failure.status << 8
 
 
@@ -189,7 +188,7 @@ class Launch:
                 text = f"{program}: error while loading shared libraries: {words}"
                 raise StartFailed(text)
             if problem.kind == "preload":
-                print(f"ERROR: ld.so: {problem.message}", file=sys.stderr)
+                self.reporter.message(f"ERROR: ld.so: {problem.message}")
 
     # -- until ld.so has done its part ----------------------------------------------------------------
 
@@ -286,7 +285,7 @@ class Launch:
             raise StartFailed("\n".join(f"{program}: {message}" for message in versions), 1)
         for problem in self.ns.problems:
             if problem.kind in {"no version information", "copy size"}:
-                print(f"{program}: {problem.message}", file=sys.stderr, flush=True)
+                self.reporter.message(f"{program}: {problem.message}")
         undefined = first_undefined(self.ns, now=self.lazy is False)
         if undefined is not None:
             raise StartFailed(f"{program}: symbol lookup error: {undefined}")
