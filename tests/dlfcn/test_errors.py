@@ -7,7 +7,7 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ def state() -> tuple[int, int, int, int]:
 
 
 @pytest.fixture
-def nothing_left():
+def nothing_left() -> Iterator[None]:
     import rtld.elf.hosted
 
     rtld.default_namespace()

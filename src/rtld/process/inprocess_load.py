@@ -7,7 +7,6 @@ view of the address space; so nothing is copied, and host and own libraries are 
 from __future__ import annotations
 
 import os
-import struct
 from collections import namedtuple
 
 from rtld.backends import inprocess as machine
@@ -30,10 +29,10 @@ from rtld.elf.dlopen import (
 from rtld.elf.initfini import init_first
 from rtld.elf.load import _add, binds_now, find_module, has_text_relocations, image_segments
 from rtld.elf.models import loads_needs, search_list
-from rtld.elf.tls import tls_segment
-from rtld.errors import FormatError, NoSpace, NotFound, UnresolvedSymbol, VersionMismatch
+from rtld.errors import FormatError, NotFound, UnresolvedSymbol, VersionMismatch
 from rtld.process.inprocess import PAGE, Space, is_hosted
 from rtld.process.inprocess_close import close_file, fini_functions, initialise
+from rtld.process.inprocess_tls import lend_tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +106,7 @@ class Loading:
         """The closure of what is asked for; members of the libc family are opened by ld.so."""
         ns = self.ns
         known = set(ns.modules)
+        group: Group | None
         try:
             if self.alone:
                 group = self._open_alone(name, requester)
@@ -296,7 +296,7 @@ class Loading:
         if len(ns.relocations.at):
             relocate_symbolic(ns, self.own, ns.relocations, ns.bindings)
             adjust_images(ns, link_map=lambda _module: 0, binder=0)
-            self._lend_tls()
+            lend_tls(self)
         for problem in ns.problems:
             if problem.kind == "text relocation" and problem.fatal:
                 raise DlError(problem.message)
@@ -350,77 +350,6 @@ class Loading:
         start = module.base + load.vaddr & -PAGE
         end = module.base + load.vaddr + load.memsz + PAGE - 1 & -PAGE
         machine.protect(start, end - start, prot)
-
-    # -- thread-local storage ---------------------------------------------------------------------------
-
-    def _lend_tls(self) -> None:
-        """ld.so opens a donor for each module with PT_TLS: new and running threads get their blocks from it."""
-        from rtld.elf import donor
-        from rtld.elf.hosted import relocate_tls, tls_users
-
-        ns = self.ns
-        static = tls_users(ns)
-        for module in static:
-            if not module.hosted and module not in self.own and not module.tls_offset:
-                raise NoSpace(f"{module.path}: cannot allocate memory in static TLS block")
-        for module in self.own:
-            if tls_segment(module) is None:
-                continue
-            segment = module.file.segment(t.PT_TLS)
-            align = max(segment.align, 1)
-            fixed = module in static or bool(module.file.dt_flags & t.DF_STATIC_TLS)
-            image = machine.read(module.base + segment.vaddr, segment.filesz)
-            data = donor.donor(
-                image, segment.memsz, align, segment.vaddr & (align - 1), static=fixed
-            )
-            try:
-                lent = machine.open_donor(data, donor.unique_path)
-            except OSError as error:
-                raise self._no_static_tls(module, segment.memsz, str(error)) from None
-            self.donors[module] = lent
-            module.tls_id = machine.read_word(lent.base + donor.MODULE)
-            if fixed:
-                distance = machine.read_word(lent.base + donor.DISTANCE)
-                module.tls_offset = distance - (1 << 64) if distance >> 63 else distance
-            at = lent.base + donor.DESCRIPTOR
-            resolver, argument = machine.read_word(at), machine.read_word(at + 8)
-            self.descriptors[module] = resolver, argument
-            if argument >> 63:
-                # ld.so had room for it in the static block: the argument is the distance, not a pointer.
-                module.tls_offset = argument - (1 << 64)
-        relocate_tls(ns, self._descriptor)
-
-    def _no_static_tls(self, module: Module, size: int, said: str) -> NoSpace:
-        """Who has the static TLS, and what helps."""
-        users = [
-            f"{m.path} {m.file.segment(t.PT_TLS).memsz}"
-            for _space, m in self.space.process.own_modules()
-            if m.tls_offset and m.file.segment(t.PT_TLS) is not None
-        ]
-        used = f"; in use by {', '.join(users)}" if users else ""
-        error = NoSpace(
-            f"{module.path}: cannot allocate memory in static TLS block: {size} bytes wanted{used}. "
-            "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=65536 in the environment of a new process gives more"
-        )
-        error.__context__ = OSError(said)
-        return error
-
-    def _descriptor(self, module: Module | None, value: int) -> tuple[int, int]:
-        """The two words of a TLS descriptor (Oliva, "TLS descriptors") for *value* of the module's block."""
-        code = self.space.process.code
-        if module is None:
-            return code.descriptor("tlsdesc_undefweak"), value & _WORD
-        lent = self.descriptors.get(module) or self.space.descriptors.get(module)
-        if lent is None:
-            return code.descriptor("tlsdesc_static"), module.tls_offset + value & _WORD
-        resolver, argument = lent
-        if module.tls_offset:
-            return resolver, argument + value & _WORD
-        # struct tlsdesc_dynamic_arg { {module, offset}, generation }: one of its own for each variable.
-        number, offset, generation = struct.unpack("<3Q", machine.read(argument, 24))
-        block = machine.buffer(struct.pack("<3Q", number, offset + value & _WORD, generation))
-        self.keep.setdefault(module, []).append(block)
-        return resolver, machine.address_of(block)
 
     # -- running its code ---------------------------------------------------------------------------------
 

@@ -1,0 +1,87 @@
+"""Thread-local storage of libraries in this process: lent by ld.so, one donor for each module (``elf/donor.py``)."""
+
+from __future__ import annotations
+
+import struct
+
+from rtld.backends import inprocess as machine
+from rtld.elf import types as t
+from rtld.elf.tls import tls_segment
+from rtld.errors import NoSpace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rtld.core.module import Module
+    from rtld.process.inprocess_load import Loading
+
+_WORD = (1 << 64) - 1
+
+
+def lend_tls(loading: Loading) -> None:
+    """ld.so opens a donor for each module with PT_TLS: new and running threads get their blocks from it."""
+    from rtld.elf import donor
+    from rtld.elf.hosted import relocate_tls, tls_users
+
+    ns = loading.ns
+    static = tls_users(ns)
+    for module in static:
+        if not module.hosted and module not in loading.own and not module.tls_offset:
+            raise NoSpace(f"{module.path}: cannot allocate memory in static TLS block")
+    for module in loading.own:
+        if tls_segment(module) is None:
+            continue
+        segment = module.file.segment(t.PT_TLS)
+        align = max(segment.align, 1)
+        fixed = module in static or bool(module.file.dt_flags & t.DF_STATIC_TLS)
+        image = machine.read(module.base + segment.vaddr, segment.filesz)
+        data = donor.donor(image, segment.memsz, align, segment.vaddr & (align - 1), static=fixed)
+        try:
+            lent = machine.open_donor(data, donor.unique_path)
+        except OSError as error:
+            raise no_static_tls(loading, module, segment.memsz, str(error)) from None
+        loading.donors[module] = lent
+        module.tls_id = machine.read_word(lent.base + donor.MODULE)
+        if fixed:
+            distance = machine.read_word(lent.base + donor.DISTANCE)
+            module.tls_offset = distance - (1 << 64) if distance >> 63 else distance
+        at = lent.base + donor.DESCRIPTOR
+        resolver, argument = machine.read_word(at), machine.read_word(at + 8)
+        loading.descriptors[module] = resolver, argument
+        if argument >> 63:
+            # ld.so had room for it in the static block: the argument is the distance, not a pointer.
+            module.tls_offset = argument - (1 << 64)
+    relocate_tls(ns, lambda module, value: _descriptor(loading, module, value))
+
+
+def no_static_tls(loading: Loading, module: Module, size: int, said: str) -> NoSpace:
+    """Who has the static TLS, and what helps."""
+    users = [
+        f"{m.path} {m.file.segment(t.PT_TLS).memsz}"
+        for _space, m in loading.space.process.own_modules()
+        if m.tls_offset and m.file.segment(t.PT_TLS) is not None
+    ]
+    used = f"; in use by {', '.join(users)}" if users else ""
+    error = NoSpace(
+        f"{module.path}: cannot allocate memory in static TLS block: {size} bytes wanted{used}. "
+        "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=65536 in the environment of a new process gives more"
+    )
+    error.__context__ = OSError(said)
+    return error
+
+
+def _descriptor(loading: Loading, module: Module | None, value: int) -> tuple[int, int]:
+    """The two words of a TLS descriptor (Oliva, "TLS descriptors") for *value* of the module's block."""
+    code = loading.space.process.code
+    if module is None:
+        return code.descriptor("tlsdesc_undefweak"), value & _WORD
+    lent = loading.descriptors.get(module) or loading.space.descriptors.get(module)
+    if lent is None:
+        return code.descriptor("tlsdesc_static"), module.tls_offset + value & _WORD
+    resolver, argument = lent
+    if module.tls_offset:
+        return resolver, argument + value & _WORD
+    # struct tlsdesc_dynamic_arg { {module, offset}, generation }: one of its own for each variable.
+    number, offset, generation = struct.unpack("<3Q", machine.read(argument, 24))
+    block = machine.buffer(struct.pack("<3Q", number, offset + value & _WORD, generation))
+    loading.keep.setdefault(module, []).append(block)
+    return resolver, machine.address_of(block)
