@@ -6,6 +6,56 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from rtld.dlfcn import (
+        LM_ID_BASE,
+        LM_ID_NEWLM,
+        RTLD_DEEPBIND,
+        RTLD_DEFAULT,
+        RTLD_FIRST,
+        RTLD_GLOBAL,
+        RTLD_GROUP,
+        RTLD_LAZY,
+        RTLD_LAZYLOAD,
+        RTLD_LOCAL,
+        RTLD_NEXT,
+        RTLD_NODELETE,
+        RTLD_NOLOAD,
+        RTLD_NOSHARE,
+        RTLD_NOW,
+        RTLD_SELF,
+        RTLD_WORLD,
+        Closed,
+        Hooks,
+        Library,
+        Namespace,
+        SymbolNotFound,
+        default_namespace,
+        dl_iterate_phdr,
+        dladdr,
+        dladdr1,
+        dlclose,
+        dlinfo,
+        dlmopen,
+        dlopen,
+        dlsym,
+        dlvsym,
+    )
+    from rtld.elf.file import ElfFile
+    from rtld.errors import (
+        FormatError,
+        NoSpace,
+        NotFound,
+        Overflow,
+        RelocationError,
+        RtldError,
+        TargetFault,
+        Unknown,
+        UnresolvedSymbol,
+        Unsupported,
+        VersionMismatch,
+    )
+    from rtld.process.link import Link, link
+
 __version__ = "0.1.0"
 
 # name -> module that has it
@@ -58,9 +108,54 @@ _PUBLIC = {
     "link": "rtld.process.link",
 }
 
-__all__ = [  # noqa: RUF022 - the version first, then by name
+__all__ = [
+    "LM_ID_BASE",
+    "LM_ID_NEWLM",
+    "RTLD_DEEPBIND",
+    "RTLD_DEFAULT",
+    "RTLD_FIRST",
+    "RTLD_GLOBAL",
+    "RTLD_GROUP",
+    "RTLD_LAZY",
+    "RTLD_LAZYLOAD",
+    "RTLD_LOCAL",
+    "RTLD_NEXT",
+    "RTLD_NODELETE",
+    "RTLD_NOLOAD",
+    "RTLD_NOSHARE",
+    "RTLD_NOW",
+    "RTLD_SELF",
+    "RTLD_WORLD",
+    "Closed",
+    "ElfFile",
+    "FormatError",
+    "Hooks",
+    "Library",
+    "Link",
+    "Namespace",
+    "NoSpace",
+    "NotFound",
+    "Overflow",
+    "RelocationError",
+    "RtldError",
+    "SymbolNotFound",
+    "TargetFault",
+    "Unknown",
+    "UnresolvedSymbol",
+    "Unsupported",
+    "VersionMismatch",
     "__version__",
-    *sorted(_PUBLIC),
+    "default_namespace",
+    "dl_iterate_phdr",
+    "dladdr",
+    "dladdr1",
+    "dlclose",
+    "dlinfo",
+    "dlmopen",
+    "dlopen",
+    "dlsym",
+    "dlvsym",
+    "link",
 ]
 
 
