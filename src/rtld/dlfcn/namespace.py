@@ -28,7 +28,7 @@ from rtld.process.inprocess import Space, process
 from rtld.process.inprocess_calls import look_up
 from rtld.process.inprocess_close import close_library, close_namespace, initialise
 from rtld.process.inprocess_hooks import Hooks, SearchHook
-from rtld.process.inprocess_load import open_library
+from rtld.process.inprocess_open import open_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from rtld.elf.scalar import dynsym
 from rtld.errors import NotFound, RtldError, UnresolvedSymbol
 from rtld.process.inprocess import Space, program_headers, span
 from rtld.process.inprocess_close import close_library, initialise
-from rtld.process.inprocess_load import load_deferred, open_library
+from rtld.process.inprocess_open import load_deferred, open_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
