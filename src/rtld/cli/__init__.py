@@ -31,6 +31,7 @@ COMMANDS = {
     "ldd":   "the same as the lines that ldd prints, without executing anything",
     "link":  "link a program and show the result: modules, addresses, TLS, scopes, bindings",
     "why":   "why a symbol is bound where it is, or why a library is loaded",
+    "diff-models": "what two systems' rules of look-up would bind differently",
     "check": "what is missing or would fail: libraries, symbols, versions, static TLS, ...",
     "run":   "run a program, linked by rtld",
     "textbook": 'the linker of the book "Linkers and Loaders": link, bind, libraries, show',
@@ -66,7 +67,7 @@ def overview() -> str:
         "A complete dynamic linker: finds, loads, binds, relocates and runs ELF programs, and says why."
     )
     lines += ["", "commands:"]
-    lines += [f"  {name:<10}{purpose}" for name, purpose in COMMANDS.items()]
+    lines += [f"  {name:<13}{purpose}" for name, purpose in COMMANDS.items()]
     return "\n".join([*lines, "", EPILOGUE])
 
 
@@ -119,7 +120,7 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         kind = "option" if name.startswith("-") else "command"
         raise UsageError(f"there is no {kind} {name!r}; commands are {', '.join(COMMANDS)}")
-    module: Any = __import__(f"rtld.cli.{name}", fromlist=["COMMAND"])
+    module: Any = __import__(f"rtld.cli.{name.replace('-', '_')}", fromlist=["COMMAND"])
     options = module.COMMAND.parse(arguments[1:])
     if options is None:
         sys.stdout.write(module.COMMAND.help())
