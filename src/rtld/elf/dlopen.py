@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rtld.core.module import Module
+    from rtld.elf.small import SmallLink
 
 # <dlfcn.h>
 # fmt: off
@@ -199,11 +200,13 @@ def bind_group(ns: Namespace, group: Group, flags: int) -> None:
         if ns.model == "glibc" and is_symbolic(module):
             module.scopes = (Scope("self", (module,)), ns.global_scope)
     if ns.columns is None:
-        # The start was bound without columns (small.py).
         from rtld.elf.lookup import Columns
 
-        ns.columns = Columns([module for module in ns.modules if module not in group.new])
-    ns.columns.extend(group.new)
+        ns.columns = Columns(ns.modules)
+    else:
+        # Not only the new ones: others may have been bound without columns (small.py).
+        known = set(ns.columns.modules)
+        ns.columns.extend([module for module in ns.modules if module not in known])
     ns.relocation_order = sort_dfs(group.new, force_first=False)[::-1]
     ns.relocations, ns.bindings = resolve_symbols(ns, new, scope_of(ns, group, flags))
     _keep_unique(ns)
@@ -234,12 +237,8 @@ def refuse_undefined(ns: Namespace, group: Group, *, now: bool) -> None:
             raise DlError(problem.message)
 
 
-def note_group(ns: Namespace, opened: Opened, group: Group) -> None:
-    """Remember local scopes, dependencies by binding, and who can never go."""
-    import numpy as np
-
-    from rtld.elf.resolve import UNIQUE
-
+def note_group(ns: Namespace, opened: Opened, group: Group, small: SmallLink | None = None) -> None:
+    """Remember local scopes, dependencies by binding, and who can never go. *small*: who bound it, if not columns."""
     opened.lists[group.root] = group.order
     for module in group.order:
         lists = opened.groups.setdefault(module, [])
@@ -248,9 +247,18 @@ def note_group(ns: Namespace, opened: Opened, group: Group) -> None:
     for module in group.new:
         if module.file.dt_flags_1 & t.DF_1_NODELETE or module.hosted:
             opened.pinned.add(module)
+    if small is not None:
+        for (referrer, _symbol, _use), answer in small.answers.items():
+            if answer is not None:
+                opened.extra.setdefault(referrer, set()).add(answer[0])
+        return
     b = ns.bindings
     if not group.new or b is None or not len(b):
         return
+    import numpy as np
+
+    from rtld.elf.resolve import UNIQUE
+
     modules = ns.columns.modules
     found = b.definer >= 0
     pairs = np.unique(b.referrer[found] * len(modules) + b.definer[found])

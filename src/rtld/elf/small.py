@@ -18,7 +18,7 @@ from rtld.elf.verneed import defined_versions, needed_versions, version_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from rtld.core.module import Module, Namespace
@@ -85,10 +85,16 @@ def records(file: ElfFile) -> Iterator[tuple[int, int, int, int]]:
 class SmallLink:
     """The bindings of a small program: one (definer, symbol) for each reference (module, symbol, PLT use)."""
 
-    def __init__(self, ns: Namespace) -> None:
+    def __init__(
+        self,
+        ns: Namespace,
+        own: Sequence[Module] | None = None,
+        scope: Sequence[Module] | None = None,
+    ) -> None:
         self.ns = ns
         self.types = ns.arch.reloc_types
-        self.own = [module for module in ns.modules if not module.hosted]
+        self.own = [module for module in ns.modules if not module.hosted] if own is None else own
+        self.scope = ns.modules if scope is None else scope
         self.rows: dict[Module, list[tuple[int, int, int, int]]] = {}
         self.answers: dict[tuple[Module, int, bool | str], tuple[Module, int] | None] = {}
         self._hidden: dict[Module, dict[int, tuple[bytes, bool]]] = {}
@@ -138,7 +144,7 @@ class SmallLink:
             self._versions(module).get(raw & 0x7FFF, (None, False)) if raw >= 0 else (None, False)
         )
         hashed = gnu_hash(name)
-        for definer in self.ns.modules:
+        for definer in self.scope:
             if use == "copy" and definer is self.ns.main:
                 continue
             found = self._match(definer, name, hashed, version, hidden, use is True)
@@ -412,7 +418,7 @@ def bind_small(ns: Namespace) -> SmallLink | None:
         or ns.reporter.wants
     ):
         return None
-    if not _versions_are_there(ns):
+    if not _versions_are_there(ns, ns.modules):
         return None
     link = SmallLink(ns)
     try:
@@ -422,9 +428,27 @@ def bind_small(ns: Namespace) -> SmallLink | None:
     return link
 
 
-def _versions_are_there(ns: Namespace) -> bool:
+def bind_small_group(
+    ns: Namespace, own: Sequence[Module], scope: Sequence[Module], most: int
+) -> SmallLink | None:
+    """The same for modules that are opened later; *most* look-ups (references times modules of the scope)."""
+    if ns.model != "glibc" or ns.dynamic_weak or ns.lazy or not _versions_are_there(ns, own):
+        return None
+    if any(module.file.segment(t.PT_TLS) is not None for module in own):
+        return None
+    link = SmallLink(ns, own, scope)
+    try:
+        if sum(1 for module in own for _ in records_with_symbols(module.file)) * len(scope) > most:
+            return None
+        link.bind()
+    except GiveUp:
+        return None
+    return link
+
+
+def _versions_are_there(ns: Namespace, modules: Iterable[Module]) -> bool:
     defined: dict[Module, set[bytes]] = {}
-    for module in ns.modules:
+    for module in modules:
         if module.hosted:
             continue  # ld.so has looked at theirs
         for need in needed_versions(module.file):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from rtld.backends.child.calls import NR
 from rtld.backends.child.live_anchor import CALL
@@ -14,8 +15,10 @@ from rtld.elf.dlopen import (
     initialisers,
     note_group,
     refuse_undefined,
+    scope_of,
 )
 from rtld.elf.load import is_libc_family
+from rtld.elf.small import GiveUp, bind_small_group
 from rtld.elf.tls import tls_segment
 from rtld.process.mapping import (
     MAP_ANONYMOUS,
@@ -37,12 +40,17 @@ if TYPE_CHECKING:
     from rtld.backends.child.live_anchor import List
     from rtld.core.module import Module, Namespace
     from rtld.elf.dlopen import Group, Opened
+    from rtld.elf.small import SmallLink
     from rtld.process.dlservice import Service
     from rtld.process.world import World
 
     Steps = Generator[List, list[int], None]
 
 _WORD = (1 << 64) - 1
+_SMALL, _SMALL_AT_FIRST = (
+    3000,
+    60000,
+)  # look-ups without numpy; as many take as long as importing it
 _HEAP = 1 << 16  # what dlerror and the like may need between two calls of dlopen
 
 
@@ -71,6 +79,7 @@ class Loading:
         self.opened = opened
         self.number = number
         self.initialised: list[Module] = []
+        self.small: SmallLink | None = None  # who has bound it, if not the column passes
 
     def steps(self) -> Steps:
         """Everything up to the initialisers."""
@@ -78,12 +87,16 @@ class Loading:
         yield from self._make_room()
         yield from self._reserve()
         try:
-            bind_group(ns, group, self.flags)
             now = bool(self.flags & RTLD_NOW) or bool(ns.search.env.get("LD_BIND_NOW"))
-            refuse_undefined(ns, group, now=now)
             ns.lazy = world.lazy and not now
-            self._relocate()
-            yield from self._lend_tls()
+            self.service.change()
+            self.records = world.add_records(group.new)
+            ns.ifuncs, ns.copies, ns.descriptors = [], [], []
+            if not self._link_small():
+                bind_group(ns, group, self.flags)
+                refuse_undefined(ns, group, now=now)
+                self._relocate()
+                yield from self._lend_tls()
             yield from self._map()
             yield from self._resolve()
         except DlError:
@@ -153,14 +166,27 @@ class Loading:
             calls.add(NR["munmap"], start, end - start)
         yield calls
 
+    def _link_small(self) -> bool:
+        """Bind and relocate without numpy, where that is quicker; False if it is for the column passes."""
+        ns, world = self.ns, self.world
+        most = _SMALL if "numpy" in sys.modules else _SMALL_AT_FIRST
+        small = bind_small_group(ns, self.own, scope_of(ns, self.group, self.flags), most)
+        if small is None:
+            return False
+        try:
+            small.relocate(link_map=world.maps.__getitem__, binder=world.anchor.label("bind"))
+        except GiveUp:
+            ns.ifuncs, ns.copies = [], []
+            return False
+        ns.relocations = ns.bindings = None
+        self.small = small
+        return True
+
     def _relocate(self) -> None:
         from rtld.elf.hosted import adjust_images
         from rtld.elf.relocate import build_images, relocate_relative, relocate_symbolic
 
         ns, world = self.ns, self.world
-        ns.ifuncs, ns.copies, ns.descriptors = [], [], []
-        self.service.change()
-        self.records = world.add_records(self.group.new)
         build_images(ns, self.own)
         relocate_relative(ns, self.own)
         relocate_symbolic(ns, self.own, ns.relocations, ns.bindings)
@@ -296,7 +322,7 @@ class Loading:
         for module in self.own:
             world.inits[module] = init_functions(module)
             world.finis[module] = fini_functions(module)
-        note_group(ns, self.opened, group)
+        note_group(ns, self.opened, group, self.small)
         world.set_space(self.number, ns, self.opened)
         world.adds += len(group.new)
         self.initialised = initialisers(ns, group)
