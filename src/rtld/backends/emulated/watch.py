@@ -17,36 +17,42 @@ IDLE = 20  # ticks without a run after which the thread ends; the next run start
 
 
 class Watch:
-    """``with watch:`` around a run. ``asked`` says that the CPU was stopped for no other reason."""
+    """``with watch:`` around a run. ``stops`` counts how often the CPU was stopped for no other reason.
+
+    A stop is asked for with the lock held, and a run begins and ends with it: none comes too late, into the next run.
+    """
 
     def __init__(self, engine: Engine) -> None:
-        self.asked = False
+        self.stops = 0
         self._engine = engine
         self._depth = 0
+        self._runs = 0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._runs = 0
 
     def __enter__(self) -> None:
-        self._depth += 1
-        self._runs += 1
-        if self._thread is None:
-            with self._lock:
+        with self._lock:
+            self._depth += 1
+            self._runs += 1
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._tick, name="rtld watch", daemon=True)
                 self._thread.start()
 
     def __exit__(self, *_: object) -> None:
-        self._depth -= 1
+        with self._lock:
+            self._depth -= 1
 
     def _tick(self) -> None:
         pause = threading.Event()
         idle, seen = 0, self._runs
-        while idle < IDLE or self._depth:
+        while True:
             pause.wait(TICK)
-            if self._depth and not self._engine.in_hook:
-                self.asked = True
-                self._engine.stop()
-            idle = 0 if self._depth or seen != self._runs else idle + 1
-            seen = self._runs
-        with self._lock:
-            self._thread = None
+            with self._lock:
+                if self._depth and not self._engine.in_hook:
+                    self.stops += 1
+                    self._engine.stop()
+                idle = 0 if self._depth or seen != self._runs else idle + 1
+                seen = self._runs
+                if idle == IDLE:
+                    self._thread = None
+                    return
