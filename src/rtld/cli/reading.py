@@ -34,11 +34,23 @@ def search_keywords(options: Options) -> dict[str, Any]:
         env = {} if options.sysroot is not None else dict(os.environ)
         keywords["env"] = env | assignments(options.env)
     if options.cpu is not None:
-        keywords["cpu"] = options.cpu
+        keywords["cpu"] = _cpu(options.cpu)
     for name in ("secure", "inhibit_cache"):
         if getattr(options, name):
             keywords[name] = True
     return keywords
+
+
+def _cpu(name: str) -> str:
+    """A name that some architecture knows as a class of its CPUs."""
+    from rtld.arch import ARCHES, by_name
+
+    known = {"native", "baseline"}.union(*[by_name(arch).hwcaps for arch in ARCHES])
+    if name not in known:
+        raise UsageError(
+            f"--cpu {name}: there is no such CPU; there are {', '.join(sorted(known))}"
+        )
+    return name
 
 
 def assignments(words: list[str]) -> dict[str, str]:

@@ -25,8 +25,9 @@ COMMAND = Command(
 Run a program, with its libraries found, loaded, bound, relocated and initialised by rtld. Its exit status is that of
 the program; its input, output and signals are the program's own.""",
     (
-        Option("--now",          "",     "bind every symbol before the program starts (default)"),
-        Option("--lazy",         "",     "bind functions when they are called first"),
+        Option("--now",          "",     "bind every symbol before the program starts, and do not start without one"),
+        Option("--lazy",         "",     "bind functions when they are called first\n"
+                                         f"{'':28}(neither: before the start, but a missing one only when called)"),
         Option("--trace",        "?CAT", "say what is done, as LD_DEBUG does: libs,files,symbols,bindings,reloc,\n"
                                          f"{'':28}versions,scopes,statistics,all,help (default: all)"),
         Option("--trace-output", "FILE", "write the trace there instead of to standard error"),

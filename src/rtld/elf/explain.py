@@ -144,8 +144,7 @@ class Answer:
 
 def same_name(file: ElfFile, name: bytes) -> list[int]:
     """Every entry of the dynamic symbol table with this name, in order, definitions and references."""
-    table = tables(file)
-    if not table.nsyms:
+    if not tables(file).symtab_limit:
         return []
     start, size = file.strings()
     strings = bytes(file.data[start : start + size])

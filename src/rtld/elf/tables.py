@@ -12,7 +12,7 @@ import struct
 import numpy as np
 
 from rtld.elf import types as t
-from rtld.elf.flat import position
+from rtld.elf.flat import flat, position
 from rtld.elf.packed import PACKED_MAGIC, unpack_aps2, unpack_relr
 from rtld.elf.verneed import (
     VersionDef,
@@ -206,7 +206,7 @@ class Tables:
     def _read_versions(self, file: ElfFile, dynamic: Dynamic) -> None:
         self.needs = needed_versions(file)
         self.verdefs = defined_versions(file)
-        if t.DT_VERSYM in dynamic and self.nsyms:
+        if t.DT_VERSYM in dynamic:
             offset = file.file_offset(dynamic[t.DT_VERSYM], 2 * self.nsyms, "DT_VERSYM")
             self.versym = self.base + offset
             # Undefined symbols may stand past the last hashed one; their versions do too.
@@ -336,9 +336,31 @@ def symbols(file: ElfFile) -> NDArray[Any]:
         for name, form in (_SYM64 if file.bits == 64 else _SYM32)
     ]
     dtype = np.dtype(fields)
-    if table.nsyms == 0:
+    count = symbol_count(file)
+    if count == 0:
         return np.empty(0, dtype)
-    return np.frombuffer(file.data, dtype, table.nsyms, table.symtab - table.base)
+    return np.frombuffer(file.data, dtype, count, table.symtab - table.base)
+
+
+def symbol_count(file: ElfFile) -> int:
+    """How many dynamic symbols there are, as far as can be known without section headers.
+
+    .gnu.hash ends with what the file defines; of a file that defines nothing it says nothing. Then the highest index
+    that a relocation names counts.
+    """
+    table = tables(file)
+    if not table.symtab_limit:
+        return 0
+    word = file.bits // 8
+    highest = table.nsyms - 1
+    mips64 = file.machine == t.EM_MIPS and word == 8
+    for run in table.relocs:
+        # r_info's symbol: the upper half of 64 bits (the first four bytes on MIPS), the upper 24 of 32 bits.
+        at = run.position + word + (4 if word == 8 and file.order == "<" and not mips64 else 0)
+        column = flat(file.order + "u4")[at : at + (run.count - 1) * run.entsize + 1 : run.entsize]
+        top = int(column.max()) if run.count else 0
+        highest = max(highest, top if word == 8 else top >> 8)
+    return min(highest + 1, table.symtab_limit)
 
 
 def versym(file: ElfFile) -> NDArray[np.uint16] | None:
@@ -346,7 +368,8 @@ def versym(file: ElfFile) -> NDArray[np.uint16] | None:
     table = tables(file)
     if table.versym < 0:
         return None
-    return np.frombuffer(file.data, file.order + "u2", table.nsyms, table.versym - table.base)
+    count = min(symbol_count(file), table.versym_limit)
+    return np.frombuffer(file.data, file.order + "u2", count, table.versym - table.base)
 
 
 def chains(file: ElfFile) -> U32:

@@ -120,7 +120,8 @@ def summary(ns: Namespace, name: str, error: Exception) -> list[tuple[str, str, 
             said += (", " if said else "") + f"nor in {skipped} hwcaps subdirectories"
             skipped = 0
         rows.append((candidate.path, candidate.rule, said))
-    if not asked_cache:
+    stopped = getattr(error, "candidates", None) is None
+    if not asked_cache and not stopped:
         rows.append(("/etc/ld.so.cache", "ld.so.cache", "has no entry"))
     return rows
 
