@@ -10,7 +10,14 @@ import time
 
 from rtld.core.module import Namespace
 from rtld.elf.initfini import order_initialisers
-from rtld.elf.load import build_scopes, load_interpreter, load_needed, load_preloads, load_program
+from rtld.elf.load import (
+    binds_now,
+    build_scopes,
+    load_interpreter,
+    load_needed,
+    load_preloads,
+    load_program,
+)
 from rtld.elf.search import Search, SearchOptions, model_of
 from rtld.elf.types import ET_DYN, ET_EXEC, TYPE_NAMES, machine_name
 from rtld.errors import FormatError, NotFound, Unsupported
@@ -161,6 +168,10 @@ def relocate(ns: Namespace) -> Namespace:
     )
 
     modules = [module for module in ns.modules if not module.hosted]
+
+    for module in ns.relocation_order:
+        if not module.hosted:
+            ns.reporter.relocating(module, ns.lazy and not binds_now(module))
 
     # PT_LOAD segments into one array per module; bss is zero.
     timed(ns, "images", lambda: build_images(ns, modules))
