@@ -1,11 +1,11 @@
 """Real pieces of work, natively and under ``rtld run``: is everything the same?
 
-    python bench/run_work.py [--slow] [--twice] [--show] [--json FILE] [PIECE ...]
+    python bench/run_work.py [--slow] [--twice] [--with OPTIONS] [--show] [--json FILE] [PIECE ...]
 
 Each script of tests/work/data is done natively and then with every program under test run by rtld, in fresh
 directories; stdout, stderr, exit status and produced files are compared. PIECE is a name or a pattern (``c_*``).
 --slow includes the desktop programs and other long ones, --twice compares two native runs instead: what differs there
-says nothing about rtld. --show prints what the native run prints. Exit status 1 if anything differs.
+says nothing about rtld. --with says which options of rtld run to try instead of the piece's own. --show prints what the native run prints. Exit status 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from timing import machine
 from work.harness import Bench, Piece, differences, pieces
 
 
-def do(piece: Piece, *, twice: bool, show: bool) -> list[dict[str, object]]:
+def do(piece: Piece, *, twice: bool, show: bool, given: str | None) -> list[dict[str, object]]:
     """One row for each set of options."""
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="rtld-work-", ignore_cleanup_errors=True) as scratch:
@@ -33,7 +33,8 @@ def do(piece: Piece, *, twice: bool, show: bool) -> list[dict[str, object]]:
         native = bench.native()
         if show:
             print(native.stdout, native.stderr, *native.files.items(), sep="\n")
-        for options in piece.options[:1] if twice else piece.options:
+        chosen = piece.options if given is None else (given,)
+        for options in chosen[:1] if twice else chosen:
             ours = bench.native() if twice else bench.under(options)
             rows.append(
                 {
@@ -57,6 +58,7 @@ def main() -> int:
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--twice", action="store_true")
     parser.add_argument("--show", action="store_true")
+    parser.add_argument("--with", dest="given", metavar="OPTIONS")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_intermixed_args()
     chosen = [p for p in pieces() if any(fnmatch.fnmatch(p.name, w) for w in options.what)]
@@ -70,7 +72,7 @@ def main() -> int:
         if missing := piece.missing():
             skipped.append(f"{piece.name} (no {' '.join(missing)})")
             continue
-        for row in do(piece, twice=options.twice, show=options.show):
+        for row in do(piece, twice=options.twice, show=options.show, given=options.given):
             rows.append(row)
             told = row["differences"]
             assert isinstance(told, list)
