@@ -32,16 +32,18 @@ from rtld.arch.base import Stub
 # fmt: off
 TEXT = """
     cc                             start:    int3                              # the program's entry point, as far as ld.so knows
-    e8 7f 02 00 00                 again:    call  run                         # %rdi: a list
+    e8 87 02 00 00                 again:    call  run                         # %rdi: a list
     cc                                       int3
     eb f8                                    jmp   again
-    e8 77 02 00 00                 enter:    call  run                         # %rdi: the initialisers; %r12, %r13: _start, _dl_fini
+    e8 7f 02 00 00                 enter:    call  run                         # %rdi: the initialisers; %r12, %r13: _start, _dl_fini
     4c 89 ea                                 mov   %r13,%rdx
     31 c9                                    xor   %ecx,%ecx
     31 f6                                    xor   %esi,%esi
     31 ff                                    xor   %edi,%edi
     31 ed                                    xor   %ebp,%ebp
     41 ff e4                                 jmp   *%r12
+    c7 05 42 10 00 00 01 00 00 00  exiting:  movl  $1,start+0x1068(%rip)       # the first of the termination functions
+    c3                                       ret
     31 c0                          dlopen:   xor   %eax,%eax                   # the function's number in the table of services
     e9 be 00 00 00                           jmp   request
     b8 01 00 00 00                 dlmopen:  mov   $1,%eax
@@ -118,7 +120,7 @@ TEXT = """
     b8 ba 00 00 00                           mov   $186,%eax                   # gettid
     0f 05                                    syscall
     41 89 c5                                 mov   %eax,%r13d
-    48 8b 1d f8 0e 00 00                     mov   start+0x1000(%rip),%rbx     # the shared memory
+    48 8b 1d ed 0e 00 00                     mov   start+0x1000(%rip),%rbx     # the shared memory
     44 89 e9                                 mov   %r13d,%ecx
     83 e1 7f                       slot:     and   $127,%ecx
     89 ca                                    mov   %ecx,%edx
@@ -144,10 +146,10 @@ TEXT = """
     0f 05                                    syscall
     49 89 46 48                              mov   %rax,72(%r14)
     4d 89 6e 50                              mov   %r13,80(%r14)
-    48 8b 05 9f 0e 00 00                     mov   start+0x1008(%rip),%rax     # the state this process is in
+    48 8b 05 94 0e 00 00                     mov   start+0x1008(%rip),%rax     # the state this process is in
     49 89 46 58                              mov   %rax,88(%r14)
     83 7b 04 00                              cmpl  $0,4(%rbx)                  # the linker has said good-bye
-    75 7b                                    jne   lost
+    75 78                                    jne   lost
     41 c7 06 01 00 00 00           post:     movl  $1,(%r14)
     b8 01 00 00 00                           mov   $1,%eax
     f0 0f c1 03                              lock xadd %eax,(%rbx)
@@ -162,25 +164,25 @@ TEXT = """
     ba 01 00 00 00                           mov   $1,%edx
     0f 05                                    syscall
     41 83 3e 01                    wait:     cmpl  $1,(%r14)
-    0f 85 88 00 00 00                        jne   ready
+    0f 85 85 00 00 00                        jne   ready
     b8 ca 00 00 00                           mov   $202,%eax                   # futex(slot, FUTEX_WAIT, 1, 2 s)
     4c 89 f7                                 mov   %r14,%rdi
     31 f6                                    xor   %esi,%esi
     ba 01 00 00 00                           mov   $1,%edx
-    4c 8d 15 7c 0e 00 00                     lea   start+0x1048(%rip),%r10
+    4c 8d 15 71 0e 00 00                     lea   start+0x1048(%rip),%r10
     0f 05                                    syscall
     83 f8 92                                 cmp   $-110,%eax                  # ETIMEDOUT
     75 d9                                    jne   wait
     83 7b 04 00                              cmpl  $0,4(%rbx)
-    75 15                                    jne   lost
+    75 12                                    jne   lost
     b8 3e 00 00 00                           mov   $62,%eax                    # kill(linker, 0)
-    48 8b 3d 2b 0e 00 00                     mov   start+0x1010(%rip),%rdi
+    48 8b 7b 08                              mov   8(%rbx),%rdi
     31 f6                                    xor   %esi,%esi
     0f 05                                    syscall
     83 f8 fd                                 cmp   $-3,%eax                    # ESRCH
-    75 be                                    jne   wait
+    75 c1                                    jne   wait
     c7 43 04 ff ff ff ff           lost:     movl  $-1,4(%rbx)
-    48 8d 0d 84 0e 00 00                     lea   start+0x1080(%rip),%rcx     # the functions of libc and ld.so themselves
+    48 8d 0d 7c 0e 00 00                     lea   start+0x1080(%rip),%rcx     # the functions of libc and ld.so themselves
     4e 8b 24 e1                              mov   (%rcx,%r12,8),%r12
     49 8b 7e 10                              mov   16(%r14),%rdi
     49 8b 76 18                              mov   24(%r14),%rsi
@@ -212,7 +214,7 @@ TEXT = """
     b8 ba 00 00 00                           mov   $186,%eax                   # gettid: a child that an initialiser forked stops here
     0f 05                                    syscall
     44 39 e8                                 cmp   %r13d,%eax
-    0f 84 10 ff ff ff                        je    post                        # there is more to do
+    0f 84 13 ff ff ff                        je    post                        # there is more to do
     41 89 c5                                 mov   %eax,%r13d
     4d 8b 66 70                    answer:   mov   112(%r14),%r12
     31 c9                          free:     xor   %ecx,%ecx
@@ -267,7 +269,7 @@ TEXT = """
     48 83 ec 48                              sub   $72,%rsp
     49 89 fc                                 mov   %rdi,%r12
     49 89 f5                                 mov   %rsi,%r13
-    48 8b 1d 22 0d 00 00                     mov   start+0x1028(%rip),%rbx
+    48 8b 1d 1a 0d 00 00                     mov   start+0x1028(%rip),%rbx
     4c 8b 33                                 mov   (%rbx),%r14                 # number of entries, then the entries
     48 83 c3 40                    each:     add   $64,%rbx
     49 ff ce                                 dec   %r14
@@ -276,9 +278,9 @@ TEXT = """
     48 89 de                                 mov   %rbx,%rsi
     b9 08 00 00 00                           mov   $8,%ecx
     f3 48 a5                                 rep movsq
-    48 8b 05 09 0d 00 00                     mov   start+0x1030(%rip),%rax     # dlpi_adds
+    48 8b 05 01 0d 00 00                     mov   start+0x1030(%rip),%rax     # dlpi_adds
     48 89 44 24 20                           mov   %rax,32(%rsp)
-    48 8b 05 05 0d 00 00                     mov   start+0x1038(%rip),%rax     # dlpi_subs
+    48 8b 05 fd 0c 00 00                     mov   start+0x1038(%rip),%rax     # dlpi_subs
     48 89 44 24 28                           mov   %rax,40(%rsp)
     48 8b 44 24 38                           mov   56(%rsp),%rax               # dlpi_tls_data: the table has its distance from the thread pointer
     48 85 c0                                 test  %rax,%rax
@@ -292,7 +294,7 @@ TEXT = """
     85 c0                                    test  %eax,%eax
     75 23                                    jne   over
     eb a5                                    jmp   each
-    48 8b 05 d5 0c 00 00           rest:     mov   start+0x1040(%rip),%rax     # ld.so's: what it has loaded on its own
+    48 8b 05 cd 0c 00 00           rest:     mov   start+0x1040(%rip),%rax     # ld.so's: what it has loaded on its own
     48 85 c0                                 test  %rax,%rax
     74 15                                    je    over
     4c 89 24 24                              mov   %r12,(%rsp)
@@ -307,7 +309,7 @@ TEXT = """
     5b                                       pop   %rbx
     c3                                       ret
     48 8b 07                       filter:   mov   (%rdi),%rax                 # (info, size, the caller's callback and data): dlpi_addr
-    4c 8b 05 bd 0c 00 00                     mov   start+0x1058(%rip),%r8      # bases of what is not to be told twice, or not at all
+    4c 8b 05 b5 0c 00 00                     mov   start+0x1058(%rip),%r8      # bases of what is not to be told twice, or not at all
     49 8b 08                                 mov   (%r8),%rcx
     49 83 c0 08                    other:    add   $8,%r8
     48 ff c9                                 dec   %rcx
@@ -319,7 +321,7 @@ TEXT = """
     48 8b 02                       unknown:  mov   (%rdx),%rax
     48 8b 52 08                              mov   8(%rdx),%rdx
     ff e0                                    jmp   *%rax
-    48 8b 05 59 0c 00 00           find:     mov   start+0x1018(%rip),%rax     # int _dl_find_object(pc, result)
+    48 8b 05 51 0c 00 00           find:     mov   start+0x1018(%rip),%rax     # int _dl_find_object(pc, result)
     48 8b 08                                 mov   (%rax),%rcx                 # number of entries, then: start, end, .eh_frame_hdr, link_map
     48 83 c0 20                    test:     add   $32,%rax
     48 ff c9                                 dec   %rcx
@@ -339,7 +341,7 @@ TEXT = """
     48 89 56 20                              mov   %rdx,32(%rsi)
     31 c0                                    xor   %eax,%eax
     c3                                       ret
-    48 8b 05 1a 0c 00 00           miss:     mov   start+0x1020(%rip),%rax     # ld.so's
+    48 8b 05 12 0c 00 00           miss:     mov   start+0x1020(%rip),%rax     # ld.so's
     48 85 c0                                 test  %rax,%rax
     74 02                                    je    nothing
     ff e0                                    jmp   *%rax

@@ -11,7 +11,7 @@ import os
 import struct
 
 from rtld.backends.child.calls import NR
-from rtld.backends.child.live_anchor import CALL, List
+from rtld.backends.child.live_anchor import CALL, CONTROL_EXITING, List
 from rtld.elf import types as t
 from rtld.elf.dlopen import (
     RTLD_GLOBAL,
@@ -33,6 +33,7 @@ from rtld.elf.dlopen import (
     unreachable,
 )
 from rtld.elf.scalar import dynsym
+from rtld.elf.search import Search, SearchOptions
 from rtld.errors import RtldError, TargetFault
 from rtld.process.loading import Loading, is_hosted, unload_calls
 from rtld.process.mapping import span
@@ -106,6 +107,12 @@ class Service:
             raise DlError(f"Invalid library handle {handle:#x}" if musl else "invalid handle")
         return found
 
+    @property
+    def exiting(self) -> bool:
+        """Is the process calling its termination functions?  Their array must stay as it is then."""
+        at = self.world.anchor.control + CONTROL_EXITING
+        return self.memory.read_word(at) != 0
+
     def change(self) -> None:
         """Before anything is changed: the process is in another state from now on."""
         self.world.change()
@@ -157,10 +164,9 @@ class Service:
                 make_global(world.ns, [world.ns.main])
             return world.maps[world.ns.main]
         caller = self.caller(request)
-        if not name.startswith("/"):
-            world.ns.search.cwd = os.readlink(f"/proc/{world.pid}/cwd")
         ns, opened = world.space(number)
         trial, opened = copy_namespace(ns), opened.copy()
+        trial.search = self._search(trial.search)
         group = open_group(trial, name, caller, noload=bool(flags & RTLD_NOLOAD))
         if group is None:
             return 0
@@ -186,6 +192,27 @@ class Service:
         if initialised:
             yield from self._initialise(initialised)
         return world.maps[group.root]
+
+    def _search(self, search: Search) -> Search:
+        """The search as the process would make it: from its directory, in its root."""
+        cwd = os.readlink(f"/proc/{self.world.pid}/cwd")
+        root = f"/proc/{self.world.pid}/root"
+        here, there = os.stat("/"), os.stat(root + "/.")
+        if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+            search.cwd = cwd
+            return search
+        if search.sysroot is None:
+            old = search.options
+            options = SearchOptions(
+                library_path=old.library_path, env=search.env, model=old.model, sysroot=root
+            )
+            search = Search(options, search.main, search.main_path)
+            assert search.sysroot is not None
+            search.sysroot.outside = None
+        assert search.sysroot is not None
+        outside = search.sysroot.root
+        search.cwd = cwd.removeprefix(outside) or "/" if cwd.startswith(outside) else cwd
+        return search
 
     def _initialise(self, modules: list[Module]) -> Steps:
         """Run initialisers; nested requests of the thread are served meanwhile."""
@@ -215,6 +242,8 @@ class Service:
             raise DlError(f"{self.name(module)}: shared object not open")
         self.change()
         opened.counts[module] -= 1
+        if self.exiting:
+            return 0  # ld.so keeps everything while it calls the termination functions of all
         if self.closing:
             # Asked by a termination function: the close that is under way takes another look.
             self.close_again = True

@@ -79,14 +79,15 @@ class Loading:
         self.opened = opened
         self.number = number
         self.initialised: list[Module] = []
+        self.ranges: dict[Module, tuple[int, int]] = {}  # where there is room: start, size
         self.small: SmallLink | None = None  # who has bound it, if not the column passes
 
     def steps(self) -> Steps:
         """Everything up to the initialisers."""
         ns, group, world, service = self.ns, self.group, self.world, self.service
         yield from self._make_room()
-        yield from self._reserve()
         try:
+            yield from self._reserve()
             now = bool(self.flags & RTLD_NOW) or bool(ns.search.env.get("LD_BIND_NOW"))
             ns.lazy = world.lazy and not now
             self.service.change()
@@ -128,6 +129,7 @@ class Loading:
         service = self.service
         calls = service.calls(4 * len(self.group.new) + 2)
         wanted: list[tuple[Module, int]] = []
+        sizes: dict[Module, int] = {}
         strings = bytearray()
         late = [module for module in self.group.new if module.hosted]
         at = service.scratch(sum(len(os.fsencode(m.path)) + 1 for m in late) + 8)
@@ -140,6 +142,7 @@ class Loading:
                 size = page_up(high - low) + module.file.max_align - PAGE
                 flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
                 index = calls.add(NR["mmap"], 0, size, 0, flags, -1, 0)
+                sizes[module] = size
             wanted.append((module, index))
         service.channel.put(at, bytes(strings))
         got = yield calls
@@ -151,9 +154,8 @@ class Loading:
                 module.base = service.memory.read_word(value & _WORD)
                 continue
             if -4096 < value < 0:
-                raise DlError(
-                    f"{module.path}: failed to map segment from shared object: {os.strerror(-value)}"
-                )
+                raise DlError(f"{module.path}: failed to map segment from shared object")
+            self.ranges[module] = value, sizes[module]
             low, _high = module.file.span
             module.base = (value + module.file.max_align - 1 & -module.file.max_align) - low
         self.world.replace_functions(self.ns, late)
@@ -161,9 +163,8 @@ class Loading:
     def _give_back(self) -> Steps:
         """Unmap what was reserved for a group that cannot be loaded."""
         calls = self.service.calls(len(self.own) + 1)
-        for module in self.own:
-            start, end = span(module)
-            calls.add(NR["munmap"], start, end - start)
+        for start, size in self.ranges.values():
+            calls.add(NR["munmap"], start, size)
         yield calls
 
     def _link_small(self) -> bool:
@@ -284,17 +285,29 @@ class Loading:
         paths = [os.fsencode(module.path) + b"\0" for module in self.own]
         at = service.scratch(sum(map(len, paths)) + 8)
         service.channel.put(at, b"".join(paths))
-        calls = service.calls(sum(6 + 3 * len(m.file.loads) for m in self.own) + 1)
+        calls = service.calls(sum(8 + 3 * len(m.file.loads) for m in self.own) + 1)
         place = at
         for module, path in zip(self.own, paths, strict=True):
             add_mapping(calls, module, place, reserved=True)
             place += len(path)
+        for module in self.own:
+            # What the alignment has left over.
+            (begin, size), (start, end) = self.ranges[module], span(module)
+            for low, high in ((begin, start), (end, begin + size)):
+                if low < high:
+                    calls.add(NR["munmap"], low, high - low)
         got = yield calls
-        bad = [value for value in got if -4096 < value < 0]
-        if bad:
-            raise DlError(
-                f"{self.group.root.path}: failed to map segment from shared object: {os.strerror(-bad[0])}"
-            )
+        path = ""
+        names = iter(self.own)
+        for number, value in zip(calls.numbers(), got, strict=True):
+            if number == NR["openat"]:
+                path = next(names).path
+            if -4096 < value < 0:
+                if number == NR["openat"]:
+                    why = f"cannot open shared object file: {os.strerror(-value)}"
+                else:
+                    why = "failed to map segment from shared object"
+                raise DlError(f"{path}: {why}")
         service.memory.write_many([piece for module in self.own for piece in pieces(module)])
 
     def _resolve(self) -> Steps:
@@ -327,7 +340,9 @@ class Loading:
         world.adds += len(group.new)
         self.initialised = initialisers(ns, group)
         world.constructed = [*world.constructed, *self.initialised]
-        written = [*self.records, *world.link_records(), *world.tables(), *world.fini_array()]
+        written = [*self.records, *world.link_records(), *world.tables()]
+        if not service.exiting:
+            written += world.fini_array()
         service.memory.write_many(written)
         calls = service.calls(len(self.own) + 1)
         for module in self.own:

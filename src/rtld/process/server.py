@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections import deque
+from contextlib import suppress
 
 from rtld.backends.child.live_anchor import CONTROL_NONCE, SERVICES, results
 from rtld.backends.child.ptrace import Memory
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _EXCLUSIVE = frozenset(("dlopen", "dlmopen", "dlclose"))
 
 
+_PATIENCE = 5  # seconds between two looks at whether somebody is there
 _MANY = 16  # sessions at a time; more are a sign that some are dead
 
 
@@ -60,6 +62,7 @@ class Server:
         self.owners: dict[int, list[Session]] = {}  # pid -> exclusive sessions, innermost last
         self.waiting: dict[int, deque[Request]] = {}
         self._suspects: set[tuple[int, int]] = set()  # slots and the threads that seem to be dead
+        self._stop = False
         self._foreign = False  # some of our processes are in another pid namespace
         self._thread = threading.Thread(target=self._serve, name="linker", daemon=True)
 
@@ -73,12 +76,46 @@ class Server:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.channel.hang_up()
+        """The program has ended; what it has forked may be there still."""
+        self._stop = True
+        for _ in range(100):
+            self.channel.ring()  # it may just have been about to fall asleep
+            self._thread.join(0.01)
+            if not self._thread.is_alive():
+                break
+        if self._thread.is_alive():
+            self.channel.hang_up()
+        elif not self.channel.unused():
+            self._stay()
 
-    def _serve(self) -> None:
+    def _stay(self) -> None:
+        """Leave a process behind that goes on answering for as long as somebody may ask."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if os.fork():
+            return
+        os.setsid()
+        # Who waits for the end of our output must not wait for us.
+        null = os.open(os.devnull, os.O_RDWR)
+        keep = {self.channel.fd, *(service.memory.fd for service in self.services.values())}
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            if fd > 2 and fd not in keep and fd != null:
+                with suppress(OSError):
+                    os.close(fd)
+        for fd in range(3):
+            os.dup2(null, fd)
+        self._stop = False
+        self.channel.open_again()
+        with suppress(BaseException):
+            while not self.channel.unused():
+                self._serve(_PATIENCE)
+        os._exit(0)
+
+    def _serve(self, seconds: int = 0) -> None:
+        """Answer until we are told to stop, or, if asked for, until nobody has asked for so many seconds."""
         channel = self.channel
         count = 0
-        while True:
+        while not self._stop:
             for request in channel.requests():
                 count += 1
                 if count % 256 == 0:
@@ -92,9 +129,11 @@ class Server:
                     if session is not None:
                         self._end(session)
                     channel.answer(request.slot, 0)
-            channel.wait(1 if any(self.waiting.values()) else 0)
+            asked = channel.wait(1 if any(self.waiting.values()) else seconds)
             if any(self.waiting.values()):
                 self._bury()
+            elif seconds and not asked and not self.sessions:
+                return
 
     def _accept(self, request: Request) -> None:
         session = self.sessions.get(request.slot)

@@ -15,14 +15,16 @@ from rtld.backends.child.calls import NR
 from rtld.backends.child.channel import SIZE as SHARED_SIZE
 from rtld.backends.child.channel import Channel
 from rtld.backends.child.live_anchor import REPLACED, List
+from rtld.core.module import Module
 from rtld.elf import types as t
 from rtld.elf.dlopen import find_symbol
+from rtld.elf.file import ElfFile
 from rtld.elf.link import bind, relocate
 from rtld.elf.load import store_word
 from rtld.elf.scalar import dynsym
 from rtld.elf.small import GiveUp, records_with_symbols
 from rtld.elf.verneed import defined_versions, needed_versions, version_table
-from rtld.errors import TargetFault
+from rtld.errors import FormatError, TargetFault
 from rtld.process.mapping import (
     MAP_NORESERVE,
     MAP_SHARED,
@@ -38,8 +40,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.child.live_anchor import LiveAnchor
     from rtld.backends.child.ptrace import Registers, Tracee
-    from rtld.core.module import Module, Namespace
-    from rtld.elf.file import ElfFile
+    from rtld.core.module import Namespace
     from rtld.elf.small import SmallLink
     from rtld.process.stopped import Stack
     from rtld.process.world import Pieces
@@ -82,13 +83,15 @@ class TakeOver:
         saved = tracee.regs().copy()
         memory = tracee.memory
         world = self.world
-        world.adds = len(ns.modules) + 1  # the vdso counts
         self._adopt_hosted()
         self._choose_addresses()
         world.replace_functions(ns, [module for module in ns.modules if module.hosted])
         modules = [module for module in ns.modules if not module.hosted]
         records = world.add_records(ns.modules)
         changes = self._relocate()
+        self._adopt_vdso()
+        world.adds = len(ns.modules)
+        records += world.add_records([m for m in ns.modules if m not in world.maps])
         world.lazy = ns.lazy
         resolvers = world.keep_slots(ns, modules)
         self._map(saved, [module for module in modules if module is not ns.main])
@@ -153,15 +156,29 @@ class TakeOver:
             if module.file.segment(t.PT_TLS) is not None:
                 tls.append(module)
         self._number_tls(tls)
-        vdso = self.stack.aux.get(AT_SYSINFO_EHDR)
-        if vdso is not None:
-            base = memory.read_word(vdso)
-            header = memory.read(base, 64)
-            phoff, phnum = (
-                int.from_bytes(header[32:40], "little"),
-                int.from_bytes(header[56:58], "little"),
-            )
-            self.world.vdso = (base, base + phoff, phnum)
+
+    def _adopt_vdso(self) -> None:
+        """The kernel's own module stands second in ld.so's list (musl: last), in no scope."""
+        word = self.stack.aux.get(AT_SYSINFO_EHDR)
+        if word is None:
+            return
+        ns, memory = self.ns, self.tracee.memory
+        base = memory.read_word(word)
+        header = memory.read(base, 64)
+        # Its section headers stand last: e_shoff + e_shnum * e_shentsize.
+        end = int.from_bytes(header[40:48], "little") + 64 * int.from_bytes(header[60:62], "little")
+        name = "" if ns.model == "musl" else "linux-vdso.so.1"
+        try:
+            file = ElfFile(memory.read(base, end), name)
+        except (FormatError, TargetFault):
+            return
+        vdso = Module(file, name, len(ns.modules))
+        vdso.soname, vdso.hosted, vdso.init_index = file.soname, True, len(ns.modules)
+        vdso.base = base - file.span[0]
+        ns.modules.insert(len(ns.modules) if ns.model == "musl" else 1, vdso)
+        for alias in (name, vdso.soname):
+            if alias:
+                ns.by_name.setdefault(alias, vdso)
 
     def _number_tls(self, hosted: list[Module]) -> None:
         """TLS module 1 is the anchor, with our modules in it; then the hosted ones as ld.so has met them."""
@@ -229,7 +246,6 @@ class TakeOver:
         if bad:
             raise TargetFault(f"{self.path}: a library cannot be mapped: {os.strerror(-bad[0])}")
         self.channel.address = got[mapped]
-        self.channel.close_fd()
         world.heap.free(calls.address, 64 * count)
         world.heap.free(at, len(strings))
 
@@ -288,7 +304,6 @@ class TakeOver:
         words = {
             layout.CONTROL_SHARED: self.channel.address,
             layout.CONTROL_STATE: world.number,
-            layout.CONTROL_SERVER: os.getpid(),
             layout.CONTROL_REAL: real["_dl_find_object"],
             layout.CONTROL_ITERATE: real["dl_iterate_phdr"],
             layout.CONTROL_TIMEOUT: 2,
@@ -299,7 +314,6 @@ class TakeOver:
             (at + offset, value.to_bytes(8, "little")) for offset, value in words.items()
         ]
         written.append((at + layout.CONTROL_NONCE, self.channel.nonce))
-        written.append((at + 0x100, b"linux-vdso.so.1\0"))
         return written
 
     def _real(self, name: str) -> int:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Pieces = list[tuple[int, bytes | bytearray | memoryview]]
 
 _HISTORY = 64  # earlier states that are kept
+_RETIRED = 15  # tables that may still be read
 
 
 class Heap:
@@ -97,7 +98,6 @@ class World:
         self.maps: dict[Module, int] = {}  # link_map
         self.by_map: dict[int, Module] = {}
         self.names: dict[Module, int] = {}  # l_name
-        self.vdso: tuple[int, int, int] | None = None  # address, program headers, their number
         self.r_debug = self.heap.allocate(64)
         self.finis: dict[
             Module, list[int]
@@ -124,6 +124,7 @@ class World:
         self.donors: dict[
             Module, int
         ] = {}  # handles of ld.so's for modules that lend their thread-local storage
+        self.retired: list[tuple[int, int]] = []  # tables that were in use until not long ago
         self._blocks: dict[str, tuple[int, int]] = {}  # tables that are in use: address, size
 
     def copy(self, pid: int) -> World:
@@ -310,15 +311,8 @@ class World:
             header = module.base + frame.vaddr if frame is not None else 0
             find.append(struct.pack("<4Q", start, end, header, self.maps[module]))
             objects.append(self._phdr_info(module))
-        if self.vdso is not None:
-            address, phdr, phnum = self.vdso
-            name = self.anchor.control + (0x110 if self.ns.model == "musl" else 0x100)
-            where = len(self.opened.startup) if self.ns.model == "musl" else 1
-            objects.insert(where, struct.pack("<8Q", address, name, phdr, phnum, 0, 0, 0, 0))
         # The anchor's own base is 0.
         hidden = [0, *(m.base & 0xFFFFFFFFFFFFFFFF for m in modules), *self.donor_bases.values()]
-        if self.vdso is not None:
-            hidden.append(self.vdso[0])
         written: Pieces = []
         control = self.anchor.control
         for word, table, size, rows in (
@@ -332,9 +326,11 @@ class World:
             written.append((control + word, at.to_bytes(8, "little")))
             old = self._blocks.get(table)
             if old is not None:
-                # Somebody may be reading it: it is used again only after others of its size.
-                self.heap.free(*old)
+                # Somebody may be reading it: its memory is used for others only after a while.
+                self.retired.append(old)
             self._blocks[table] = (at, len(data))
+        while len(self.retired) > _RETIRED:
+            self.heap.free(*self.retired.pop(0))
         written.append(self.counters())
         return written
 
@@ -372,6 +368,7 @@ class World:
         if self.ns.model == "musl":
             order = self.constructed[::-1]
         functions = [function for module in order for function in self.finis.get(module, ())]
+        functions.insert(0, self.anchor.label("exiting"))
         data = b"".join(f.to_bytes(8, "little") for f in reversed(functions))
         at = self.heap.allocate(max(len(data), 8))
         old = self._blocks.get("fini")

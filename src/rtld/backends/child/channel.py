@@ -1,6 +1,7 @@
 """The memory a live child shares with its linker, and the requests in it (``request`` in arch/x86_64_live.py).
 
-    +0      doorbell: how many requests have been posted; a futex          +4   not 0: the linker is gone
+    +0      doorbell: how many requests have been posted; a futex
+    +4      not 0: the linker is gone          +8   its pid
     +0x400  ring of 256 slot numbers + 16, in the order of posting
     +0x1000 128 slots of 256 bytes
     +ARENA  lists that a slot leads to; only the linker allocates here
@@ -12,14 +13,16 @@ answer is in a system call like any other, seen by signals, debuggers and job co
 from __future__ import annotations
 
 import ctypes
-import mmap
+import fcntl
 import os
 import struct
+import time
 from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 # fmt: off
 SLOT        = 0x1000
@@ -30,6 +33,8 @@ SIZE        = 1 << 20          # it counts against RLIMIT_AS of the program, so 
 _RING       = 0x400
 _RING_SIZE  = 256
 _GONE       = 4
+_SERVER     = 8
+_MMAP, _MUNMAP, _MAP_SHARED, _MAP_NORESERVE = 9, 11, 0x01, 0x4000
 _FUTEX      = 202              # <asm/unistd_64.h>
 _WAIT, _WAKE = 0, 1
 # fmt: on
@@ -43,43 +48,72 @@ class Channel:
     """The linker's side. ``fd`` is open for the child to map; ``address`` is where the child has mapped it."""
 
     def __init__(self) -> None:
-        self.fd = os.memfd_create("rtld", os.MFD_CLOEXEC)
-        os.ftruncate(self.fd, SIZE)
-        self.map = mmap.mmap(self.fd, SIZE, flags=mmap.MAP_SHARED | 0x4000)
-        self.address = 0
-        self.nonce = os.urandom(8)
-        self._view = (ctypes.c_char * SIZE).from_buffer(self.map)
-        self._here = ctypes.addressof(self._view)
-        self._words = memoryview(self.map)[:ARENA].cast("I")
-        self._seen = 0
-        self._timeout = (ctypes.c_long * 2)()
-        self._free: dict[int, list[int]] = {}
-        self._top = ARENA
         libc = ctypes.CDLL(None, use_errno=True)
         self._syscall = libc.syscall
         self._syscall.restype = ctypes.c_long
         self._syscall.argtypes = (ctypes.c_long,) * 7
+        self.fd = os.memfd_create("rtld", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self.fd, SIZE)
+        self.map: Any = None
+        self._words: Any = None
+        self._here = 0
+        self.open()
+        self.address = 0
+        self.nonce = os.urandom(8)
+        self._seen = 0
+        self._timeout = (ctypes.c_long * 2)()
+        self._free: dict[int, list[int]] = {}
+        self._top = ARENA
+
+    def open(self) -> None:
+        """Map it, and say who we are."""
+        flags = _MAP_SHARED | _MAP_NORESERVE
+        self._here = self._syscall(_MMAP, 0, SIZE, 3, flags, self.fd, 0)
+        if self._here == -1:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self.map = memoryview((ctypes.c_char * SIZE).from_address(self._here)).cast("B")
+        self._words = self.map[:ARENA].cast("I")
+        struct.pack_into("<q", self.map, _SERVER, os.getpid())
+
+    def unused(self) -> bool:
+        """Has nobody else mapped it any more?  Then it is of no use from now on.
+
+        A file that somebody can write to through a mapping cannot be sealed against writing (fcntl(2)).
+        """
+        self._words.release()
+        self.map.release()
+        self._syscall(_MUNMAP, self._here, SIZE, 0, 0, 0, 0)
+        try:
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+        except OSError:
+            self.open()
+            return False
+        return True
+
+    def open_again(self) -> None:
+        """After a fork: it is we who answer now."""
+        struct.pack_into("<q", self.map, _SERVER, os.getpid())
 
     def path(self) -> bytes:
         """What the child opens to map it."""
         return b"/proc/%d/fd/%d" % (os.getpid(), self.fd)
-
-    def close_fd(self) -> None:
-        """When the child has mapped it."""
-        os.close(self.fd)
-        self.fd = -1
 
     def requests(self) -> Iterator[Request]:
         """What has been posted since the last time, in order; does not wait."""
         words = self._words
         while self._seen != words[0]:
             at = _RING // 4 + self._seen % _RING_SIZE
+            until = 0.0
             while not words[at]:
-                pass  # its number is being written this very moment
+                # Its number is being written this very moment, unless the thread was killed before.
+                until = until or time.monotonic() + 1
+                if time.monotonic() > until:
+                    break
             slot = words[at] << 8
             words[at] = 0
             self._seen = (self._seen + 1) & 0xFFFFFFFF
-            yield self.read(slot)
+            if slot:
+                yield self.read(slot)
 
     def read(self, slot: int) -> Request:
         """The request in a slot."""
@@ -87,18 +121,23 @@ class Channel:
         a, (caller, pid, tid, state, _list, _again, frame) = tuple(rest[:6]), rest[6:]
         return Request(slot, service, a, caller, pid, tid, state, frame)
 
-    def wait(self, seconds: int = 0) -> None:
-        """Sleep until there is a request, or for so many seconds."""
+    def wait(self, seconds: int = 0) -> bool:
+        """Sleep until there is a request (true), or for so many seconds."""
         if self._words[0] == self._seen:
             self._timeout[0] = seconds
             until = ctypes.addressof(self._timeout) if seconds else 0
             self._syscall(_FUTEX, self._here, _WAIT, self._seen, until, 0, 0)
+        return bool(self._words[0] != self._seen)
 
     def answer(self, slot: int, result: int, *, run: int = 0, again: bool = False) -> None:
         """Let the thread go on: work off the list at child's address *run*, then return or ask *again*."""
         struct.pack_into("<QQQ", self.map, slot + 96, run, again, result & 0xFFFFFFFFFFFFFFFF)
         self._words[slot // 4] = 2
         self._syscall(_FUTEX, self._here + slot, _WAKE, 1, 0, 0, 0)
+
+    def ring(self) -> None:
+        """Wake our own thread that waits."""
+        self._syscall(_FUTEX, self._here, _WAKE, 1 << 30, 0, 0, 0)
 
     def hang_up(self) -> None:
         """Nobody will answer from now on; whoever waits learns it within two seconds."""
@@ -141,4 +180,4 @@ class Channel:
     def get(self, address: int, size: int) -> bytes:
         """Read from a child's address."""
         at = address - self.address
-        return self.map[at : at + size]
+        return bytes(self.map[at : at + size])

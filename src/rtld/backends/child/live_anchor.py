@@ -32,7 +32,6 @@ PAGE = 4096
 # fmt: off
 CONTROL_SHARED   = 0x00   # address of the memory shared with the linker
 CONTROL_STATE    = 0x08   # number of the state the process is in: a forked child inherits it
-CONTROL_SERVER   = 0x10   # pid of the linker
 CONTROL_FIND     = 0x18   # table of _dl_find_object: count, then from + 32: start, end, .eh_frame_hdr, link_map
 CONTROL_REAL     = 0x20   # ld.so's _dl_find_object, or 0
 CONTROL_OBJECTS  = 0x28   # table of dl_iterate_phdr: count, then from + 64: dl_phdr_info
@@ -41,6 +40,7 @@ CONTROL_SUBS     = 0x38
 CONTROL_ITERATE  = 0x40   # libc's dl_iterate_phdr, or 0
 CONTROL_TIMEOUT  = 0x48   # struct timespec
 CONTROL_NONCE    = 0x60   # a random number, by which the linker knows its processes
+CONTROL_EXITING  = 0x68   # not 0: exit() is calling the termination functions
 CONTROL_FALLBACK = 0x80   # libc's own functions, by number of service: for those who outlive the linker
 CONTROL_HIDDEN   = 0x58   # what libc's dl_iterate_phdr is not to tell: count, then dlpi_addr
 
@@ -236,6 +236,10 @@ class List:
         self.records.append(
             pack(MOVE, (at + RECORD * target + 8 + 8 * argument, at + RECORD * source + 56))
         )
+
+    def numbers(self) -> list[int]:
+        """The number of each record."""
+        return [int.from_bytes(record[:4], "little", signed=True) for record in self.records]
 
     def bytes(self) -> bytes:
         """What is to stand at its address."""
