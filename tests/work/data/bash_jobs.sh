@@ -18,7 +18,7 @@ cat | tr a-z A-Z <<<"piped" & wait
 [ "$(ps -o pgid= -p $$)" -eq "$(ps -o pgid= -p $BASHPID)" ] && echo same group
 sleep 20 & [ "$(ps -o pgid= -p $! | tr -d ' ')" = $! ] && echo own group
 disown; jobs; kill $!
-bash -c 'kill -STOP $$; echo continued; exit 4' & p=$!; sleep .3; jobs -l | sed 's/ [0-9]\+ / N /'; fg; echo "fg gave $?"
+bash -c 'kill -STOP $$; echo continued; exit 4' & p=$!; sleep .3; jobs -l | sed 's/ \+[0-9]\+ / N /'; fg; echo "fg gave $?"
 set +m
 coproc C { while read x; do echo "got $x"; done; }
 echo one >&${C[1]}; read -u ${C[0]} line; echo $line; eval "exec ${C[1]}>&-"; wait
