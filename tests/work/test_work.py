@@ -37,10 +37,19 @@ def test_work(piece: Piece, tmp_path: Path, require: Callable[[str], None]) -> N
         pytest.skip(f"{' '.join(missing)} not installed")
     bench = Bench(piece, tmp_path)
     bench.prepare()
-    native = bench.native()
     told = []
     for options in piece.options:
-        found = differences(native, bench.under(options))
+        found = compare(bench, options)
         if found:
             told += [f"rtld run {options}".rstrip() + ":", *found]
     assert not told, "\n" + "\n".join(told)
+
+
+def compare(bench: Bench, options: str) -> list[str]:
+    """What differs in each of three pairs of runs: job control and the like depend on time, on a busy machine too much."""
+    found: list[str] = []
+    for _ in range(3):
+        found = differences(bench.native(), bench.under(options))
+        if not found:
+            break
+    return found

@@ -287,9 +287,9 @@ class Loading:
         service.channel.put(at, b"".join(paths))
         calls = service.calls(sum(8 + 3 * len(m.file.loads) for m in self.own) + 1)
         place = at
-        for module, path in zip(self.own, paths, strict=True):
+        for module, name in zip(self.own, paths, strict=True):
             add_mapping(calls, module, place, reserved=True)
-            place += len(path)
+            place += len(name)
         for module in self.own:
             # What the alignment has left over.
             (begin, size), (start, end) = self.ranges[module], span(module)
