@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rtld.elf import relocate
 from rtld.elf.load import is_libc_family
 from rtld.elf.lookup import COPY, PLT
 from rtld.elf.small import GiveUp, SmallLink
@@ -15,6 +14,7 @@ from rtld.process.link import find, link
 
 if TYPE_CHECKING:
     from rtld.core.module import Module
+    from rtld.elf.waiting import Copy
     from rtld.process.link import Link
 
 DIRECTORY = "/usr/bin"
@@ -111,7 +111,7 @@ def test_scalar_images_are_those_of_the_columns(program: str) -> None:
     }
 
 
-def copies(rows: list[relocate.Copy]) -> set[int]:
+def copies(rows: list[Copy]) -> set[int]:
     """The words that COPY relocations fill."""
     return {
         word

@@ -25,8 +25,8 @@ from rtld.core.module import Module, Namespace
 from rtld.elf import types as t
 from rtld.elf.file import ElfFile, Segment
 from rtld.elf.link import bind, find_closure, open_namespace, relocate
-from rtld.elf.relocate import Copy
 from rtld.elf.search import SearchOptions
+from rtld.elf.waiting import Copy
 
 # What elf/get-dynamic-info.h adds the load bias to.
 _ADDRESSES = {

@@ -13,8 +13,8 @@ import numpy as np
 from rtld.elf import types as t
 from rtld.elf.flat import flat
 from rtld.elf.load import binds_now, store_word
-from rtld.elf.relocate import Ifunc
 from rtld.elf.resolve import LOCAL, UNDEFINED
+from rtld.elf.waiting import Ifunc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -178,7 +178,6 @@ class Candidates:
     __slots__ = (
         "at",
         "first",
-        "hidden",
         "info",
         "module",
         "other",

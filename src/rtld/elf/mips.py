@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from rtld.elf import types as t
-from rtld.elf.flat import flat
 from rtld.elf.tables import tables
 
 TYPE_CHECKING = False
@@ -86,16 +85,3 @@ def relocate_got(ns: Namespace, modules: Sequence[Module], r: Relocations, terms
     reference = r.reference[rows]
     value = np.where(reference >= 0, terms.symbol_value[reference], 0)
     memory[shift[r.module[rows]] + r.at[rows]] = value.astype(dtype)
-
-
-def got_words(module: Module) -> I64:
-    """The GOT's words as the file has them; for tests and people."""
-    found = _got(module)
-    if found is None:
-        return np.empty(0, np.int64)
-    address, local, first, count = found
-    word = module.file.bits // 8
-    begin = tables(module.file).base + module.file.file_offset(address, word)
-    total = local + count - first
-    view = flat(f"{module.file.order}i{word}")[begin : begin + (total - 1) * word + 1 : word]
-    return view.astype(np.int64)  # type: ignore[no-any-return]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 from bisect import bisect_left
-from collections import namedtuple
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from rtld.elf.flat import flat
 from rtld.elf.load import binds_now, image_segments
 from rtld.elf.resolve import UNDEFINED
 from rtld.elf.tables import tables
+from rtld.elf.waiting import Copy, Descriptor, Ifunc
 from rtld.errors import NoSpace, Unknown
 
 TYPE_CHECKING = False
@@ -35,13 +35,6 @@ if TYPE_CHECKING:
     from rtld.elf.resolve import Bindings, Relocations
 
 _PAGE = 4096
-
-#: A place whose value a resolver in the target gives: module, site in the arena, resolver's address, addend, PLT use.
-Ifunc = namedtuple("Ifunc", "module site place resolver addend is_slot")
-#: A COPY relocation: place's module and vaddr, definer, vaddr there, bytes.
-Copy = namedtuple("Copy", "module place definer source size")
-#: A TLS descriptor: site of its two words, offset from the thread pointer (or None: undefined weak), addend.
-Descriptor = namedtuple("Descriptor", "module site place offset addend")
 
 
 def build_images(ns: Namespace, modules: Sequence[Module]) -> None:

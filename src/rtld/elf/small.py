@@ -15,6 +15,7 @@ from rtld.elf import types as t
 from rtld.elf.load import binds_now, image_segments, is_symbolic
 from rtld.elf.scalar import Dynsym, dynsym, gnu_hash
 from rtld.elf.verneed import defined_versions, needed_versions, version_table
+from rtld.elf.waiting import Copy, Ifunc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,34 +32,6 @@ _MOST = 6000  # relocations; numpy is quicker above
 
 class GiveUp(Exception):
     """Something that is left to the column passes."""
-
-
-class Copy:
-    """A COPY relocation (the fields of ``relocate.Copy``)."""
-
-    __slots__ = ("definer", "module", "place", "size", "source")
-
-    def __init__(self, module: Module, place: int, definer: Module, source: int, size: int) -> None:
-        self.module = module
-        self.place = place
-        self.definer = definer
-        self.source = source
-        self.size = size
-
-
-class Ifunc:
-    """A place that waits for a resolver (the fields of ``relocate.Ifunc``, but for the site)."""
-
-    __slots__ = ("addend", "is_slot", "module", "place", "resolver")
-
-    def __init__(
-        self, module: Module, place: int, resolver: int, addend: int, is_slot: bool
-    ) -> None:
-        self.module = module
-        self.place = place
-        self.resolver = resolver
-        self.addend = addend
-        self.is_slot = is_slot
 
 
 def records(file: ElfFile) -> Iterator[tuple[int, int, int, int]]:
@@ -263,7 +236,9 @@ class SmallLink:
             if kind == types.relative:
                 pack(memory, offset - low, base + addend & _MASK)
             elif kind == types.irelative:
-                self.ns.ifuncs.append(Ifunc(module, base + offset, base + addend & _MASK, 0, True))
+                self.ns.ifuncs.append(
+                    Ifunc(module, -1, base + offset, base + addend & _MASK, 0, True)
+                )
             elif kind == types.copy:
                 self._note_copy(module, offset, symbol)
             elif kind in (types.dtpmod, types.dtpoff, types.tpoff):
@@ -281,7 +256,7 @@ class SmallLink:
                 extra = addend if kind == types.symbolic else 0
                 if ifunc:
                     slot = kind == types.jump_slot
-                    self.ns.ifuncs.append(Ifunc(module, base + offset, value, extra, slot))
+                    self.ns.ifuncs.append(Ifunc(module, -1, base + offset, value, extra, slot))
                 pack(memory, offset - low, value + extra & _MASK)
 
     def _value(self, module: Module, symbol: int, plt: bool) -> tuple[int, bool]:
@@ -358,7 +333,9 @@ class SmallLink:
                 value, ifunc = self._value(module, symbol, kind == types.jump_slot)
                 extra = addend if kind == types.symbolic else 0
                 if ifunc:
-                    self.ns.ifuncs.append(Ifunc(module, module.base + offset, value, extra, False))
+                    self.ns.ifuncs.append(
+                        Ifunc(module, -1, module.base + offset, value, extra, False)
+                    )
                 else:
                     changes.append((module.base + offset, value + extra & _MASK))
         return changes

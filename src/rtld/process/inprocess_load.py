@@ -7,7 +7,6 @@ view of the address space; so nothing is copied, and host and own libraries are 
 from __future__ import annotations
 
 import os
-from collections import namedtuple
 
 from rtld.backends import inprocess as machine
 from rtld.core.image import Image
@@ -28,6 +27,7 @@ from rtld.elf.dlopen import (
 from rtld.elf.initfini import init_first
 from rtld.elf.load import _add, binds_now, find_module, has_text_relocations, image_segments
 from rtld.elf.models import search_list
+from rtld.elf.waiting import Ifunc
 from rtld.errors import FormatError, NotFound, UnresolvedSymbol, VersionMismatch
 from rtld.process.inprocess import PAGE, Space, is_hosted
 from rtld.process.inprocess_close import close_file, fini_functions
@@ -45,10 +45,6 @@ _WORD = (1 << 64) - 1
 RTLD_LAZY, RTLD_LAZYLOAD = 0x0001, 0x4000
 _MOST_TLS = 1 << 28
 _RW = machine.PROT_READ | machine.PROT_WRITE
-
-
-#: A place that waits for a resolver.
-Ifunc = namedtuple("Ifunc", "module place resolver addend")
 
 
 def protection(flags: int) -> int:
@@ -260,7 +256,7 @@ class Loading:
             waiting = link.store(self._view)
         except GiveUp:
             return False
-        self.ns.ifuncs = [Ifunc(module=None, place=p, resolver=r, addend=a) for p, r, a in waiting]
+        self.ns.ifuncs = [Ifunc(None, -1, p, r, a, False) for p, r, a in waiting]
         self.answers = link.answers
         for module in self.group.new:
             module.scopes = (self.ns.global_scope,)
