@@ -32,6 +32,7 @@ from rtld.errors import FormatError, NotFound, UnresolvedSymbol, VersionMismatch
 from rtld.process.inprocess import PAGE, Space, is_hosted
 from rtld.process.inprocess_close import close_file, fini_functions
 from rtld.process.inprocess_tls import lend_tls
+from rtld.process.mapping import protection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,11 +46,6 @@ _WORD = (1 << 64) - 1
 RTLD_LAZY, RTLD_LAZYLOAD = 0x0001, 0x4000
 _MOST_TLS = 1 << 28
 _RW = machine.PROT_READ | machine.PROT_WRITE
-
-
-def protection(flags: int) -> int:
-    """PROT_* of a segment's p_flags."""
-    return (flags >> 2 & 1) | (flags & 2) | (flags & 1) << 2
 
 
 def _check(module: Module) -> None:

@@ -7,6 +7,7 @@ import sys
 
 from rtld.backends.child.calls import NR
 from rtld.backends.child.live_anchor import CALL
+from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.elf.dlopen import (
     RTLD_NOW,
@@ -27,7 +28,6 @@ from rtld.process.mapping import (
     PAGE,
     add_mapping,
     add_relro,
-    page_up,
     pieces,
     span,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rtld.backends.child.calls import NR
+from rtld.core.space import page_up
 from rtld.elf.types import PF_W, PT_GNU_RELRO
 
 TYPE_CHECKING = False
@@ -25,10 +26,6 @@ AT_FDCWD, O_RDONLY_CLOEXEC = -100, 0o2000000
 
 def page_down(value: int) -> int:
     return value & -PAGE
-
-
-def page_up(value: int) -> int:
-    return (value + PAGE - 1) & -PAGE
 
 
 def protection(flags: int) -> int:

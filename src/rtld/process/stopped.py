@@ -8,8 +8,9 @@ import struct
 
 from rtld.backends.child.live_anchor import results
 from rtld.backends.child.ptrace import EXITED, KILLED, SIGNAL
+from rtld.core.space import page_up
 from rtld.errors import TargetFault
-from rtld.process.mapping import page_down, page_up
+from rtld.process.mapping import page_down
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from rtld.backends.child.channel import SIZE as SHARED_SIZE
 from rtld.backends.child.channel import Channel
 from rtld.backends.child.live_anchor import REPLACED, List
 from rtld.core.module import Module
+from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.elf.dlopen import find_symbol
 from rtld.elf.file import ElfFile
@@ -30,7 +31,6 @@ from rtld.process.mapping import (
     MAP_SHARED,
     add_mapping,
     add_relro,
-    page_up,
     pieces,
 )
 from rtld.process.stopped import lowest_mapping, run_list

@@ -13,6 +13,7 @@ from collections import namedtuple
 from rtld.backends.child import anchor as layout
 from rtld.backends.child.anchor import PAGE, Anchor
 from rtld.backends.child.calls import ADD, AND, COPY, FILL, GO, LOAD, STORE, vdso_gate
+from rtld.core.space import page_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -248,11 +249,6 @@ class Loading:
         if place.word:
             self.calls.add(ADD, at, place.word)
         return at
-
-
-def page_up(address: int) -> int:
-    """The next multiple of the page size."""
-    return -(-address // PAGE) * PAGE
 
 
 def span(image: ExecImage) -> tuple[int, int]:
