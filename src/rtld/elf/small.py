@@ -82,7 +82,8 @@ class SmallLink:
         known = {types.none, types.relative, types.irelative, *plain, *tls}
         total = 0
         for module in self.own:
-            if is_symbolic(module) or t.DT_TEXTREL in module.file.dynamic:
+            dynamic = module.file.dynamic
+            if dynamic is None or is_symbolic(module) or t.DT_TEXTREL in dynamic:
                 raise GiveUp
             rows = self.rows[module] = list(records(module.file))
             total += len(rows)
