@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         VersionMismatch,
     )
     from rtld.process.link import Link, link
+    from rtld.process.run import run
 
 __version__ = "0.1.0"
 
@@ -106,6 +107,7 @@ _PUBLIC = {
     "dlsym": "rtld.dlfcn",
     "dlvsym": "rtld.dlfcn",
     "link": "rtld.process.link",
+    "run": "rtld.process.run",
 }
 
 __all__ = [
@@ -156,6 +158,7 @@ __all__ = [
     "dlsym",
     "dlvsym",
     "link",
+    "run",
 ]
 
 

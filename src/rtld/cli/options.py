@@ -10,14 +10,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: One row. ``value``: "" for a switch; "?X" for an optional value (only as --name=X). ``many``: it may be repeated.
+#: One row. ``value``: "" for a switch; "?X" for an optional value (only as --name=X). ``many``: it may be repeated, and the
+#: values are a list; ":" makes one list of paths or names of them.
 Option = namedtuple("Option", "flags value help many choices", defaults=(False, ()))
 
 # fmt: off
 #: Of every command that reads files.
 SEARCH = (
-    Option("--library-path",  "PATHS",   "search these directories as LD_LIBRARY_PATH"),
-    Option("--preload",       "LIST",    "load these libraries first, as LD_PRELOAD"),
+    Option("--library-path",  "PATHS",   "search these directories as LD_LIBRARY_PATH", many=":"),
+    Option("--preload",       "LIST",    "load these libraries first, as LD_PRELOAD", many=":"),
     Option("--sysroot",       "DIR",     "take every path, ld.so.cache too, from inside this directory"),
     Option("--env",           "K=V",     "set a variable of the environment that is assumed", many=True),
     Option("--model",         "NAME",    "whose rules: glibc or musl (default: what PT_INTERP says)", choices=("glibc", "musl")),
@@ -93,7 +94,9 @@ class Command:
         flags = {flag: option for option in rows for flag in option.flags.split()}
         values: dict[str, Any] = {}
         for option in rows:
-            values[attribute(option)] = [] if option.many else None if option.value else False
+            values[attribute(option)] = (
+                [] if option.many is True else None if option.value else False
+            )
         rest: list[str] = []
         at = 0
         while at < len(words):
@@ -158,8 +161,10 @@ class Command:
             at += 1
         if option.choices and value not in option.choices:
             raise UsageError(f"{flag} {value}: choose {' or '.join(option.choices)}", self.name)
-        if option.many:
+        if option.many is True:
             values[name].append(value)
+        elif option.many and values[name] is not None:
+            values[name] += option.many + str(value)
         else:
             values[name] = value
         return at

@@ -35,20 +35,23 @@ the program; its input, output and signals are the program's own.""",
         Option("--no-aslr",      "",     "the same addresses every time"),
         Option("--seed",         "N",    "addresses chosen by chance, but the same for the same N"),
         Option("--env",          "K=V",  "set a variable in the program's environment", many=True),
-        Option("--library-path", "PATHS", "search these directories as LD_LIBRARY_PATH"),
-        Option("--preload",      "LIST", "load these libraries first, as LD_PRELOAD"),
+        Option("--argv0",        "NAME", "what the program sees as its own name"),
+        Option("--library-path", "PATHS", "search these directories as LD_LIBRARY_PATH", many=":"),
+        Option("--preload",      "LIST", "load these libraries first, as LD_PRELOAD", many=":"),
     ),
     """\
   rtld run /usr/bin/python3 -c 'print(6 * 7)'
   rtld run --lazy --trace=bindings ls          every function as it is called first
   rtld run --trace=files,libs --trace-output trace.txt gdb --version
   rtld run --interp --no-aslr ./app            let the platform's ld.so do the linking
+  zcat app.gz | rtld run - --version           a program that is in no file
 """,
     search=False,
     least=0,
     stops=True,
     notes="""
-Options end at PROGRAM, which is looked for in PATH when it has no slash. Exit status 126: it cannot be run, 127: there
+Options end at PROGRAM, which is looked for in PATH when it has no slash; - is a program read from standard input, which
+is at its end then. Exit status 126: it cannot be run, 127: there
 is no such program.""",
 )
 # fmt: on
@@ -72,7 +75,7 @@ def main(options: Options) -> int:
         raise UsageError("--no-aslr and --seed exclude each other", "run")
     seed = _seed(options.seed)
     name = options.rest[0]
-    program = find_program(name)
+    program = _read_program() if name == "-" else find_program(name)
     if program is None:
         tell(f"{name}: command not found")
         return NOT_FOUND
@@ -99,13 +102,13 @@ def main(options: Options) -> int:
     return FINE
 
 
-def _run_live(program: str, options: Options, seed: int | None, reporter: Reporter) -> int:
+def _run_live(program: str | bytes, options: Options, seed: int | None, reporter: Reporter) -> int:
     """Our linker links."""
     from rtld.process.live import run
 
     status: int = run(
         program,
-        options.rest,
+        _arguments(options),
         _environment(options) if options.env else None,
         library_path=options.library_path,
         preload=options.preload,
@@ -117,24 +120,35 @@ def _run_live(program: str, options: Options, seed: int | None, reporter: Report
     return status
 
 
-def _run_interp(program: str, options: Options, seed: int | None) -> int:
+def _run_interp(program: str | bytes, options: Options, seed: int | None) -> int:
     """The interpreter links: it is told by its own variables."""
     from rtld.process.kernel import run_program
+    from rtld.process.run import interpreter_environment
 
-    env = _environment(options)
-    for variable, value in (
-        ("LD_LIBRARY_PATH", options.library_path),
-        ("LD_PRELOAD", options.preload),
-    ):
-        if value is not None:
-            env[variable.encode()] = os.fsencode(value)
-    if options.now:
-        env[b"LD_BIND_NOW"] = b"1"
+    env = interpreter_environment(
+        _environment(options), options.library_path, options.preload, now=options.now
+    )
     if options.trace is not None:
         env[b"LD_DEBUG"] = os.fsencode(options.trace or "all")
         if options.trace_output is not None:
             env[b"LD_DEBUG_OUTPUT"] = os.fsencode(options.trace_output)
-    return run_program(program, options.rest, env, aslr=not options.no_aslr, seed=seed)
+    return run_program(program, _arguments(options), env, aslr=not options.no_aslr, seed=seed)
+
+
+def _read_program() -> bytes:
+    """The program itself, from standard input; it finds nothing there any more when it runs."""
+    try:
+        return sys.stdin.buffer.read() if sys.stdin is not None else b""
+    except OSError as error:
+        raise RtldError(f"standard input cannot be read: {error.strerror}") from None
+
+
+def _arguments(options: Options) -> list[str]:
+    """argv of the program."""
+    name, *rest = options.rest
+    if options.argv0 is not None:
+        return [options.argv0, *rest]
+    return ["image" if name == "-" else name, *rest]
 
 
 def _environment(options: Options) -> dict[Any, Any]:

@@ -78,19 +78,29 @@ def _map_fd(fd: int, name: str) -> tuple[object, object]:
     identity = (status.st_dev, status.st_ino)
     if status.st_size == 0:
         return identity, memoryview(b"")
+    # mmap keeps a descriptor of its own: where the limit is low, half are left to those who cannot do without.
     try:
-        return identity, memoryview(mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
+        next_one = os.dup(fd)
+        os.close(next_one)
+        if next_one <= os.sysconf("SC_OPEN_MAX") // 2:
+            content = mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+            return identity, memoryview(content)
     except OSError:
-        # mmap keeps a descriptor of its own: a process with a low limit runs out of them, but can still read.
-        size = status.st_size
-        chunks = []
-        while size > 0:
-            chunk = os.pread(fd, size, status.st_size - size)
-            if not chunk:
-                break
-            chunks.append(chunk)
-            size -= len(chunk)
-        return identity, memoryview(b"".join(chunks))
+        pass
+    return identity, memoryview(_read_all(fd, status.st_size))
+
+
+def _read_all(fd: int, size: int) -> bytes:
+    """The first *size* bytes of a file, or as many as there are."""
+    chunks = []
+    at = 0
+    while at < size:
+        chunk = os.pread(fd, size - at, at)
+        if not chunk:
+            break
+        chunks.append(chunk)
+        at += len(chunk)
+    return b"".join(chunks)
 
 
 class Dynamic:

@@ -15,7 +15,7 @@ from collections import namedtuple
 
 from rtld.backends.child.exec import can_set_exe, replace, start_over, start_self, start_traced
 from rtld.backends.child.loading import ExecImage, Job, Placement
-from rtld.backends.child.spawn import high, memory_file
+from rtld.backends.child.spawn import fd_path, high, memory_file
 from rtld.elf.file import ElfFile
 from rtld.elf.types import (
     EM_386,
@@ -166,6 +166,10 @@ def _start(
         job = _job(prepared, env, how)
         if isinstance(program, str):
             job = job._replace(over=(program, [*argv] if argv else [program]))
+        else:
+            # What is in memory only has a path, too, for who has it open; with room for the name it is to have.
+            path = fd_path(prepared.fd, len(job.execfn))
+            job = job._replace(over=(path, prepared.argv))
         # Without the capability only a real execve makes /proc/self/exe right.
         over = job.over is not None and not can_set_exe()
         if how.method == "self" or (how.method == "auto" and not over):
@@ -307,6 +311,9 @@ def prepare(program: str | bytes | memoryview, argv: Sequence[Text] | None = Non
 
 def _prepare_image(image: bytes | memoryview, argv: Sequence[Text] | None) -> Prepared:
     """The same for an ELF file that is in memory only."""
+    if image[:2] == b"#!":
+        reason = "a script, which its interpreter must read from a file or from standard input"
+        raise CannotRun(os.fsdecode(argv[0]) if argv else "image", reason)
     arguments: list[Text] = [*argv] if argv else ["image"]
     name = os.fsdecode(arguments[0])
     low = memory_file(os.path.basename(name)[:200] or "image", image)

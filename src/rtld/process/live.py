@@ -67,7 +67,7 @@ class StartFailed(RtldError):
 
 
 def run(
-    path: str,
+    program: str | bytes | memoryview,
     argv: Sequence[str] | None = None,
     env: Mapping[str, str] | None = None,
     *,
@@ -78,22 +78,24 @@ def run(
     aslr: bool = True,
     seed: int | None = None,
 ) -> int:
-    """Run a program linked by us and wait for it; returns its wait status.
+    """Run a program, a path or an ELF file as bytes, linked by us, and wait for it; returns its wait status.
 
     *lazy*: True leaves all PLT slots to their first call, False binds all before the start, None binds what it can.
     Programs without a dynamic section, or of another kind than ours, are left to ``kernel.run_program``.
     """
-    arguments = list(argv) if argv else [path]
-    prepared = kernel.prepare(path, arguments)
+    arguments = list(argv) if argv else [program if isinstance(program, str) else "image"]
+    prepared = kernel.prepare(program, arguments)
     file = prepared.file
     for fd in (prepared.fd, prepared.interp_fd):
         if fd >= 0:
             os.close(fd)
     if not can_link(file):
-        return kernel.run_program(path, arguments, env, aslr=aslr, seed=seed)
-    launch = Launch(file, file.name, list(prepared.argv), env, reporter or SPOKEN, lazy)
+        return kernel.run_program(program, arguments, env, aslr=aslr, seed=seed)
+    # Where ld.so finds a program that has no file: in the root, as far as $ORIGIN goes.
+    path = file.name if isinstance(program, str) else f"/memfd:{arguments[0]} (deleted)"
+    launch = Launch(file, path, list(prepared.argv), env, reporter or SPOKEN, lazy)
     try:
-        return launch.run(path, arguments, library_path, preload, aslr=aslr, seed=seed)
+        return launch.run(program, arguments, library_path, preload, aslr=aslr, seed=seed)
     except StartFailed as failure:
         # In the words of ld.so, and where it says them.
         launch.reporter.message(str(failure))
@@ -139,7 +141,7 @@ class Launch:
 
     def run(
         self,
-        path: str,
+        program: str | bytes | memoryview,
         argv: Sequence[str],
         library_path: str | None,
         preload: str | None,
@@ -150,7 +152,7 @@ class Launch:
         """Start it and wait for its end; returns its wait status."""
         self.find(library_path, preload)
         with Foreground() as foreground:
-            self.start(path, argv, aslr=aslr, seed=seed, sigmask=foreground.sigmask)
+            self.start(program, argv, aslr=aslr, seed=seed, sigmask=foreground.sigmask)
             status = self.take_over()
             if status is not None:
                 return status
@@ -194,7 +196,7 @@ class Launch:
 
     def start(
         self,
-        path: str,
+        program: str | bytes | memoryview,
         argv: Sequence[str],
         *,
         aslr: bool,
@@ -206,7 +208,7 @@ class Launch:
 
         try:
             self.tracee = kernel.start_stopped(
-                path, argv, self.env, aslr=aslr, seed=seed, sigmask=sigmask
+                program, argv, self.env, aslr=aslr, seed=seed, sigmask=sigmask
             )
         except Unsupported as error:
             raise Unsupported(error.what, "rtld run --interp does without") from None

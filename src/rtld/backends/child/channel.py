@@ -19,6 +19,8 @@ import struct
 import time
 from collections import namedtuple
 
+from rtld.errors import Unsupported
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +46,19 @@ Request = namedtuple("Request", "slot service args caller pid tid state frame")
 _slot = struct.Struct("<IIQ6QQQQQQQQ")
 
 
+def unnamed_file() -> int:
+    """A descriptor (close-on-exec) of an empty file on disk without a name (O_TMPFILE), for reading and writing."""
+    for directory in ("/dev/shm", os.environ.get("TMPDIR", "/tmp")):  # noqa: S108  it never has a name there
+        try:
+            return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o700)
+        except OSError as error:
+            problem = error
+    raise Unsupported(
+        f"memfd_create(2) is forbidden here, and {directory} takes no unnamed file ({problem.strerror})",
+        "set TMPDIR to a directory that does",
+    )
+
+
 class Channel:
     """The linker's side. ``fd`` is open for the child to map; ``address`` is where the child has mapped it."""
 
@@ -52,7 +67,12 @@ class Channel:
         self._syscall = libc.syscall
         self._syscall.restype = ctypes.c_long
         self._syscall.argtypes = (ctypes.c_long,) * 7
-        self.fd = os.memfd_create("rtld", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            self.fd = os.memfd_create("rtld", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            self._sealable = True
+        except OSError:  # forbidden, by a filter of system calls perhaps
+            self.fd = unnamed_file()
+            self._sealable = False
         os.ftruncate(self.fd, SIZE)
         self.map: Any = None
         self._words: Any = None
@@ -78,13 +98,16 @@ class Channel:
     def unused(self) -> bool:
         """Has nobody else mapped it any more?  Then it is of no use from now on.
 
-        A file that somebody can write to through a mapping cannot be sealed against writing (fcntl(2)).
+        A file that somebody can write to through a mapping cannot be sealed against writing, nor be leased (fcntl(2)).
         """
         self._words.release()
         self.map.release()
         self._syscall(_MUNMAP, self._here, SIZE, 0, 0, 0, 0)
         try:
-            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+            if self._sealable:
+                fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+            else:
+                fcntl.fcntl(self.fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         except OSError:
             self.open()
             return False

@@ -35,6 +35,8 @@ from rtld.backends.child.loading import (
     MAP_ANONYMOUS,
     MAP_FIXED_NOREPLACE,
     MAP_PRIVATE,
+    PR_SET_MM,
+    PR_SET_MM_MAP_SIZE,
     Job,
     Loading,
 )
@@ -56,6 +58,11 @@ if TYPE_CHECKING:
 
 def can_set_exe() -> bool:
     """May this process change /proc/self/exe of its children?  (checkpoint_restore_ns_capable)"""
+    size = ctypes.c_uint(0)
+    libc = ctypes.CDLL(None)
+    libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
+    if libc.prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, ctypes.addressof(size), 0, 0):
+        return False  # the kernel was built without it, or a filter of system calls forbids it
     with open("/proc/self/status", "rb") as file:
         for line in file:
             if line.startswith(b"CapEff:"):

@@ -56,13 +56,24 @@ def memory_file(name: str, content: bytes | memoryview) -> int:
 
 def nameless_file(content: bytes | memoryview) -> int:
     """The same on disk (O_TMPFILE); read-only, for what somebody may write is not executed (ETXTBSY)."""
-    directory = os.environ.get("TMPDIR", "/tmp")  # noqa: S108  the file never has a name there
-    fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o700)
-    try:
-        _write_all(fd, content)
-        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(fd)
+    last = None
+    for directory in (os.environ.get("TMPDIR", "/tmp"), "/dev/shm", "/var/tmp"):  # noqa: S108  it never has a name there
+        try:
+            if os.statvfs(directory).f_flag & os.ST_NOEXEC:
+                continue
+            fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o700)
+        except OSError as error:
+            last = error
+            continue
+        try:
+            _write_all(fd, content)
+            return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(fd)
+    raise Unsupported(
+        "memfd_create(2) is forbidden here, and no directory takes an executable file without a name",
+        "set TMPDIR to a directory that does",
+    ) from last
 
 
 def _write_all(fd: int, content: bytes | memoryview) -> None:
