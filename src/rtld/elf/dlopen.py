@@ -237,13 +237,18 @@ def refuse_undefined(ns: Namespace, group: Group, *, now: bool) -> None:
             raise DlError(problem.message)
 
 
+def add_scope(opened: Opened, root: Module, order: list[Module]) -> None:
+    """*root*'s search list, a local scope of all in it from now on (elf/dl-open.c, update_scopes)."""
+    opened.lists[root] = order
+    for module in order:
+        lists = opened.groups.setdefault(module, [])
+        if not any(other is order for other in lists):
+            opened.groups[module] = [*lists, order]
+
+
 def note_group(ns: Namespace, opened: Opened, group: Group, small: SmallLink | None = None) -> None:
     """Remember local scopes, dependencies by binding, and who can never go. *small*: who bound it, if not columns."""
-    opened.lists[group.root] = group.order
-    for module in group.order:
-        lists = opened.groups.setdefault(module, [])
-        if group.order not in lists:
-            opened.groups[module] = [*lists, group.order]
+    add_scope(opened, group.root, group.order)
     for module in group.new:
         if module.file.dt_flags_1 & t.DF_1_NODELETE or module.hosted:
             opened.pinned.add(module)
@@ -329,13 +334,28 @@ def remove(ns: Namespace, opened: Opened, modules: Sequence[Module]) -> None:
     for table in tables:
         for module in modules:
             table.pop(module, None)
-    for module, lists in opened.groups.items():
-        kept = [order for order in lists if not gone.intersection(order)]
-        if len(kept) != len(lists):
-            opened.groups[module] = kept
+    _drop_scopes(ns, opened, gone)
     for module in modules:
         if module.file.identity is not None:
             ns.search._files.pop(module.file.identity, None)
+
+
+def _drop_scopes(ns: Namespace, opened: Opened, gone: set[Module]) -> None:
+    """Local scopes whose root is gone.
+
+    glibc gives a module that came as a dependency a search list of its own in place of the first of them: itself and its
+    direct needs. It counts as one that was opened directly from then on (elf/dl-close.c, _dl_close_worker).
+    """
+    startup = set(opened.startup)
+    for module, lists in opened.groups.items():
+        kept = [order for order in lists if gone.isdisjoint(order)]
+        if len(kept) == len(lists):
+            continue
+        if ns.model == "glibc" and module not in opened.lists and module not in startup:
+            first = next(i for i, order in enumerate(lists) if not gone.isdisjoint(order))
+            opened.lists[module] = own = list(dict.fromkeys([module, *module.needed]))
+            kept.insert(first, own)
+        opened.groups[module] = kept
 
 
 # -- look-up ------------------------------------------------------------------------------------------
@@ -374,9 +394,7 @@ def handle_scope(ns: Namespace, opened: Opened, module: Module) -> list[Module]:
     """The search list of a handle."""
     if module is ns.main:
         return list(ns.global_scope.modules)
-    if module not in opened.lists:
-        opened.lists[module] = breadth_first(module)
-    return opened.lists[module]
+    return opened.lists.get(module) or breadth_first(module)
 
 
 def breadth_first(root: Module) -> list[Module]:

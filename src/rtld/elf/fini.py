@@ -38,7 +38,7 @@ class Order:
         self.lists[root] = order = self.sort(group, force_first=True)
         bound = self.bound.get(root)
         if bound:
-            # What is in the list now need not be remembered apart.
+            # What is in the list now need not be remembered apart. A table that gets empty is still there for ``sort``.
             self.bound[root] = [module for module in bound if module not in order]
         return order
 
@@ -75,13 +75,13 @@ class Order:
                 continue
             visited.add(root)
             stack = [(root, iter(self._edges(root, bound)))]
-            met |= bool(bound.get(root))
+            met |= root in bound
             while stack:
                 module, edges = stack[-1]
                 for other in edges:
                     if other not in visited and other in members:
                         visited.add(other)
-                        met |= bool(bound.get(other))
+                        met |= other in bound
                         stack.append((other, iter(self._edges(other, bound))))
                         break
                 else:

@@ -17,6 +17,7 @@ from rtld.elf.dlopen import (
     RTLD_NOW,
     DlError,
     Group,
+    add_scope,
     bind_group,
     copy_namespace,
     initialisers,
@@ -371,9 +372,9 @@ class Loading:
         space, ns, group = self.space, self.ns, self.group
         process = space.process
         if not group.new:
-            if group.root not in opened_roots(space):
+            if group.root not in space.opened.lists:
                 space.order.opened(group.root, group.order)
-                space.opened.lists[group.root] = group.order
+                add_scope(space.opened, group.root, group.order)
                 process.publish()
             space.ns.global_scope = ns.global_scope
             self._note_nodelete(space.opened)
@@ -448,11 +449,7 @@ class Loading:
     def _note_answers(self, opened: Opened) -> None:
         """``note_group`` after the quick path, which has met no unique symbol and no thread-local storage."""
         group = self.group
-        opened.lists[group.root] = group.order
-        for module in group.order:
-            lists = opened.groups.setdefault(module, [])
-            if group.order not in lists:
-                opened.groups[module] = [*lists, group.order]
+        add_scope(opened, group.root, group.order)
         for (referrer, _symbol, _use), found in self.answers.items():
             if found is not None and not found[0].hosted:
                 opened.extra.setdefault(referrer, set()).add(found[0])
@@ -508,8 +505,3 @@ class Loading:
         for identity in search._files.keys() - self.known_files:
             close_file(search._files.pop(identity))
         self.ns.columns = self.ns.relocations = self.ns.bindings = None
-
-
-def opened_roots(space: Space) -> dict[Module, list[Module]]:
-    """The modules that were opened directly, with their search lists."""
-    return space.opened.lists

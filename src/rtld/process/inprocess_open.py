@@ -62,7 +62,10 @@ def _open(
                 leave_lazy(loading)
             loading.protect()
         if flags & RTLD_GLOBAL:
-            make_global(loading.ns, group.order)
+            # What has a search list of its own offers that one, and only once (elf/dl-open.c, dl_open_worker_begin).
+            own = space.opened.lists.get(group.root)
+            if own is None or group.root not in loading.ns.global_scope.modules:
+                make_global(loading.ns, own or group.order)
         order = loading.commit()
     except BaseException:
         loading.undo()
