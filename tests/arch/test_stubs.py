@@ -11,6 +11,8 @@ import pytest
 
 from rtld.arch import ARCHES, by_name
 from rtld.arch.base import Stub
+from rtld.arch.x86_64_bind import BIND
+from rtld.arch.x86_64_versions import VERSIONS
 from rtld.core.terms import A, P, S
 
 if TYPE_CHECKING:
@@ -64,3 +66,14 @@ def test_text_and_holes() -> None:
     filled = stub.fill(0x1000, {"map": {"S": 0x2000, "A": -4}})
     assert filled == bytes.fromhex("4153 ff35") + (0x2000 - 4 - 0x1004).to_bytes(4, "little")
     assert stub.fill(0, {"map": {"S": 1, "A": 4}}, ">")[4:] == (1).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("stub", [BIND, VERSIONS], ids=["bind", "versions"])
+def test_kernels_are_their_assembly(stub: Stub, tmp_path: Path) -> None:
+    if not shutil.which("x86_64-linux-gnu-as"):
+        pytest.skip("no x86_64-linux-gnu-as")
+    source, objfile, flat = tmp_path / "s.s", tmp_path / "s.o", tmp_path / "s.bin"
+    source.write_text("\n".join((*stub.assembly, "")))
+    subprocess.run(["x86_64-linux-gnu-as", "--64", "-o", objfile, source], check=True)
+    subprocess.run(["objcopy", "-O", "binary", "-j", ".text", objfile, flat], check=True)
+    assert flat.read_bytes() == stub.code

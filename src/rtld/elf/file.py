@@ -103,6 +103,14 @@ def _read_all(fd: int, size: int) -> bytes:
     return b"".join(chunks)
 
 
+# The header behind e_ident, by (EI_CLASS, EI_DATA).
+_HEADERS = {
+    (bits, data): struct.Struct(order + ("HHIIIIIHHHHHH" if bits == 1 else "HHIQQQIHHHHHH"))
+    for bits in (1, 2)
+    for data, order in ((1, "<"), (2, ">"))
+}
+
+
 class Dynamic:
     """The entries of PT_DYNAMIC up to DT_NULL. Of a repeated tag the last counts, as in glibc (elf_get_dynamic_info)."""
 
@@ -197,7 +205,7 @@ class ElfFile:
         self.bits = 32 * data[4]
         self.order = "<" if data[5] == 1 else ">"
         self.osabi, self.abiversion = data[7], data[8]
-        form = struct.Struct(self.order + ("HHIIIIIHHHHHH" if self.bits == 32 else "HHIQQQIHHHHHH"))
+        form = _HEADERS[data[4], data[5]]
         if self.size < 16 + form.size:
             raise self.fail("ELF header", "file size", self.size, f"at least {16 + form.size}")
         fields = form.unpack_from(data, 16)
