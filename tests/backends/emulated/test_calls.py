@@ -12,40 +12,14 @@ import toolchain
 from backends.emulated.programs import ALL, CC, load
 from backends.emulated.random_c import Function, Generator, Kind, source
 from backends.emulated.test_machine import symbols
-from rtld.arch.calling import convention
 from rtld.backends.emulated import open_machine
 from rtld.backends.emulated.calls import Caller, Signature
 from rtld.backends.emulated.machine import Machine
-from rtld.dlfcn.foreign.convert import Converter
+from rtld.dlfcn.foreign.guest import Guest
 
 FLAGS = ("-O1", "-nostdlib", "-static", "-no-pie", "-fno-pie", "-ffreestanding", "-fno-stack-protector", "-Wl,-e,0", "-w")  # fmt: skip
 SEEDS = range(2)
 COUNT = 60
-
-
-class Bare:
-    """A guest without a C library: memory for what is passed by address."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self.name = machine.cpu.name
-        self.at = machine.reserve(1 << 16, 0x1000)
-        machine.protect(self.at, 1 << 16, 3)
-
-    def read(self, address: int, size: int) -> bytes:
-        return self.machine.read(address, size)
-
-    def write(self, address: int, data: bytes) -> None:
-        self.machine.write(address, data)
-
-    def string(self, address: int, unit: int) -> bytes:
-        raise NotImplementedError
-
-    def lend(self, data: bytes | memoryview) -> int:
-        raise NotImplementedError
-
-    def callback(self, kind: Any, function: Callable[..., Any]) -> int:
-        raise NotImplementedError
 
 
 @pytest.fixture(
@@ -72,7 +46,7 @@ class Both:
         self.addresses = symbols(path)
         self.native = ctypes.CDLL(str(cc(text, "f.so", "-O1", "-shared", "-fPIC", "-w")))
         self.caller = Caller(machine)
-        self.converter = Converter(Bare(machine), convention(cpu).model)
+        self.converter = Guest(machine).converter
 
     def signature(self, f: Function) -> Signature:
         of = self.converter.types.of

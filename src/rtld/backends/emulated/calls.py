@@ -10,6 +10,7 @@ Values are raw here: numbers, and bytes in the guest's representation for struct
 from __future__ import annotations
 
 import struct
+from itertools import islice
 from typing import NamedTuple
 
 from rtld.arch.calling import CELL_WORDS, FLOATS, STACK, Piece, convention
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     from rtld.arch.calling import Convention, Layout, Place
     from rtld.arch.ctype import CType
     from rtld.backends.emulated.machine import Machine
+    from rtld.backends.emulated.scratch import Scratch
 
     Raw = int | float | bytes | None
 
 ROOM = 16 * PAGE  # for a cell and the row of one call
 ROW = 64  # where the row begins in it: after the cell
+MOST = 1 << 14  # calls with one start of the CPU
 BATCH = 1 << 20  # bytes of rows that are worked off at a time
-SCRATCH = 1 << 18
 
 _INTS = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q",
          (1, True): "b", (2, True): "h", (4, True): "i", (8, True): "q"}  # fmt: skip
@@ -299,28 +301,37 @@ class Caller:
         return signature.result_of(frame.view, ROW)
 
     def call_many(
-        self, address: int, signature: Signature, calls: Iterable[Sequence[Raw]]
+        self,
+        address: int,
+        signature: Signature,
+        calls: Iterable[Sequence[Raw]],
+        scratch: Scratch | None = None,
     ) -> Iterator[Raw]:
-        """Call the function with each of these, as many at a time as fit into memory that is put aside."""
-        from itertools import islice
+        """Call the function with each of these, as many at a time as fit into memory that is put aside.
 
+        *scratch*: what is lent from it while *calls* gives arguments is taken back when their results are known.
+        """
         rows = iter(calls)
         pitch, layout = signature.pitch, signature.layout
-        most = max(1, min(BATCH // pitch, 1 << 14))
+        most = max(1, min(BATCH // pitch, MOST))
         memory = self.machine.memory
         start = memory.reserve(page_up(most * pitch), high=True)
         memory.map(start, page_up(most * pitch), READ | WRITE)
         view = memory.view(start, most * pitch)
+        pack, values, result_of = signature.row.pack_into, signature.values, signature.result_of
         try:
-            while batch := list(islice(rows, most)):
-                pack, values = signature.row.pack_into, signature.values
+            while True:
+                mark = scratch.mark() if scratch is not None else None
                 at = 0
-                for arguments in batch:
+                for arguments in islice(rows, most):
                     pack(view, at, *values(arguments, start + at))
                     at += pitch
-                self._work_off(address, start, len(batch), pitch, layout)
-                result_of = signature.result_of
-                yield from [result_of(view, at) for at in range(0, pitch * len(batch), pitch)]
+                if not at:
+                    return
+                self._work_off(address, start, at // pitch, pitch, layout)
+                if scratch is not None and mark is not None:
+                    scratch.release(mark)
+                yield from [result_of(view, row) for row in range(0, at, pitch)]
         finally:
             view.release()
             memory.unmap(start, page_up(most * pitch))

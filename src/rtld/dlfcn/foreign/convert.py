@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         def write(self, address: int, data: bytes) -> None: ...
         def string(self, address: int, unit: int) -> bytes: ...
         def lend(self, data: bytes | memoryview) -> int: ...
-        def callback(self, kind: Any, function: Callable[..., Any]) -> int: ...
+        def callback(self, kind: Any, function: Callable[..., Any], owner: Any = None) -> int: ...
 
 
 Argument = ctypes.ArgumentError
@@ -77,6 +77,12 @@ class Converter:
         if hasattr(value, "_as_parameter_"):
             return self.guess(value._as_parameter_)
         raise Argument(f"don't know how to pass a {type(value).__name__} without argtypes")
+
+    def argument_type(self, kind: Any) -> CType:
+        """How an argument of that type is passed: arrays as addresses."""
+        if isinstance(kind, type) and issubclass(kind, ctypes.Array):
+            return self.types.model.pointer
+        return self.types.of(kind)
 
     def maker(self, kind: Any) -> Callable[[Any, list[Callable[[], None]]], Raw]:
         """What turns an argument of that type into a raw value."""
@@ -194,7 +200,7 @@ class Converter:
             inner = python_function(value)
             if inner is None:
                 return self._native(value)
-            return self.guest.callback(type(value), inner)
+            return self.guest.callback(type(value), inner, value)
         if callable(value):
             return self.guest.callback(kind, value)
         raise Argument(f"a function is wanted, not {type(value).__name__}")
