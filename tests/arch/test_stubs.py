@@ -11,6 +11,7 @@ import pytest
 
 from rtld.arch import ARCHES, by_name
 from rtld.arch.base import Stub
+from rtld.arch.calling import CALLED, convention
 from rtld.arch.x86_64_bind import BIND
 from rtld.arch.x86_64_versions import VERSIONS
 from rtld.core.terms import A, P, S
@@ -23,7 +24,7 @@ ASSEMBLERS = {
     "x86_64":      ("x86_64-linux-gnu-", ["--64"]),
     "i386":        ("i686-linux-gnu-", ["--32"]),
     "aarch64":     ("aarch64-linux-gnu-", []),
-    "arm":         ("arm-linux-gnueabihf-", []),
+    "arm":         ("arm-linux-gnueabihf-", ["-mfpu=vfpv3-d16"]),
     "riscv64":     ("riscv64-linux-gnu-", []),
     "s390x":       ("s390x-linux-gnu-", []),
     "ppc64le":     ("powerpc64le-linux-gnu-", []),
@@ -32,11 +33,12 @@ ASSEMBLERS = {
 }
 # fmt: on
 STUBS = [(name, stub) for name in ARCHES for stub in by_name(name).stubs]
+STUBS += [(name, "call") for name in CALLED]
 
 
 @pytest.mark.parametrize(("name", "which"), STUBS)
 def test_bytes_are_the_assembly(name: str, which: str, tmp_path: Path) -> None:
-    stub = by_name(name).stubs[which]
+    stub = convention(name).stub if which == "call" else by_name(name).stubs[which]
     prefix, options = ASSEMBLERS[name]
     if not shutil.which(prefix + "as"):
         if os.environ.get("RTLD_REQUIRE") == "all":
@@ -48,7 +50,9 @@ def test_bytes_are_the_assembly(name: str, which: str, tmp_path: Path) -> None:
     subprocess.run([prefix + "objcopy", "-O", "binary", "-j", ".text", objfile, flat], check=True)
     made = flat.read_bytes()
     assert made[: len(stub)] == stub.code
-    assert not any(made[len(stub) :].replace(b"\x90", b""))  # padding of the section at most
+    assert not any(
+        made[len(stub) :].replace(b"\x90", b"").replace(b"\x07", b"")
+    )  # padding of the section at most
 
 
 def test_text_and_holes() -> None:

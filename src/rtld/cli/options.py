@@ -194,6 +194,44 @@ class Command:
         return f"{text}\nexamples:\n{self.examples.rstrip()}\n"
 
 
+class Family:
+    """Several commands under one name, as ``rtld textbook``: the first word says which it really is.
+
+    ``commands``: that word -> Command; ``overview``: the text of --help, with ``{commands}`` where they are listed.
+    """
+
+    def __init__(self, name: str, commands: dict[str, Command], overview: str) -> None:
+        self.name = name
+        self.commands = commands
+        self.overview = overview
+        self.asked: Command | None = None
+
+    def parse(self, words: list[str]) -> Options | None:
+        """The options of the command that is named; None when help was asked for."""
+        self.asked = None
+        if not words or words[0] in ("--help", "-h", "help"):
+            return None
+        if words[0] not in self.commands:
+            raise UsageError(
+                f"there is no command {self.name} {words[0]}; there are {', '.join(self.commands)}",
+                self.name,
+            )
+        self.asked = self.commands[words[0]]
+        options = self.asked.parse(words[1:])
+        if options is not None:
+            options.__dict__["command"] = words[0]
+        return options
+
+    def help(self) -> str:
+        """The text of --help: of the family, or of the command that was named."""
+        if self.asked is not None:
+            return self.asked.help()
+        rows = "\n".join(
+            f"  {name:<10}{command.purpose}" for name, command in self.commands.items()
+        )
+        return self.overview.format(commands=rows)
+
+
 def _table(options: tuple[Option, ...]) -> str:
     text = ""
     for option in options:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from rtld.cli import FINE, MISSING, UNREADABLE, UsageError, tell
-from rtld.cli.options import JSON, Command, Option, Options
+from rtld.cli.options import JSON, Command, Family, Option, Options
 from rtld.cli.reading import write
 from rtld.textbook.complaints import LinkFailure, Malformed
 
@@ -111,37 +111,7 @@ examples:
 """
 
 
-class _Family:
-    """``rtld textbook`` as one command: the first word says which it really is."""
-
-    def __init__(self) -> None:
-        self.asked: Command | None = None
-
-    def parse(self, words: list[str]) -> Options | None:
-        """The options of the command that is named; None when help was asked for."""
-        self.asked = None
-        if not words or words[0] in ("--help", "-h", "help"):
-            return None
-        if words[0] not in COMMANDS:
-            raise UsageError(
-                f"there is no command textbook {words[0]}; there are {', '.join(COMMANDS)}",
-                "textbook",
-            )
-        self.asked = COMMANDS[words[0]]
-        options = self.asked.parse(words[1:])
-        if options is not None:
-            options.__dict__["command"] = words[0]
-        return options
-
-    def help(self) -> str:
-        """The text of --help: of the family, or of the command that was named."""
-        if self.asked is not None:
-            return self.asked.help()
-        rows = "\n".join(f"  {name:<10}{command.purpose}" for name, command in COMMANDS.items())
-        return OVERVIEW.format(commands=rows)
-
-
-COMMAND = _Family()
+COMMAND = Family("textbook", COMMANDS, OVERVIEW)
 
 
 def main(options: Options) -> int:

@@ -44,23 +44,24 @@ class _Closed:
 class Bank:
     """Some registers, to be read together: one call of Unicorn's library, a fifth of the time of its Python face."""
 
-    __slots__ = ("_arguments", "_read", "_uc", "_values")
+    __slots__ = ("_arguments", "_read", "_step", "_uc", "_values")
 
-    def __init__(self, uc: Any, library: Any, numbers: list[int]) -> None:
+    def __init__(self, uc: Any, library: Any, numbers: list[int], width: int = 8) -> None:
         count = len(numbers)
         self._uc = uc  # kept: the handle below is only a number
+        self._step = width // 8
         self._values = (
-            ctypes.c_uint64 * count
+            ctypes.c_uint64 * (count * self._step)
         )()  # a 32-bit register fills its low half: the host is little-endian
         here = ctypes.addressof(self._values)
-        places = (ctypes.c_void_p * count)(*range(here, here + 8 * count, 8))
+        places = (ctypes.c_void_p * count)(*range(here, here + width * count, width))
         self._arguments = (uc._uch, (ctypes.c_int * count)(*numbers), places, count)
         self._read = library.uc_reg_read_batch
 
     def read(self) -> list[int]:
-        """Their values."""
+        """Their values; the lowest 64 bits of each."""
         self._read(*self._arguments)
-        return list(self._values)
+        return self._values[:: self._step]
 
 
 class Engine:
@@ -103,9 +104,10 @@ class Engine:
     def set(self, register: str, value: int) -> None:
         self._uc.reg_write(self._numbers[register], value)
 
-    def bank(self, *registers: str) -> Bank:
-        """Registers that are often read together."""
-        return Bank(self._uc, self._library, [self._numbers[name] for name in registers])
+    def bank(self, *registers: str, width: int = 8) -> Bank:
+        """Registers of up to *width* bytes that are often read together."""
+        numbers = [self._numbers[name] for name in registers]
+        return Bank(self._uc, self._library, numbers, width)
 
     def resume_at(self) -> int:
         """Where to go on: the program counter, with bit 0 set in Thumb state."""

@@ -1,0 +1,186 @@
+"""How C functions are called: which register, or which place on the stack, has which argument.
+
+Each CPU's rules are a function ``assign`` in ``arch/calls_NAME.py`` that walks over the arguments with an ``Assigner``; the result is a
+``Layout``, the same for every CPU: where the bytes of each argument are to be in a *row*. A row is the memory image of one
+call, from which a piece of the CPU's own code (``Convention.stub``) fills registers and stack, and into which it puts results:
+
+    0    integer registers, a word each          (results: the first two)
+    80   floating-point registers, 8 bytes each  (results: the first four)
+    160  the stack, from the stack pointer upwards
+
+The code is given a *cell* of seven words, one page after its own first byte: address of the first row, number of rows, stack
+pointer, function, bytes of a row, bytes of stack in it, and which kind of floating-point result there is (x87 only).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+from rtld.errors import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rtld.arch.base import Stub
+    from rtld.arch.ctype import CType, DataModel
+
+INTS, FLOATS, STACK = 0, 80, 160
+CELL_WORDS = 7
+SINGLE, DOUBLE = 1, 2  # kinds of results on the x87 stack
+
+
+class Piece(NamedTuple):
+    """``size`` bytes of a value, from ``offset`` on, are at ``at`` of the row. ``fill``: bytes that follow, if they matter."""
+
+    at: int
+    offset: int
+    size: int
+    fill: bytes = b""
+
+
+class Place(NamedTuple):
+    """Where a value is. ``by_reference``: the pieces hold the address of a copy.
+
+    ``width``: an integer is extended to so many bytes; ``sign``: with its sign (None: if it has one).
+    """
+
+    pieces: tuple[Piece, ...]
+    by_reference: bool = False
+    width: int = 0
+    sign: bool | None = None
+
+
+class Layout(NamedTuple):
+    """All values of a call.
+
+    ``result``: None for void; by reference, the callee gets the address of the memory for it as ``hidden``, and the pieces are not
+    used. ``stack``: bytes of stack. ``kind``: of a result on the x87 stack.
+    """
+
+    arguments: tuple[Place, ...]
+    result: Place | None
+    hidden: Place | None
+    stack: int
+    kind: int = 0
+
+
+class Convention(NamedTuple):
+    """A CPU's rules.
+
+    model            sizes of C's types
+    stub             the code that makes calls from rows
+    assign           (result, arguments, number of fixed arguments or None) -> Layout
+    ints, floats     names of the registers with arguments, in the order of the row, for who reads them one by one
+    frame            bytes between the stack pointer at a function's entry and its stack arguments
+    int_results      registers with integer results;  float_results: with floating-point ones
+    """
+
+    model: DataModel
+    stub: Stub
+    assign: Callable[[CType, Sequence[CType], int | None], Layout]
+    ints: tuple[str, ...]
+    floats: tuple[str, ...]
+    frame: int
+    int_results: tuple[str, ...]
+    float_results: tuple[str, ...]
+
+
+#: CPUs whose functions can be called.
+CALLED = ("i386", "x86_64", "arm", "aarch64", "riscv64", "s390x")
+
+
+def convention(name: str) -> Convention:
+    """The rules of a CPU. Unsupported."""
+    if name not in CALLED:
+        raise Unsupported(f"no calling convention of {name}", f"there are {', '.join(CALLED)}")
+    module = importlib.import_module(f"rtld.arch.calls_{name}")
+    found: Convention = module.CONVENTION
+    return found
+
+
+class Assigner:
+    """Registers and stack that are left, as arguments take them."""
+
+    def __init__(self, word: int, ints: int, floats: int) -> None:
+        self.word = word
+        self.ints, self.floats = ints, floats
+        self.next_int = self.next_float = 0
+        self.stack = 0
+
+    def int_slot(self, index: int) -> int:
+        """The offset of an integer register in the row."""
+        return INTS + self.word * index
+
+    @staticmethod
+    def float_slot(index: int) -> int:
+        """The offset of a floating-point register."""
+        return FLOATS + 8 * index
+
+    def take_ints(self, count: int) -> int | None:
+        """The offset of so many integer registers in a row, or None; then nothing is taken."""
+        if self.next_int + count > self.ints:
+            return None
+        self.next_int += count
+        return self.int_slot(self.next_int - count)
+
+    def take_floats(self, count: int) -> list[int] | None:
+        """The offsets of so many floating-point registers."""
+        if self.next_float + count > self.floats:
+            return None
+        self.next_float += count
+        return [self.float_slot(self.next_float - count + i) for i in range(count)]
+
+    def push(self, size: int, align: int) -> int:
+        """The offset of so many bytes of stack."""
+        self.stack += -self.stack % align
+        at = STACK + self.stack
+        self.stack += size + -size % self.word
+        return at
+
+    def words(self, size: int) -> int:
+        """How many words so many bytes need."""
+        return -(-size // self.word)
+
+    def scalar_place(
+        self,
+        at: int,
+        kind: CType,
+        *,
+        width: int | None = None,
+        sign: bool | None = None,
+        big: bool = False,
+    ) -> Place:
+        """A number in a register or a word of stack; *big*: at its end, as big-endian CPUs have it."""
+        if kind.kind == "int":
+            width = max(width or self.word, kind.size)
+            return Place((Piece(at, 0, width),), width=width, sign=sign)
+        skip = self.word - kind.size if big else 0
+        return Place((Piece(at + skip, 0, kind.size),))
+
+    def layout(
+        self,
+        places: Sequence[Place],
+        result: Place | None,
+        hidden: Place | None = None,
+        kind: int = 0,
+    ) -> Layout:
+        """The result; the stack in units of 16 bytes."""
+        return Layout(tuple(places), result, hidden, self.stack + -self.stack % 16, kind)
+
+
+def whole(at: int, size: int) -> Place:
+    """A value that is in one piece."""
+    return Place((Piece(at, 0, size),))
+
+
+def homogeneous(kind: CType) -> tuple[int, int] | None:
+    """(size, number) of the floating-point numbers that a value consists of, if it is one to four of one type (AAPCS: HFA)."""
+    found = list(kind.scalars())
+    if kind.scalar or kind.has_union or not 1 <= len(found) <= 4:
+        return None
+    size = found[0][1].size
+    if any(each.kind != "float" or each.size != size for _, each in found):
+        return None
+    return (size, len(found)) if kind.size == size * len(found) else None

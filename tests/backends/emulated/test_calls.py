@@ -1,0 +1,134 @@
+"""Functions of random types on every CPU: the same C compiled for this machine is the judge."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import toolchain
+from backends.emulated.programs import ALL, CC, load
+from backends.emulated.random_c import Function, Generator, Kind, source
+from backends.emulated.test_machine import symbols
+from rtld.backends.emulated import open_machine
+from rtld.backends.emulated.calls import Caller, Signature
+from rtld.backends.emulated.machine import Machine
+from rtld.dlfcn.foreign.guest import Guest
+
+FLAGS = ("-O1", "-nostdlib", "-static", "-no-pie", "-fno-pie", "-ffreestanding", "-fno-stack-protector", "-Wl,-e,0", "-w")  # fmt: skip
+SEEDS = range(2)
+COUNT = 60
+
+
+@pytest.fixture(
+    params=[(cpu, seed) for cpu in ALL for seed in SEEDS], ids=lambda p: f"{p[0]}-{p[1]}"
+)
+def case(request: pytest.FixtureRequest, require: Callable[[str], None]) -> tuple[str, int]:
+    cpu, seed = request.param
+    lacking = toolchain.missing(toolchain.target(cpu), run=False)
+    if lacking:
+        require(lacking)
+    return cpu, seed
+
+
+class Both:
+    """The functions of one seed, here and there."""
+
+    def __init__(self, cpu: str, seed: int, machine: Machine, cc: CC) -> None:
+        self.generator = Generator(seed)
+        self.functions = [self.generator.function(n) for n in range(COUNT)]
+        text = source(self.generator, self.functions)
+        gp = ["-Wl,--no-relax"] if cpu == "riscv64" else []
+        path = cc(text, "f", *FLAGS, *gp, arch=cpu)
+        load(machine, path)
+        self.addresses = symbols(path)
+        self.native = ctypes.CDLL(str(cc(text, "f.so", "-O1", "-shared", "-fPIC", "-w")))
+        self.caller = Caller(machine)
+        self.converter = Guest(machine).converter
+
+    def signature(self, f: Function) -> Signature:
+        of = self.converter.types.of
+        return self.caller.signature(
+            of(f.result.ctype), [of(k.ctype) for k in f.arguments], f.fixed
+        )
+
+    def raw(self, kind: Kind, value: Any) -> Any:
+        return self.converter.maker(kind.ctype)(value, [])
+
+    def value(self, kind: Kind, raw: Any) -> Any:
+        return self.converter.result(kind.ctype)(raw)
+
+    def natively(self, f: Function, values: list[Any]) -> Any:
+        held = [
+            v if isinstance(v, ctypes.Structure) else k.ctype(v)
+            for k, v in zip(f.arguments, values, strict=True)
+        ]
+        pointers = (ctypes.c_void_p * max(1, len(held)))(*map(ctypes.addressof, held))
+        result = f.result.ctype()
+        self.native[f"w{f.number}"](ctypes.byref(result), pointers)
+        return result
+
+
+@pytest.fixture
+def both(case: tuple[str, int], cc: CC) -> Iterator[Both]:
+    with open_machine(case[0], seconds=60) as machine:
+        yield Both(*case, machine, cc)
+
+
+def plain(kind: Kind, value: Any) -> Any:
+    """Numbers, to be compared."""
+    if isinstance(value, ctypes.Structure):
+        found = [(path, eval(f"value{path}", {"value": value})) for path, _ in kind.members]
+        return [(path, getattr(number, "value", number)) for path, number in found]
+    return value.value if hasattr(value, "value") else value
+
+
+def test_functions_of_random_types(both: Both) -> None:
+    for f in both.functions:
+        values = [both.generator.value(kind) for kind in f.arguments]
+        raws = [both.raw(kind, value) for kind, value in zip(f.arguments, values, strict=True)]
+        got = both.caller.call(both.addresses[f"f{f.number}"], both.signature(f), raws)
+        want = plain(f.result, both.natively(f, values))
+        assert plain(f.result, both.value(f.result, got)) == want, f
+
+
+def test_many_calls_at_once(both: Both) -> None:
+    for f in both.functions[::5]:
+        sets = [[both.generator.value(kind) for kind in f.arguments] for _ in range(7)]
+        raws = [
+            [both.raw(k, v) for k, v in zip(f.arguments, values, strict=True)] for values in sets
+        ]
+        results = both.caller.call_many(both.addresses[f"f{f.number}"], both.signature(f), raws)
+        got = [plain(f.result, both.value(f.result, raw)) for raw in results]
+        assert got == [plain(f.result, both.natively(f, values)) for values in sets], f
+
+
+def test_callbacks_of_random_types(both: Both) -> None:
+    """gN passes its arguments on to a function in Python, and returns what that returns."""
+    for f in both.functions:
+        if f.fixed is not None:
+            continue
+        values = [both.generator.value(kind) for kind in f.arguments]
+        answer = both.generator.value(f.result)
+        seen: list[Any] = []
+
+        def called(
+            *raws: Any, f: Function = f, seen: list[Any] = seen, answer: Any = answer
+        ) -> Any:
+            seen += [plain(k, both.value(k, raw)) for k, raw in zip(f.arguments, raws, strict=True)]
+            return both.raw(f.result, answer)
+
+        inner = both.signature(f)
+        address = both.caller.callback(inner, called)
+        of = both.converter.types.of
+        pointer = both.converter.types.model.pointer
+        outer = both.caller.signature(
+            of(f.result.ctype), [pointer, *[of(k.ctype) for k in f.arguments]]
+        )
+        raws = [address, *[both.raw(k, v) for k, v in zip(f.arguments, values, strict=True)]]
+        got = both.caller.call(both.addresses[f"g{f.number}"], outer, raws)
+        assert seen == [plain(k, v) for k, v in zip(f.arguments, values, strict=True)], f
+        assert plain(f.result, both.value(f.result, got)) == plain(f.result, answer), f
+        both.caller.release(address)
