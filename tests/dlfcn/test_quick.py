@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import glob
-import importlib
 import os
 
+import numpy as np
 import pytest
 
 import rtld
@@ -48,19 +48,17 @@ def relocated(ns: rtld.Namespace, path: str, quick: bool) -> tuple[dict[str, byt
 
 
 def _rebase(data: bytes, ranges: list[tuple[int, int]]) -> bytes:
-    words = memoryview(bytearray(data)).cast("Q")
+    words = np.frombuffer(data, np.uint64)
+    result = words.copy()
     for number, (base, size) in enumerate(ranges):
-        for i, word in enumerate(words):
-            if base <= word < base + size:
-                words[i] = (number << 48) + word - base
-    return words.tobytes()
+        inside = (words >= base) & (words < base + size)
+        result[inside] = words[inside] - np.uint64(base) + np.uint64(number << 48)
+    return result.tobytes()
 
 
 @pytest.mark.live
 def test_same_bytes() -> None:
     quickly = 0
-    # The column passes import numpy, which has thread-local storage: not between two loads that are compared.
-    importlib.import_module("rtld.elf.lookup")
     ns = rtld.Namespace()
     for path in LIBRARIES[::7]:
         try:
@@ -70,6 +68,9 @@ def test_same_bytes() -> None:
         if not used:
             continue
         long, _ = relocated(ns, path, False)
+        if short != long:
+            # Where ld.so puts thread-local storage depends on what was opened and closed before.
+            short, _ = relocated(ns, path, True)
         assert short == long, path
         quickly += 1
     assert quickly >= min(5, len(LIBRARIES) // 50)
