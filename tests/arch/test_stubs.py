@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rtld.arch import ARCHES, by_name
+from rtld.arch import ARCHES, by_name, kernels
 from rtld.arch.base import Stub
 from rtld.arch.x86_64_bind import BIND
 from rtld.arch.x86_64_versions import VERSIONS
@@ -31,12 +31,12 @@ ASSEMBLERS = {
     "loongarch64": ("loongarch64-linux-gnu-", []),
 }
 # fmt: on
-STUBS = [(name, stub) for name in ARCHES for stub in by_name(name).stubs]
+STUBS = [(name, stub) for name in ARCHES for stub in (*by_name(name).stubs, *kernels(name))]
 
 
 @pytest.mark.parametrize(("name", "which"), STUBS)
 def test_bytes_are_the_assembly(name: str, which: str, tmp_path: Path) -> None:
-    stub = by_name(name).stubs[which]
+    stub = {**by_name(name).stubs, **kernels(name)}[which]
     prefix, options = ASSEMBLERS[name]
     if not shutil.which(prefix + "as"):
         if os.environ.get("RTLD_REQUIRE") == "all":

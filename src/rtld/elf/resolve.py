@@ -15,6 +15,7 @@ import numpy as np
 from rtld.core.module import Problem
 from rtld.elf import types as t
 from rtld.elf.flat import flat
+from rtld.elf.groups import group_names
 from rtld.elf.lookup import (
     COPY,
     DATA,
@@ -24,7 +25,6 @@ from rtld.elf.lookup import (
     Rules,
     Wanted,
     first_accepted,
-    group_names,
     join,
 )
 from rtld.elf.tables import tables
@@ -216,12 +216,13 @@ def resolve_symbols(
     if not len(lookups) or not order:
         return relocations, bindings
     names = columns.names(columns.name_position(module[lookups], at[lookups]))
-    group, representative = group_names(names)
+    groups = group_names(names)
     numbers = {m: i for i, m in enumerate(columns.modules)}
     scope = [numbers[m] for m in order]
-    candidates = join(columns, scope, names, representative)
+    candidates = join(columns, scope, groups)
     wanted = Wanted()
-    wanted.group, wanted.module, wanted.kind = group, module[lookups], bindings.kind_of_use[lookups]
+    wanted.group, wanted.module = groups.number, module[lookups]
+    wanted.kind = bindings.kind_of_use[lookups]
     wanted.version = version[lookups]
     wanted.version_hidden = hidden[lookups]
     symbolic = np.array(
