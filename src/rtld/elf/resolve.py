@@ -14,7 +14,7 @@ import numpy as np
 
 from rtld.core.module import Problem
 from rtld.elf import types as t
-from rtld.elf.flat import flat
+from rtld.elf.flat import flat, keep_freed_memory
 from rtld.elf.groups import group_names
 from rtld.elf.lookup import (
     COPY,
@@ -188,6 +188,7 @@ def resolve_symbols(
 ) -> tuple[Relocations, Bindings]:
     """Answer every reference of *modules* in the scope *order*. Problems go to ``ns.problems``."""
     columns: Columns = ns.columns
+    keep_freed_memory()
     relocations = collect_relocations(modules, columns, ns.arch)
     bindings = Bindings(columns)
     classes = class_table(ns.arch)
