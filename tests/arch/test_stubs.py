@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rtld.arch import ARCHES, by_name
+from rtld.arch import ARCHES, by_name, kernels
 from rtld.arch.base import Stub
 from rtld.arch.calling import CALLED, convention
 from rtld.arch.x86_64_bind import BIND
@@ -32,13 +32,20 @@ ASSEMBLERS = {
     "loongarch64": ("loongarch64-linux-gnu-", []),
 }
 # fmt: on
-STUBS = [(name, stub) for name in ARCHES for stub in by_name(name).stubs]
-STUBS += [(name, "call") for name in CALLED]
+
+
+def stubs(name: str) -> dict[str, Stub]:
+    """All machine code that is in the CPU's files."""
+    called = {"call": convention(name).stub} if name in CALLED else {}
+    return {**by_name(name).stubs, **kernels(name), **called}
+
+
+STUBS = [(name, stub) for name in ARCHES for stub in stubs(name)]
 
 
 @pytest.mark.parametrize(("name", "which"), STUBS)
 def test_bytes_are_the_assembly(name: str, which: str, tmp_path: Path) -> None:
-    stub = convention(name).stub if which == "call" else by_name(name).stubs[which]
+    stub = stubs(name)[which]
     prefix, options = ASSEMBLERS[name]
     if not shutil.which(prefix + "as"):
         if os.environ.get("RTLD_REQUIRE") == "all":

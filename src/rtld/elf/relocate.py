@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 from bisect import bisect_left
+from contextlib import suppress
 
 import numpy as np
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from rtld.elf.resolve import Bindings, Relocations
 
 _PAGE = 4096
+_HUGE = 2 << 20
 
 
 def build_images(ns: Namespace, modules: Sequence[Module]) -> None:
@@ -63,6 +65,10 @@ def _allocate(size: int) -> Any:
         memory = mmap.mmap(-1, size, flags=flags)
     except (OSError, OverflowError, ValueError) as error:
         raise NoSpace(f"the writable segments need {size:#x} bytes: {error}") from None
+    if size >= _HUGE:
+        # One page fault where there were 512; a kernel without huge pages says no, and nothing is lost.
+        with suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, np.uint8)
 
 
