@@ -93,11 +93,14 @@ def run(
         return kernel.run_program(program, arguments, env, aslr=aslr, seed=seed)
     # Where ld.so finds a program that has no file: in the root, as far as $ORIGIN goes.
     path = file.name if isinstance(program, str) else f"/memfd:{arguments[0]} (deleted)"
-    launch = Launch(file, path, list(prepared.argv), env, reporter or SPOKEN, lazy)
+    launch = Launch(
+        file, path, list(map(os.fsdecode, prepared.argv)), env, reporter or SPOKEN, lazy
+    )
     try:
         return launch.run(program, arguments, library_path, preload, aslr=aslr, seed=seed)
     except StartFailed as failure:
         # In the words of ld.so, and where it says them.
+        launch.reporter.release()
         launch.reporter.message(str(failure))
         return failure.status << 8
 
@@ -171,6 +174,8 @@ class Launch:
             env = {os.fsdecode(k): os.fsdecode(v) for k, v in env.items()}
         options = SearchOptions(library_path=library_path, preload=preload, env=env)
         self.ns = ns = open_namespace(self.file, self.path, options, self.reporter)
+        self.reporter.hold()
+        self.reporter.name_main(self.argv[0])
         find_closure(ns, self.file, self.path)
         if ns.search.env.get("LD_BIND_NOW"):
             self.lazy = False
@@ -213,6 +218,7 @@ class Launch:
         except Unsupported as error:
             raise Unsupported(error.what, "rtld run --interp does without") from None
         self.pid = self.tracee.pid
+        self.reporter.about(self.pid)
         try:
             layout_tls(self.ns)
             self._plant()
