@@ -77,14 +77,17 @@ def trace(command: list[str], word: str, place: Path, ours: list[str] | None) ->
     return normal(text)
 
 
-def told_on_stderr(command: list[str], word: str, place: Path, ours: list[str] | None) -> list[str]:
+def told_on_stderr(
+    command: list[str], word: str, place: Path, ours: list[str] | None, *, lazy: bool = False
+) -> list[str]:
     """The same between what the program itself says there: everything is told at the right moment."""
     env = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
     if ours is None:
-        env |= {"LD_DEBUG": word, "LD_BIND_NOW": "1"}
+        env |= {"LD_DEBUG": word} if lazy else {"LD_DEBUG": word, "LD_BIND_NOW": "1"}
     else:
         env |= {k: os.environ[k] for k in ("PYTHONPATH", "VIRTUAL_ENV") if k in os.environ}
-        command = [*ours, "run", "--env", "LD_BIND_NOW=1", f"--trace={word}", "--", *command]
+        how = ["--lazy"] if lazy else ["--env", "LD_BIND_NOW=1"]
+        command = [*ours, "run", *how, f"--trace={word}", "--", *command]
     done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return normal(done.stderr)
@@ -96,7 +99,7 @@ def traced(build: Callable[..., Path], tmp_path: Path) -> list[str]:
     shared = ("-shared", "-fPIC", "-Wl,-z,lazy")
     build("traced_plugin.c", "one.so", *shared, '-DNAME="one"')
     build("traced_plugin.c", "two.so", *shared, '-DNAME="two"', "-Wl,-Bsymbolic")
-    build("traced.c", "traced", "-rdynamic")
+    build("traced.c", "traced", "-rdynamic", "-Wl,-z,lazy")
     return ["./traced"]
 
 
@@ -106,6 +109,20 @@ def test_told_as_it_happens(
 ) -> None:
     theirs = without_the_loaders_own(told_on_stderr(traced, word, tmp_path, None))
     assert told_on_stderr(traced, word, tmp_path, rtld_command) == theirs
+
+
+@pytest.mark.parametrize("word", ["bindings", "symbols", "reloc"])
+def test_lazily(traced: list[str], rtld_command: list[str], tmp_path: Path, word: str) -> None:
+    """Each function is told of when it is called first; but not libc's own, which ld.so binds."""
+    own = re.compile(
+        r"symbol=(_dl_|__tunable)|\tbinding file /lib/x86_64-linux-gnu/libc.so.6 .* `(_dl_|__tun)"
+    )
+
+    def known(lines: list[str]) -> list[str]:
+        return [line for line in lines if not own.match(line.replace("\tsymbol", "symbol"))]
+
+    theirs = known(without_the_loaders_own(told_on_stderr(traced, word, tmp_path, None, lazy=True)))
+    assert known(told_on_stderr(traced, word, tmp_path, rtld_command, lazy=True)) == theirs
 
 
 PROGRAMS = {

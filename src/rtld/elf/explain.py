@@ -435,7 +435,8 @@ def relocation_sequence(
     keep = through_scope[r.reference]
     slot = ns.arch.reloc_types.jump_slot
     if ns.lazy and slot is not None:
-        now = np.array([binds_now(module) for module in b.modules], np.bool_)
+        # The dynamic linker cannot wait for itself.
+        now = np.array([m is ns.interp or binds_now(m) for m in b.modules], np.bool_)
         keep &= (r.type != slot) | now[r.module]
     rows, owner = r.reference[keep], r.module[keep]
     fresh = np.ones(len(rows), np.bool_)
