@@ -15,6 +15,7 @@ from rtld.backends.child.calls import NR
 from rtld.backends.child.channel import SIZE as SHARED_SIZE
 from rtld.backends.child.channel import Channel
 from rtld.backends.child.live_anchor import REPLACED, List
+from rtld.backends.child.parked import Parked
 from rtld.core.module import Module
 from rtld.core.space import page_up
 from rtld.elf import types as t
@@ -47,10 +48,10 @@ from rtld.process.world import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.child.live_anchor import LiveAnchor
-    from rtld.backends.child.ptrace import Registers, Tracee
+    from rtld.backends.child.ptrace import Registers
     from rtld.core.module import Namespace
     from rtld.elf.small import SmallLink
-    from rtld.process.stopped import Stack
+    from rtld.process.stopped import Held, Stack
     from rtld.process.world import Pieces
 
 AT_BASE, AT_SYSINFO_EHDR = 7, 33
@@ -66,7 +67,7 @@ class TakeOver:
     def __init__(
         self,
         ns: Namespace,
-        tracee: Tracee,
+        tracee: Held,
         anchor: LiveAnchor,
         stack: Stack,
         small: SmallLink | None,
@@ -395,7 +396,9 @@ class TakeOver:
             *world.fini_array(),
             *self._undo,
         ]
-        calls = List(world.heap.allocate(64 * (len(functions) + 1)))
+        calls = List(world.heap.allocate(64 * (len(functions) + 2)))
+        if isinstance(self.tracee, Parked):
+            calls.add(NR["close"], self.tracee.descriptor)
         for function, told in functions:
             calls.add(layout.CALL, function, told or stack.argc, stack.argv, stack.envp)
         written.append((calls.address, calls.bytes()))
