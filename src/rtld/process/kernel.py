@@ -358,7 +358,8 @@ def _decode(path: str, target: str, fd: int) -> ElfFile:
         return ElfFile(fd, name=target)
     except FormatError as error:
         if error.field == "magic":
-            advice = f"a shell would read it as a script: /bin/sh {path}"
+            there = os.path.exists(path)
+            advice = f"a shell would read it as a script: /bin/sh {path}" if there else ""
             raise CannotRun(path, "neither an ELF file nor a script with #!", advice) from None
         raise CannotRun(path, str(error).removeprefix(f"{path}: ")) from error
 
