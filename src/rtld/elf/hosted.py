@@ -44,6 +44,8 @@ def adjust_images(ns: Namespace, *, link_map: Callable[[Module], int], binder: i
         rows = (r.reference >= 0) & (replaced[r.reference] != 0)
         for row, module, offset in _places(ns, rows):
             kind = int(r.type[row])
+            if kind == types.jump_slot and ns.lazy and not binds_now(module):
+                continue  # its first call will tell
             if kind in (types.glob_dat, types.jump_slot, types.symbolic):
                 addend = _addend(ns, row) if kind == types.symbolic else 0
                 store_word(module, offset, int(replaced[r.reference[row]]) + addend)

@@ -221,7 +221,8 @@ def build_scopes(ns: Namespace) -> None:
         module.scopes = (ns.global_scope,)
         if ns.model == "glibc" and is_symbolic(module):
             module.scopes = (Scope("self", (module,)), ns.global_scope)
-        ns.reporter.scope(module)
+        # Nobody looks anything up for the dynamic linker but itself.
+        ns.reporter.scope(module, () if module is ns.interp else None)
 
 
 def is_symbolic(module: Module) -> bool:
