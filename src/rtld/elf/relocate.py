@@ -210,6 +210,10 @@ class Terms:
         self.tls_value = columns.value(at) * found
         biased = found & (section != t.SHN_ABS) & (stt != t.STT_TLS)
         self.symbol_value = self.tls_value + self.base[module] * biased
+        if ns.substitutes is not None:
+            rows, addresses = ns.substitutes
+            self.symbol_value[rows] = addresses
+            self.ifunc[rows] = False
         self.definer = b.definer
 
     def env(self, rows: Rows) -> dict[str, Any]:
