@@ -122,7 +122,11 @@ def relocate_relative(ns: Namespace, modules: Sequence[Module]) -> None:
     for module in modules:
         table = tables(module.file)
         image = module.image
-        base = np.uint64(module.base) if word == 8 else np.uint32(module.base & 0xFFFFFFFF)
+        base = (
+            np.uint64(module.base & 0xFFFFFFFFFFFFFFFF)
+            if word == 8
+            else np.uint32(module.base & 0xFFFFFFFF)
+        )
         count = 0
         for run in table.relocs:
             if run.relative:

@@ -10,9 +10,16 @@ import numpy as np
 from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.freeze.exports import soname
+from rtld.freeze.lookup import modules_table, names_table
 from rtld.freeze.manifest import note
 from rtld.freeze.relocate import tls_image
-from rtld.freeze.startup import make_steps, module_names, terminators, write_code
+from rtld.freeze.startup import (
+    make_steps,
+    module_names,
+    services,
+    terminators,
+    write_code,
+)
 from rtld.freeze.unwind import merged_table
 
 TYPE_CHECKING = False
@@ -110,8 +117,15 @@ def write_tables(
     tables.at = plan_at
     entry = plan.main.base + plan.main.file.entry
     tables.add(".rtld.start", steps.bytes(plan_at, entry), align=16)
+    strtab_at = plan.strings_at = tables.add(
+        ".dynstr", b"".join(symbols.strings.parts), "STRTAB", 1
+    )
+    if services(plan):
+        plan.lookup_tables = (
+            tables.add(".rtld.names", names_table(plan)),
+            tables.add(".rtld.modules", modules_table(plan, tables.at + 7 & -8)),
+        )
     write_code(plan, plan_at)
-    strtab_at = tables.add(".dynstr", b"".join(symbols.strings.parts), "STRTAB", 1)
     hdr_at = (tables.at + 7) & -8
     table = merged_table(plan, hdr_at)
     tables.add(".eh_frame_hdr", table)

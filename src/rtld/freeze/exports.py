@@ -19,6 +19,7 @@ from rtld.freeze.imports import aliases, distinct, trampoline
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.elf.flat import I64, U64, Bool
+    from rtld.elf.lookup import Columns
     from rtld.freeze.plan import Plan
 
 SYMBOL = np.dtype(
@@ -113,6 +114,12 @@ class DynamicSymbols:
         self.relocations: list[tuple[int, int, int, int]] = []  # (place, symbol, type, addend)
         self.module: I64
         self.symbol: I64
+        self.begins: I64  # where each module's string table stands in ``strings``
+
+    def name_offsets(self, columns: Columns, module: I64, name: I64) -> I64:
+        """Offsets into DT_STRTAB of names at positions in the modules' own tables."""
+        offsets: I64 = self.begins[module] + name - columns.strtab[module]
+        return offsets
 
 
 class _Rows:
@@ -138,7 +145,7 @@ class _Rows:
 def collect_exports(plan: Plan, everything: bool) -> None:
     """Fill ``plan.symbols``. With *everything* false, only what hosted modules refer to and what COPY needs."""
     result = plan.symbols = DynamicSymbols()
-    rows = _definitions(plan)
+    rows = definitions(plan)
     if not everything:
         rows.keep(_wanted_by_hosted(plan, rows))
     names = plan.ns.columns.names(rows.name)
@@ -150,7 +157,8 @@ def collect_exports(plan: Plan, everything: bool) -> None:
     _write_tables(plan, result, rows, hashes)
 
 
-def _definitions(plan: Plan) -> _Rows:
+def definitions(plan: Plan) -> _Rows:
+    """Everything that the image's modules offer."""
     columns = plan.ns.columns
     modules, symbols = [], []
     for module in plan.fused:
@@ -269,7 +277,8 @@ def _export_symbols(
     block = np.array([m.tls_block for m in columns.modules], np.int64)
     section = np.array([plan.section_of.get(m.index, 1) for m in columns.modules], np.int64)
     out = np.zeros(len(rows.at), SYMBOL)
-    out["st_name"] = begins[rows.module] + rows.name - columns.strtab[rows.module]
+    result.begins = begins
+    out["st_name"] = result.name_offsets(columns, rows.module, rows.name)
     out["st_info"], out["st_other"] = rows.info, rows.other
     value = columns.value(rows.at).astype(np.int64)
     thread = (rows.info & np.uint32(15)) == t.STT_TLS

@@ -98,6 +98,9 @@ class Plan:
         self.segments: dict[
             str, tuple[int, int]
         ] = {}  # "dynamic", "tls", "unwind", "note" -> address, size
+        self.services: dict[int, str] | None = None  # startup.services
+        self.strings_at = 0  # DT_STRTAB
+        self.lookup_tables = (0, 0)  # for the services: names, modules
         # the pieces, in no order
         self.pieces: list[Piece] = []
         self.warnings: list[str] = []

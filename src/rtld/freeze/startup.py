@@ -43,6 +43,7 @@ def code_layout(plan: Plan) -> dict[str, int]:
         ("start", len(code.START)),
         ("tlsdesc_static", len(stubs["tlsdesc_static"])),
         ("tlsdesc_undefweak", len(stubs["tlsdesc_undefweak"])),
+        ("services", len(code.SERVICES) if services(plan) else 0),
     ):
         at = -(-at // 16) * 16
         places[name] = at
@@ -57,6 +58,18 @@ def code_layout(plan: Plan) -> dict[str, int]:
         at += len(code.UNDEFINED) + len(_undefined_message(module, name))
     places["end"] = at
     return places
+
+
+def services(plan: Plan) -> dict[int, str]:
+    """Functions of libc that see one object where there are many: number of the import -> name of the service."""
+    if plan.services is None:
+        columns, imports = plan.ns.columns, plan.imports
+        at = columns.symbol_position(imports.module, imports.symbol)
+        names = columns.names(columns.name_position(imports.module, at))
+        wanted = [os.fsencode(name) for name in code.ENTRIES]
+        every = {i: names.text(i) for i in range(len(at))}
+        plan.services = {i: text.decode() for i, text in every.items() if text in wanted}
+    return plan.services
 
 
 def _undefined_message(module: Module, name: str) -> bytes:
@@ -100,12 +113,36 @@ def write_code(plan: Plan, steps: int) -> None:
         plan.put(plan.code + places[name], plan.ns.arch.stubs[name].code)
     plan.put(plan.code + places["program"], program + b"\0")
     plan.put(plan.code + places["message"], message)
+    if services(plan):
+        _write_services(plan, places["services"])
     for number, (module, name) in enumerate(plan.undefined):
         at = plan.code + places[f"undefined {number}"]
         text = _undefined_message(module, name)
         end = at + len(code.UNDEFINED)
         filled = {"message": {"S": end, "A": -4}, "length": {"S": len(text)}}
         plan.put(at, code.UNDEFINED.fill(at, filled) + text)
+
+
+def _write_services(plan: Plan, offset: int) -> None:
+    """Those that nobody imports are not called either; they lead to a function that ends the program."""
+    from rtld.freeze.imports import trampoline
+
+    real = {name: int(trampoline(plan, np.array([i]))[0]) for i, name in services(plan).items()}
+    start = plan.code + offset
+    nothing = plan.code + code_layout(plan)["start"]
+    terms = {
+        name: {"S": address, "A": -4}
+        for name, address in {
+            "dlsym": real.get("dlsym", nothing),
+            "again": real.get("dlsym", nothing),
+            "dladdr": real.get("dladdr", nothing),
+            "dladdr1": real.get("dladdr1", nothing),
+            "image": plan.base,
+            "names": plan.lookup_tables[0],
+            "modules": plan.lookup_tables[1],
+        }.items()
+    }
+    plan.put(start, code.SERVICES.fill(start, terms))
 
 
 # -- the plan -----------------------------------------------------------------------------------------
@@ -161,8 +198,10 @@ def make_steps(plan: Plan, protections: Protections, stamps: Sequence[Stamp]) ->
     zero = [(address - base, size) for address, size in large_bss(plan)]
     steps.add(code.ZERO, len(zero), _pack(zero))
     if plan.words is not None:
-        packed = pack_relr(np.sort(plan.words))
+        odd = plan.words[plan.words & 1 != 0]
+        packed = pack_relr(np.sort(plan.words[plan.words & 1 == 0]))
         steps.add(code.RELR, len(packed), packed.tobytes())
+        steps.add(code.SHIFT, len(odd), (odd - base).astype("<u8").tobytes())
     moves = [(slot - base, place - base, addend) for slot, place, addend in plan.moves]
     steps.add(code.MOVE, len(moves), _pack(moves))
     resolved = [
@@ -191,16 +230,11 @@ def _add_guard(plan: Plan, steps: Steps, stamps: Sequence[Stamp]) -> None:
     thin = {os.path.abspath(m.path) for m in plan.fused if is_thin(plan, m)}
     rows = [_stamp_row(steps, stamp) for stamp in stamps if stamp.path not in thin]
     steps.add(code.GUARD, len(rows), _pack(rows))
-    values = {
-        "LD_PRELOAD": plan.ns.search.options.preload,
-        "LD_LIBRARY_PATH": plan.ns.search.options.library_path,
-    }
-    env = plan.ns.search.env
+    path = plan.ns.search.options.library_path or plan.ns.search.env.get("LD_LIBRARY_PATH")
     variables = []
     for name in VARIABLES:
-        value = values.get(name) or env.get(name)
-        if not isinstance(value, str | None):
-            value = ":".join(value)
+        # ld.so would load a preloaded library a second time, so there is no value that is allowed.
+        value = path if name == "LD_LIBRARY_PATH" else None
         text = os.fsencode(name + "=")
         allowed = steps.text(os.fsencode(value)) if value else 0
         variables.append((steps.text(text), len(text), allowed))
