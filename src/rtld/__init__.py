@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         Unsupported,
         VersionMismatch,
     )
+    from rtld.frozen import Report, freeze
     from rtld.process.link import Link, link
 
 __version__ = "0.1.0"
@@ -88,6 +89,7 @@ _PUBLIC = {
     "RTLD_SELF": "rtld.dlfcn",
     "RTLD_WORLD": "rtld.dlfcn",
     "RelocationError": "rtld.errors",
+    "Report": "rtld.frozen",
     "RtldError": "rtld.errors",
     "SymbolNotFound": "rtld.dlfcn",
     "TargetFault": "rtld.errors",
@@ -105,6 +107,7 @@ _PUBLIC = {
     "dlopen": "rtld.dlfcn",
     "dlsym": "rtld.dlfcn",
     "dlvsym": "rtld.dlfcn",
+    "freeze": "rtld.frozen",
     "link": "rtld.process.link",
 }
 
@@ -137,6 +140,7 @@ __all__ = [
     "NotFound",
     "Overflow",
     "RelocationError",
+    "Report",
     "RtldError",
     "SymbolNotFound",
     "TargetFault",
@@ -155,6 +159,7 @@ __all__ = [
     "dlopen",
     "dlsym",
     "dlvsym",
+    "freeze",
     "link",
 ]
 

@@ -1,7 +1,7 @@
 """The machine code of a frozen image, x86-64: what happens between ld.so's part and the program's first instruction.
 
 ``START`` is the image's entry point. It works off a plan: steps of (what, how many rows, where they are), made by
-``freeze/startup.py``. All addresses in it are offsets from the image's beginning, so that it may stand anywhere. As C:
+``frozen/startup.py``. All addresses in it are offsets from the image's beginning, so that it may stand anywhere. As C:
 
     finish    jump to the program's _start, with the registers as ld.so left them
     guard     stat(path): another inode, size or change time than when the image was made -> stale

@@ -34,6 +34,7 @@ COMMANDS = {
     "diff-models": "what two systems' rules of look-up would bind differently",
     "check": "what is missing or would fail: libraries, symbols, versions, static TLS, ...",
     "run":   "run a program, linked by rtld",
+    "freeze": "one image of a program and its libraries, linked once and started faster",
     "textbook": 'the linker of the book "Linkers and Loaders": link, bind, libraries, show',
 }
 # fmt: on

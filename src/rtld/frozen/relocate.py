@@ -18,17 +18,18 @@ from rtld.elf.relocate import (
     relocate_relative,
     relocate_symbolic,
 )
+from rtld.elf.resolve import UNDEFINED
 from rtld.elf.tables import tables
 from rtld.elf.tls import round_up
 from rtld.errors import Unsupported
-from rtld.freeze.imports import slot_address
+from rtld.frozen.imports import slot_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rtld.elf.flat import I64
-    from rtld.freeze.plan import Plan
+    from rtld.frozen.plan import Plan
 
 
 def place_tls(plan: Plan) -> None:
@@ -49,6 +50,7 @@ def relocate_modules(plan: Plan) -> None:
     relocate_relative(ns, plan.fused)
     relocate_symbolic(ns, plan.fused, ns.relocations, ns.bindings)
     sites = Sites(plan)
+    _lead_undefined(plan, sites)
     _finish_tls(plan, sites)
     descriptors = _fill_descriptors(plan, sites)
     if plan.pie:
@@ -84,6 +86,23 @@ def _rows(plan: Plan, *kinds: int) -> tuple[I64, I64, I64]:
     return rows, r.module[rows], flat("<i8")[r.at[rows]]
 
 
+def _lead_undefined(plan: Plan, sites: Sites) -> None:
+    """Calls of functions that nobody defines end the program with a sentence (--allow-unresolved)."""
+    from rtld.frozen.startup import label
+
+    ns = plan.ns
+    r, b = ns.relocations, ns.bindings
+    if not plan.undefined:
+        return
+    numbers = {(m.index, name): i for i, (m, name) in enumerate(plan.undefined)}
+    rows, module, offset = _rows(plan, ns.arch.reloc_types.jump_slot)
+    for row, owner, place in zip(rows.tolist(), module.tolist(), offset.tolist(), strict=True):
+        reference = int(r.reference[row])
+        if reference >= 0 and b.kind[reference] == UNDEFINED:
+            number = numbers[owner, b.name(reference)]
+            sites.words[sites.shift[owner] + place] = label(plan, f"undefined {number}")
+
+
 def _finish_tls(plan: Plan, sites: Sites) -> None:
     ns = plan.ns
     r, b, types = ns.relocations, ns.bindings, ns.arch.reloc_types
@@ -107,7 +126,7 @@ def _finish_tls(plan: Plan, sites: Sites) -> None:
 
 def _fill_descriptors(plan: Plan, sites: Sites) -> list[int]:
     """TLS descriptors: (resolver, argument). Returns the addresses of the resolvers' words."""
-    from rtld.freeze.startup import label
+    from rtld.frozen.startup import label
 
     places = []
     for descriptor in plan.ns.descriptors:

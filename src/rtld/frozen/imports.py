@@ -21,7 +21,7 @@ from rtld.errors import Unsupported
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.elf.flat import I64, U64, Bool
-    from rtld.freeze.plan import Plan
+    from rtld.frozen.plan import Plan
 
 _WORD = 8
 _ALIGN = 64  # of COPY slots: as much as any variable of libc may want
@@ -175,7 +175,7 @@ def _collect_moved(plan: Plan, result: Imports, references: I64) -> None:
 
 def place_imports(plan: Plan) -> None:
     """Lead the references to the trampolines and COPY slots, whose addresses are known now."""
-    from rtld.freeze.startup import label, services
+    from rtld.frozen.startup import label, services
 
     result = plan.imports
     functions = trampoline(plan, np.arange(len(result.module)))

@@ -6,6 +6,7 @@ nothing. Pages that nobody needs (zeros, tables of the linker that have done the
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 
@@ -13,9 +14,10 @@ import numpy as np
 
 from rtld.core.space import page_up
 from rtld.elf import types as t
-from rtld.freeze.layout import dead_ranges, is_thin, program_headers
-from rtld.freeze.plan import PAGE, Load
-from rtld.freeze.sections import section_headers
+from rtld.frozen.layout import dead_ranges, is_thin, program_headers
+from rtld.frozen.manifest import DIGEST_SIZE, digest
+from rtld.frozen.plan import PAGE, Load
+from rtld.frozen.sections import section_headers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rtld.core.module import Module
-    from rtld.freeze.layout import Protections
-    from rtld.freeze.plan import Plan
+    from rtld.frozen.layout import Protections
+    from rtld.frozen.plan import Plan
 
     Progress = Callable[[str, int, int], None]
 
@@ -91,6 +93,11 @@ def _fill(plan: Plan, protections: Protections, fd: int, progress: Progress) -> 
         _write(fd, piece.data, piece.address - plan.base)
     _write(fd, tail, size)
     _write(fd, _head(plan, loads, sections), 0)
+    progress("hashing", 0, 1)
+    note_at, note_size = plan.segments["note"]
+    place = note_at + note_size - DIGEST_SIZE - plan.base
+    with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as whole, memoryview(whole) as view:
+        _write(fd, digest(view, place), place)
     progress("writing", total, total)
 
 
@@ -192,7 +199,7 @@ def _head(plan: Plan, loads: list[Load], sections: tuple[int, int, int]) -> byte
     number = len(rows) + 1
     shift = interp_at - plan.base - 64
     out = bytearray(out.ljust(shift, b"\0"))
-    from rtld.freeze.startup import label
+    from rtld.frozen.startup import label
 
     kind = t.ET_DYN if plan.pie else t.ET_EXEC
     shoff, shnum, shstrndx = sections

@@ -13,7 +13,7 @@ import stat
 import time
 
 from rtld.errors import Unsupported
-from rtld.freeze.plan import Options, Plan, Report
+from rtld.frozen.plan import Options, Plan, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rtld.process.link import Link
 
-__all__ = ["Options", "Report", "freeze"]
+__all__ = ["Options", "Report", "explain", "freeze"]
 
 
 def freeze(
@@ -38,7 +38,7 @@ def freeze(
     of how many). Options are those of ``Options``. Raises Unsupported for programs that cannot be frozen, UnresolvedSymbol
     for what nobody defines, OSError; the file at *path* is replaced only by a whole image.
     """
-    from rtld.freeze.write import write_image
+    from rtld.frozen.write import write_image
 
     begin = time.perf_counter()
     told = progress or (lambda _what, _done, _total: None)
@@ -54,15 +54,50 @@ def freeze(
     return report
 
 
+def explain(
+    link: Link | str | os.PathLike[str],
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+    **options: Any,
+) -> Report:
+    """What ``freeze`` would do, without writing anything; ``gain`` is the time a start is expected to save, in ms."""
+    begin = time.perf_counter()
+    told = progress or (lambda _what, _done, _total: None)
+    plan = prepare(link, Options(**options), told)
+    build(plan, told)
+    report = describe(plan)
+    report.gain = _gain(plan, report)
+    report.seconds = time.perf_counter() - begin
+    return report
+
+
+def _gain(plan: Plan, report: Report) -> float:
+    """Milliseconds, from unit costs on a machine of 2024: a look-up 0.3 us, a relocation 0.02, opening a file 60."""
+    lookups = len(plan.ns.bindings)
+    relocations = report.relocations[1] - report.relocations[0]
+    files = len(plan.fused) - 1
+    return (0.3 * lookups + 0.02 * relocations + 60 * files) / 1000
+
+
 def prepare(link: Link | str | os.PathLike[str], options: Options, progress: Any) -> Plan:
     """Find and bind: what is in the image, what is left to ld.so, and all bindings."""
-    from rtld.freeze.choose import check_program, choose_modules, refuse_unresolved
-    from rtld.freeze.imports import collect_imports
-    from rtld.freeze.relocate import place_tls
+    from rtld.frozen.choose import (
+        check_program,
+        choose_modules,
+        refuse_collisions,
+        refuse_unresolved,
+    )
+    from rtld.frozen.imports import collect_imports
+    from rtld.frozen.relocate import place_tls
+    from rtld.frozen.whereabouts import warnings
     from rtld.process.link import find
 
     progress("finding libraries", 0, 1)
-    found = find(link) if isinstance(link, str | os.PathLike) else link
+    if isinstance(link, str | os.PathLike):
+        # What is preloaded into this process is not part of the program.
+        env = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+        link = find(link, env=env)
+    found = link
     if found._relocated:
         raise Unsupported(
             "the link has been relocated for other addresses already", "find() the program instead"
@@ -73,23 +108,25 @@ def prepare(link: Link | str | os.PathLike[str], options: Options, progress: Any
     progress("binding", 0, 1)
     found.bind()
     refuse_unresolved(plan)
+    refuse_collisions(plan)
     place_tls(plan)
     # From here on it is known what is asked of libc.
     collect_imports(plan)
+    plan.warnings += warnings(plan)
     return plan
 
 
 def build(plan: Plan, progress: Any) -> Any:
     """Place, relocate, and make all tables; afterwards every byte is known."""
-    from rtld.freeze.choose import exports_everything
-    from rtld.freeze.dynamic import DataSizes, write_tables
-    from rtld.freeze.exports import collect_exports
-    from rtld.freeze.imports import place_imports
-    from rtld.freeze.layout import Protections, place_modules, place_parts
-    from rtld.freeze.manifest import stamp
-    from rtld.freeze.relocate import relocate_modules
-    from rtld.freeze.sections import number_sections
-    from rtld.freeze.startup import code_layout
+    from rtld.frozen.choose import exports_everything
+    from rtld.frozen.dynamic import DataSizes, write_tables
+    from rtld.frozen.exports import collect_exports
+    from rtld.frozen.imports import place_imports
+    from rtld.frozen.layout import Protections, place_modules, place_parts
+    from rtld.frozen.manifest import stamp
+    from rtld.frozen.relocate import relocate_modules
+    from rtld.frozen.sections import number_sections
+    from rtld.frozen.startup import code_layout
 
     stamps = [stamp(module.path) for module in plan.fused]
     place_modules(plan)
@@ -126,4 +163,5 @@ def describe(plan: Plan) -> Report:
     report.relocations = len(plan.symbols.relocations), before
     report.warnings = plan.warnings
     report.seconds = 0.0
+    report.gain = None
     return report

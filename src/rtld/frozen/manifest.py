@@ -14,7 +14,7 @@ import struct
 import zlib
 
 from rtld.errors import FormatError
-from rtld.freeze.plan import Stamp
+from rtld.frozen.plan import Stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
     from rtld.core.module import Module
     from rtld.elf.file import ElfFile
-    from rtld.freeze.plan import Plan
+    from rtld.frozen.plan import Plan
 
 OWNER = b"rtld\0\0\0\0"
 MANIFEST, DIGEST = 1, 2
+DIGEST_SIZE = 32
 VERSION = 1
 _LIMIT = 1 << 26  # bytes of JSON
 
@@ -76,7 +77,7 @@ def manifest(plan: Plan, stamps: Sequence[Stamp]) -> dict[str, Any]:
 def note(plan: Plan, stamps: Sequence[Stamp]) -> bytes:
     """Both notes; the digest is still zero."""
     text = json.dumps(manifest(plan, stamps), separators=(",", ":")).encode()
-    return _note(MANIFEST, zlib.compress(text, 1)) + _note(DIGEST, bytes(32))
+    return _note(MANIFEST, zlib.compress(text, 1)) + _note(DIGEST, bytes(DIGEST_SIZE))
 
 
 def _note(kind: int, description: bytes) -> bytes:

@@ -11,11 +11,11 @@ import struct
 import numpy as np
 
 from rtld.elf import types as t
-from rtld.freeze.exports import definitions
+from rtld.frozen.exports import definitions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rtld.freeze.plan import Plan
+    from rtld.frozen.plan import Plan
 
 _ROW = np.dtype([("name", "<u8"), ("address", "<u8"), ("module", "<u4"), ("type", "<u4")])
 

@@ -13,14 +13,14 @@ from rtld.elf import types as t
 from rtld.elf.hash import sysv_hash
 from rtld.elf.lookup import _TYPES, group_names, join
 from rtld.elf.tables import tables
-from rtld.freeze.gnuhash import gnu_hash_table
-from rtld.freeze.imports import aliases, distinct, trampoline
+from rtld.frozen.gnuhash import gnu_hash_table
+from rtld.frozen.imports import aliases, distinct, trampoline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.elf.flat import I64, U64, Bool
     from rtld.elf.lookup import Columns
-    from rtld.freeze.plan import Plan
+    from rtld.frozen.plan import Plan
 
 SYMBOL = np.dtype(
     [("st_name", "<u4"), ("st_info", "u1"), ("st_other", "u1"), ("st_shndx", "<u2"), ("st_value", "<u8"), ("st_size", "<u8")]
@@ -423,7 +423,7 @@ def _relocate_imports(
     plan: Plan, result: DynamicSymbols, functions: I64, slots: int, hashed: I64, rows: _Rows
 ) -> None:
     """The relocations that are left to ld.so. COPY names a defined symbol, whose size it is."""
-    from rtld.freeze.imports import slot_address
+    from rtld.frozen.imports import slot_address
 
     types, imports = plan.ns.arch.reloc_types, plan.imports
     out = result.relocations

@@ -16,6 +16,7 @@ code (``few``). PT_LOADs leave no gaps: only then does glibc take the whole rang
 from __future__ import annotations
 
 import secrets
+import struct
 from itertools import pairwise
 
 import numpy as np
@@ -25,7 +26,7 @@ from rtld.elf import types as t
 from rtld.elf.load import has_text_relocations
 from rtld.elf.tables import tables
 from rtld.errors import NoSpace, Unsupported
-from rtld.freeze.plan import HEAD, PAGE, Load
+from rtld.frozen.plan import HEAD, PAGE, Load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from rtld.core.module import Module
     from rtld.elf.file import ElfFile, Segment
-    from rtld.freeze.plan import Plan
+    from rtld.frozen.plan import Plan
 
 R, W, X = 1, 2, 4  # PROT_*
 _LIMIT = 1 << 31  # .eh_frame_hdr and the trampolines reach 2 GiB
@@ -191,6 +192,7 @@ def dead_ranges(file: ElfFile, load: Segment) -> list[tuple[int, int]]:
     if table.chains_count:
         offset = table.gnu[0]
         ranges.append((offset, table.chains - base + 4 * table.chains_count))
+    ranges += _version_ranges(file)
     inside = sorted(
         (begin, end)
         for begin, end in ranges
@@ -203,6 +205,29 @@ def dead_ranges(file: ElfFile, load: Segment) -> list[tuple[int, int]]:
         else:
             result.append((begin, end))
     return result
+
+
+def _version_ranges(file: ElfFile) -> list[tuple[int, int]]:
+    """DT_VERNEED, DT_VERDEF and DT_HASH, as far as their sizes are known without following every link of them."""
+    dynamic, table = file.dynamic, tables(file)
+    ranges = []
+    if dynamic is None:
+        return []
+    files = len({need.file for need in table.needs})
+    # fmt: off
+    for tag, size in (
+        (t.DT_VERNEED, 16 * files + 16 * len(table.needs)),
+        (t.DT_VERDEF, sum(20 + 8 * (1 + len(d.parents)) for d in table.verdefs)),
+    ):
+        if tag in dynamic and size:
+            start = file.file_offset(dynamic[tag], size)
+            ranges.append((start, start + size))
+    # fmt: on
+    if t.DT_HASH in dynamic:
+        start = file.file_offset(dynamic[t.DT_HASH], 8)
+        buckets, chains = struct.unpack_from("<II", file.data, start)
+        ranges.append((start, start + 8 + 4 * (buckets + chains)))
+    return ranges
 
 
 def is_thin(plan: Plan, module: Module) -> bool:

@@ -15,15 +15,15 @@ from rtld.arch import x86_64_freeze as code
 from rtld.elf import types as t
 from rtld.elf.packed import pack_relr
 from rtld.elf.relocate import read_memory
-from rtld.freeze.layout import is_thin, large_bss
+from rtld.frozen.layout import is_thin, large_bss
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rtld.core.module import Module
-    from rtld.freeze.layout import Protections
-    from rtld.freeze.plan import Plan, Stamp
+    from rtld.frozen.layout import Protections
+    from rtld.frozen.plan import Plan, Stamp
 
 _STALE = b"%b: this image was made of files that have changed, and the program cannot be executed instead\n"
 _UNDEFINED = b"%b: symbol lookup error: undefined symbol: %b\n"
@@ -88,7 +88,7 @@ def program_path(plan: Plan) -> str:
 
 def write_code(plan: Plan, steps: int) -> None:
     """Trampolines and start-up code; *steps* is where the plan stands."""
-    from rtld.freeze.imports import slot_address
+    from rtld.frozen.imports import slot_address
 
     count = len(plan.imports.module)
     jumps = np.zeros((count, 8), np.uint8)
@@ -125,7 +125,7 @@ def write_code(plan: Plan, steps: int) -> None:
 
 def _write_services(plan: Plan, offset: int) -> None:
     """Those that nobody imports are not called either; they lead to a function that ends the program."""
-    from rtld.freeze.imports import trampoline
+    from rtld.frozen.imports import trampoline
 
     real = {name: int(trampoline(plan, np.array([i]))[0]) for i, name in services(plan).items()}
     start = plan.code + offset

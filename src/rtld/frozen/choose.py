@@ -8,14 +8,15 @@ import stat
 import numpy as np
 
 from rtld.elf import types as t
-from rtld.elf.load import has_text_relocations
+from rtld.elf.initfini import order_initialisers
+from rtld.elf.load import _add, find_module, has_text_relocations, load_needed
 from rtld.elf.resolve import UNDEFINED
 from rtld.errors import RtldError, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.core.module import Module, Problem
-    from rtld.freeze.plan import Plan
+    from rtld.frozen.plan import Plan
 
 #: Functions through which a program may open modules that want symbols of the image.
 _OPENERS = frozenset(["dlopen", "dlmopen", "dlsym", "dlvsym", "__libc_dlopen_mode"])
@@ -89,6 +90,7 @@ def choose_modules(plan: Plan) -> None:
     missing = [p for p in ns.problems if p.kind == "library"]
     if missing:
         raise NotFreezable(plan.main.path, missing)
+    _add_plugins(plan)
     keep = set()
     for name in plan.options.keep:
         found = [
@@ -114,6 +116,51 @@ def choose_modules(plan: Plan) -> None:
                     f"{module.path}: has text relocations, which --pie cannot keep",
                     "leave out --pie",
                 )
+
+
+def _add_plugins(plan: Plan) -> None:
+    """Load what --with names, and its needs, behind everything else: the scope that dlopen would give it, but for others."""
+    ns = plan.ns
+    for path in plan.options.plugins:
+        plugin = find_module(ns, os.path.abspath(path), ns.main)
+        if plugin.index < 0:
+            _add(ns, plugin)
+            plugin.aliases.add(path)
+        load_needed(ns, [plugin])
+        plan.plugins.append(plugin)
+    missing = [p for p in ns.problems if p.kind == "library"]
+    if missing:
+        raise NotFreezable(plan.main.path, missing)
+    if plan.plugins:
+        for module in ns.modules:
+            module.init_index = -1
+        order_initialisers(ns)
+
+
+def refuse_collisions(plan: Plan) -> None:
+    """A plugin's symbols were its own; in the image there is one of each name, so it must not share any."""
+    from rtld.elf.lookup import group_names
+    from rtld.frozen.exports import definitions
+
+    if not plan.plugins:
+        return
+    rows = definitions(plan)
+    columns = plan.ns.columns
+    group, _representative = group_names(columns.names(rows.name))
+    before = min(plugin.index for plugin in plan.plugins)
+    own = rows.module >= before
+    first = np.full(int(group.max(initial=-1)) + 1, len(columns.modules), np.int64)
+    np.minimum.at(first, group, rows.module)
+    unique = (rows.info >> np.uint32(4)) == t.STB_GNU_UNIQUE
+    bad = np.flatnonzero(own & (first[group] != rows.module) & ~unique)
+    if len(bad):
+        row = int(bad[0])
+        name = columns.names(rows.name[row : row + 1]).text(0).decode("utf-8", "replace")
+        module = columns.modules[int(rows.module[row])].path
+        other = columns.modules[int(first[group[row]])].path
+        raise Unsupported(
+            f"--with: {module} defines `{name}', and so does {other}; in one image there can be only one"
+        )
 
 
 def _with_needs(module: Module) -> set[Module]:

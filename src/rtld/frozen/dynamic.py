@@ -9,26 +9,26 @@ import numpy as np
 
 from rtld.core.space import page_up
 from rtld.elf import types as t
-from rtld.freeze.exports import soname
-from rtld.freeze.lookup import modules_table, names_table
-from rtld.freeze.manifest import note
-from rtld.freeze.relocate import tls_image
-from rtld.freeze.startup import (
+from rtld.frozen.exports import soname
+from rtld.frozen.lookup import modules_table, names_table
+from rtld.frozen.manifest import note
+from rtld.frozen.relocate import tls_image
+from rtld.frozen.startup import (
     make_steps,
     module_names,
     services,
     terminators,
     write_code,
 )
-from rtld.freeze.unwind import merged_table
+from rtld.frozen.unwind import merged_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rtld.core.module import Module
-    from rtld.freeze.layout import Protections
-    from rtld.freeze.plan import Plan, Stamp
+    from rtld.frozen.layout import Protections
+    from rtld.frozen.plan import Plan, Stamp
 
 _RELATIVE = 8
 

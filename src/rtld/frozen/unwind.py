@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rtld.core.module import Module
-    from rtld.freeze.plan import Plan
+    from rtld.frozen.plan import Plan
 
 # DW_EH_PE_*
 _PCREL, _DATAREL, _SDATA4, _UDATA4, _OMIT = 0x10, 0x30, 0x0B, 0x03, 0xFF
@@ -125,7 +125,7 @@ def _pointer_form(cie: bytes) -> int:
 
 def own_frames(plan: Plan, address: int) -> tuple[bytes, list[tuple[int, int]]]:
     """.eh_frame of the new code, to stand at *address*, and its rows. Nothing calls the start-up code: no return address."""
-    from rtld.freeze.startup import label
+    from rtld.frozen.startup import label
 
     # version 1, "zR", code 1, data -8, rip is 16; CFA = rsp + 8, rip at CFA - 8
     cie = struct.pack("<II", 20, 0) + b"\1zR\0\1\x78\x10\1\x1b\x0c\7\x08\x90\1\0\0"

@@ -11,7 +11,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rtld.freeze.plan import Plan
+    from rtld.frozen.plan import Plan
 
 # fmt: off
 _KINDS = {
