@@ -414,6 +414,22 @@ class Trace(Spoken):
         )
 
 
+class Progress:
+    """Told how a long piece of work goes on; this one says nothing. Methods may be called from several threads."""
+
+    def begin(self, what: str, total: int) -> None:
+        """A stage of so many bytes, or 0 if that is not known."""
+
+    def advance(self, count: int) -> None:
+        """So many of them are done."""
+
+    def note(self, text: str) -> None:
+        """Something that the user may want to know."""
+
+    def end(self) -> None:
+        """The stage is over."""
+
+
 class Record(Reporter):
     """Keeps everything, in order, as (event, values): for reports that are made when the link is done."""
 

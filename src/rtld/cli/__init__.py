@@ -34,6 +34,7 @@ COMMANDS = {
     "diff-models": "what two systems' rules of look-up would bind differently",
     "check": "what is missing or would fail: libraries, symbols, versions, static TLS, ...",
     "run":   "run a program, linked by rtld",
+    "freeze": "one image of a program and its libraries, linked once and started faster",
     "sysroot": "a Debian system of another CPU in a directory: create, add, list, which",
     "textbook": 'the linker of the book "Linkers and Loaders": link, bind, libraries, show',
 }

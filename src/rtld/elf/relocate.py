@@ -128,7 +128,11 @@ def relocate_relative(ns: Namespace, modules: Sequence[Module]) -> None:
     for module in modules:
         table = tables(module.file)
         image = module.image
-        base = np.uint64(module.base) if word == 8 else np.uint32(module.base & 0xFFFFFFFF)
+        base = (
+            np.uint64(module.base & 0xFFFFFFFFFFFFFFFF)
+            if word == 8
+            else np.uint32(module.base & 0xFFFFFFFF)
+        )
         count = 0
         for run in table.relocs:
             if run.relative:
@@ -216,6 +220,10 @@ class Terms:
         self.tls_value = columns.value(at) * found
         biased = found & (section != t.SHN_ABS) & (stt != t.STT_TLS)
         self.symbol_value = self.tls_value + self.base[module] * biased
+        if ns.substitutes is not None:
+            rows, addresses = ns.substitutes
+            self.symbol_value[rows] = addresses
+            self.ifunc[rows] = False
         self.definer = b.definer
 
     def env(self, rows: Rows) -> dict[str, Any]:
