@@ -2,7 +2,8 @@
 
 The assembly is what a compiler made of this C. ``bind`` returns 0 when all records are done, 1 when it gives up, 2 when
 ``definer`` and ``symbol`` are an STB_GNU_UNIQUE definition that somebody has to settle, 3 when there is no room for another
-row; ``at`` is the record to go on with. A definer is 1 nobody (a weak reference), 2 the module itself, 3 + index in the scope.
+row, 4 when the place is not between ``low`` and ``high``; ``at`` is the record to go on with. A definer is 1 nobody (a weak
+reference), 2 the module itself, 3 + index in the scope.
 
     typedef unsigned long u64; typedef unsigned int u32; typedef unsigned short u16; typedef unsigned char u8;
     typedef struct { u64 name; u32 hash, flags; } Version;
@@ -28,7 +29,7 @@ row; ``at`` is the record to go on with. A definer is 1 nobody (a weak reference
             long addend = r[2];
             if (!type) continue;
             u64 place = own->base + r[0];
-            if (place < c->low || place > c->high) return 1;
+            if (place < c->low || place > c->high) return 4;
             if (type == 8) { *(u64 *)place = own->base + addend; continue; }
             Row row = { place, type, 2, 0, addend };
             int tls = type == 16 || type == 17 || type == 18 || type == 36;
@@ -156,57 +157,57 @@ BIND = Stub("""
     48 8b 77 10                          movq 16(%rdi), %rsi
     48 8b 13                    b1:      movq (%rbx), %rdx
     48 3b 53 08                          cmpq 8(%rbx), %rdx
-    0f 84 76 02 00 00                    je b22
+    0f 84 77 02 00 00                    je b22
     4c 8b 62 08                          movq 8(%rdx), %r12
     48 8b 42 10                          movq 16(%rdx), %rax
     44 89 64 24 14                       movl %r12d, 20(%rsp)
     48 89 44 24 08                       movq %rax, 8(%rsp)
     45 85 e4                             testl %r12d, %r12d
-    0f 84 52 02 00 00                    je b21
+    0f 84 53 02 00 00                    je b21
     48 8b 06                             movq (%rsi), %rax
     4c 8b 2a                             movq (%rdx), %r13
     49 01 c5                             addq %rax, %r13
     4c 3b 6b 30                          cmpq 48(%rbx), %r13
-    73 0a                                jnb b3
-    b8 01 00 00 00              b2:      movl $1, %eax
-    e9 4b 02 00 00                       jmp b24
-    4c 39 6b 38                 b3:      cmpq %r13, 56(%rbx)
-    72 f0                                jb b2
+    0f 82 4d 02 00 00                    jb b23
+    4c 39 6b 38                          cmpq %r13, 56(%rbx)
+    0f 82 43 02 00 00                    jb b23
     41 83 fc 08                          cmpl $8, %r12d
-    75 11                                jne b4
+    75 11                                jne b2
     48 8b 7c 24 08                       movq 8(%rsp), %rdi
     48 01 c7                             addq %rax, %rdi
     49 89 7d 00                          movq %rdi, 0(%r13)
-    e9 1c 02 00 00                       jmp b21
-    41 8d 54 24 f0              b4:      leal -16(%r12), %edx
+    e9 1f 02 00 00                       jmp b21
+    41 8d 54 24 f0              b2:      leal -16(%r12), %edx
     83 fa 02                             cmpl $2, %edx
     41 0f 96 c6                          setbe %r14b
     41 83 fc 24                          cmpl $36, %r12d
     0f 94 c2                             sete %dl
     41 09 d6                             orl %edx, %r14d
     41 83 fc 25                          cmpl $37, %r12d
-    75 17                                jne b5
+    75 17                                jne b3
     48 8b 7c 24 08                       movq 8(%rsp), %rdi
     45 31 ff                             xorl %r15d, %r15d
     48 01 c7                             addq %rax, %rdi
     49 89 7d 00                          movq %rdi, 0(%r13)
     48 89 f8                             movq %rdi, %rax
-    e9 bd 01 00 00                       jmp b19
-    4c 89 e2                    b5:      movq %r12, %rdx
+    e9 c0 01 00 00                       jmp b19
+    4c 89 e2                    b3:      movq %r12, %rdx
     4c 8b 7c 24 08                       movq 8(%rsp), %r15
     48 c1 ea 20                          shrq $32, %rdx
     45 84 f6                             testb %r14b, %r14b
-    75 1b                                jne b6
+    75 22                                jne b6
     41 83 fc 01                          cmpl $1, %r12d
-    74 15                                je b6
+    74 1c                                je b6
     41 8d 44 24 fa                       leal -6(%r12), %eax
     83 f8 01                             cmpl $1, %eax
-    77 85                                ja b2
-    48 3b 56 10                          cmpq 16(%rsi), %rdx
-    72 1f                                jb b7
-    e9 7a ff ff ff                       jmp b2
+    76 0a                                jbe b5
+    b8 01 00 00 00              b4:      movl $1, %eax
+    e9 da 01 00 00                       jmp b25
+    48 3b 56 10                 b5:      cmpq 16(%rsi), %rdx
+    72 18                                jb b7
+    eb ee                                jmp b4
     48 3b 56 10                 b6:      cmpq 16(%rsi), %rdx
-    0f 83 70 ff ff ff                    jnb b2
+    73 e8                                jnb b4
     48 85 d2                             testq %rdx, %rdx
     75 0b                                jne b7
     31 c0                                xorl %eax, %eax
@@ -232,10 +233,10 @@ BIND = Stub("""
     0f b6 c9                    b8:      movzbl %cl, %ecx
     48 89 df                             movq %rbx, %rdi
     48 89 74 24 18                       movq %rsi, 24(%rsp)
-    e8 75 01 00 00                       call lookup
+    e8 7c 01 00 00                       call lookup
     48 8b 74 24 18                       movq 24(%rsp), %rsi
     48 85 c0                             testq %rax, %rax
-    0f 85 58 01 00 00                    jne b24
+    0f 85 5f 01 00 00                    jne b25
     48 8b 43 60                 b9:      movq 96(%rbx), %rax
     48 83 f8 01                          cmpq $1, %rax
     0f 86 ce 00 00 00                    jbe b17
@@ -249,7 +250,7 @@ BIND = Stub("""
     48 03 51 08                          addq 8(%rcx), %rdx
     66 44 8b 42 06                       movw 6(%rdx), %r8w
     48 3b 79 10                          cmpq 16(%rcx), %rdi
-    0f 83 c8 fe ff ff                    jnb b2
+    0f 83 40 ff ff ff                    jnb b4
     4c 8b 52 08                          movq 8(%rdx), %r10
     4c 89 55 00                          movq %r10, 0(%rbp)
     44 8a 4a 04                          movb 4(%rdx), %r9b
@@ -318,7 +319,7 @@ BIND = Stub("""
     b9 02 00 00 00              b19:     movl $2, %ecx
     48 8b 53 40                 b20:     movq 64(%rbx), %rdx
     48 3b 53 48                          cmpq 72(%rbx), %rdx
-    74 2a                                je b23
+    74 31                                je b24
     48 8d 7a 20                          leaq 32(%rdx), %rdi
     48 89 7b 40                          movq %rdi, 64(%rbx)
     8b 7c 24 14                          movl 20(%rsp), %edi
@@ -328,11 +329,13 @@ BIND = Stub("""
     48 89 42 10                          movq %rax, 16(%rdx)
     4c 89 7a 18                          movq %r15, 24(%rdx)
     48 83 03 18                 b21:     addq $24, (%rbx)
-    e9 7d fd ff ff                       jmp b1
+    e9 7c fd ff ff                       jmp b1
     31 c0                       b22:     xorl %eax, %eax
-    eb 05                                jmp b24
-    b8 03 00 00 00              b23:     movl $3, %eax
-    48 83 c4 28                 b24:     addq $40, %rsp
+    eb 0c                                jmp b25
+    b8 04 00 00 00              b23:     movl $4, %eax
+    eb 05                                jmp b25
+    b8 03 00 00 00              b24:     movl $3, %eax
+    48 83 c4 28                 b25:     addq $40, %rsp
     5b                                   popq %rbx
     5d                                   popq %rbp
     41 5c                                popq %r12

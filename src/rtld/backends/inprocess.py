@@ -289,6 +289,7 @@ class Kernel:
     """The machine code of ``elf/quick.py``."""
 
     memory = staticmethod(block)
+    read = staticmethod(read)
 
     def clear(self, size: int) -> None:
         """Zero the beginning of the scratch memory."""

@@ -5,14 +5,14 @@ of thirty thousand it is quicker while nobody wants to know the bindings. The ru
 Whatever is out of the ordinary makes it ``GiveUp``, and the column passes do the work again from the beginning (all words are
 absolute): they also find the words for what is wrong. ``tests/dlfcn/test_quick.py`` proves both equal.
 
-The machine code is the kernel's (``arch/x86_64_bind.py``, with the same in C): here are its tables. It reads mapped memory, so
-every table has to lie in a segment that is readable and not writable, and every limit is taken from the file that was checked.
+The machine code is the kernel's (``arch/x86_64_bind.py``, with the same in C): here are its tables. It reads mapped memory where
+that is readable and constant, copies of what it might itself overwrite (patchelf puts tables into a writable segment), and
+every limit is taken from the file that was checked.
 """
 
 from __future__ import annotations
 
 import struct
-from itertools import pairwise
 
 from rtld.elf import types as t
 from rtld.elf.initfini import sort_dfs
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
         def memory(self, data: bytes | int) -> tuple[Any, int]: ...
         def clear(self, size: int) -> None: ...
+        def read(self, address: int, size: int) -> bytes: ...
         def bind(self, context: int) -> int: ...
         def versions(self, context: int) -> int: ...
 
@@ -60,91 +61,93 @@ _SETTLED = 64  # definers of unique symbols outside the scope
 _FEW_VERSIONS, _ALL_VERSIONS = 128, 0x8000
 _MOST_NEEDS = 4096
 _UNDEFINED, _OWN, _FIRST = 1, 2, 3  # what the kernel's answers call a definer
-_DONE, _GIVE_UP, _UNIQUE, _FULL = 0, 1, 2, 3
+_DONE, _GIVE_UP, _UNIQUE, _FULL, _OUTSIDE = 0, 1, 2, 3, 4
 _STRANGE = (t.DT_REL, t.DT_RELR, t.DT_ANDROID_REL, t.DT_ANDROID_RELA, t.DT_ANDROID_RELR)
-
-
-def _end(file: ElfFile, vaddr: int, size: int) -> int:
-    """Where the readable, constant bytes behind *vaddr* end; there are at least *size*."""
-    for load in file.loads:
-        if load.vaddr <= vaddr and vaddr + size <= load.vaddr + load.filesz:
-            if load.flags & (t.PF_R | t.PF_W) != t.PF_R:
-                raise GiveUp
-            return int(load.vaddr + load.filesz)
-    raise GiveUp
 
 
 class Table:
     """A mapped module's symbols, hash table and versions as the kernel reads them. Made once for each module."""
 
-    __slots__ = ("address", "base", "checked", "kept", "nsyms", "room", "versions")
+    __slots__ = (
+        "address", "base", "block", "copies", "file", "keep", "kernel", "nsyms", "room", "rows", "versions",
+    )  # fmt: skip
 
     def __init__(self, module: Module, ns: Namespace, kernel: Kernel, *, own: bool) -> None:
-        file = module.file
+        self.file = file = module.file
+        self.kernel = kernel
+        self.copies: dict[int, int] = {}
+        self.keep: list[Any] = []
         dynamic = file.dynamic
         if dynamic is None:
             raise GiveUp
-        get, base = dynamic.get, module.base
+        get = dynamic.get
+        self.base = base = module.base
         hashes, symtab, strtab = get(t.DT_GNU_HASH), get(t.DT_SYMTAB), get(t.DT_STRTAB)
         if hashes is None or symtab is None or strtab is None:
             raise GiveUp
-        end = _end(file, hashes, 16)
         nbuckets, first, count, shift = _FOUR.unpack_from(file.data, file.file_offset(hashes, 16))
-        buckets = hashes + 16 + 8 * count
+        bloom, end = self.place(hashes, 16)
+        bloom += 16
+        buckets = bloom + 8 * count
         chains = buckets + 4 * nbuckets
         if chains > end or not count or count & (count - 1) or not nbuckets:
             raise GiveUp
         strsz = file.strings()[1]
-        _end(file, strtab, strsz)
-        limit = _end(file, symtab, 24)
+        strings, _limit = self.place(strtab, strsz)
+        symbols, limit = self.place(symtab, 24)
         # The string table follows in every file that a linker has made.
-        nsyms = ((strtab if symtab < strtab < limit else limit) - symtab) // 24
-        versym = get(t.DT_VERSYM)
+        nsyms = ((strings if symbols < strings < limit else limit) - symbols) // 24
+        versym, indices = get(t.DT_VERSYM), 0
         if versym is not None:
-            nsyms = min(nsyms, (_end(file, versym, 2) - versym) // 2)
+            indices, limit = self.place(versym, 2)
+            nsyms = min(nsyms, (limit - indices) // 2)
         last = min(nsyms, first + (end - chains) // 4)
-        self.base, self.nsyms = base, nsyms
-        self.kept: list[Any] = []
+        self.nsyms = nsyms
         self.versions = self.room = pairs = 0
-        self.checked = not own
         replaced = [(s, a) for (m, s), a in ns.overrides.items() if m is module] if not own else ()
         if replaced:
             words = [word for pair in replaced for word in pair]
             block, pairs = kernel.memory(struct.pack(f"<{len(words) + 1}Q", *words, 0))
-            self.kept.append(block)
+            self.keep.append(block)
         if versym is not None:
             self.room = _FEW_VERSIONS
-            block, self.versions = kernel.memory(16 * _FEW_VERSIONS)
-            self.kept.append(block)
-        block, self.address = kernel.memory(
+            self.rows, self.versions = kernel.memory(16 * _FEW_VERSIONS)
+        self.block, self.address = kernel.memory(
             _TABLE.pack(
-                base, base + symtab, nsyms, base + strtab, strsz, base + hashes + 16, count - 1, shift, base + buckets,
-                nbuckets, base + chains - 4 * first & _MASK, first, last, base + versym if versym is not None else 0,
-                self.versions, self.room, pairs,
+                base, symbols, nsyms, strings, strsz, bloom, count - 1, shift, buckets, nbuckets, chains - 4 * first & _MASK, first,
+                last, indices, self.versions, self.room, pairs,
             )
         )  # fmt: skip
-        self.kept.append(block)
-        if versym is not None:
-            self._define(file, kernel)
+        verdef = get(t.DT_VERDEF)
+        if versym is not None and verdef is not None:
+            begin, end = self.place(verdef, 20)
+            number = min(get(t.DT_VERDEFNUM) or 0, _ALL_VERSIONS)
+            self._read((0, 0, 0, begin, end, number), 0)
 
-    def _define(self, file: ElfFile, kernel: Kernel) -> None:
-        """The versions that the file defines, by index."""
-        dynamic = file.dynamic
-        assert dynamic is not None
-        verdef = dynamic.get(t.DT_VERDEF)
-        if verdef is None:
-            return
-        end = _end(file, verdef, 20)
-        number = min(dynamic.get(t.DT_VERDEFNUM) or 0, _ALL_VERSIONS)
-        self._read(file, kernel, (0, 0, 0, self.base + verdef, self.base + end, number), 0)
+    def place(self, vaddr: int, size: int) -> tuple[int, int]:
+        """Where *size* bytes of the file may be read, and the end of what stands there."""
+        for load in self.file.loads:
+            if load.vaddr <= vaddr and vaddr + size <= load.vaddr + load.filesz:
+                if not load.flags & t.PF_R:
+                    raise GiveUp
+                start = self.base + load.vaddr
+                if load.flags & t.PF_W:
+                    start = self.copies.get(load.vaddr, 0)
+                    if not start:
+                        block, start = self.kernel.memory(bytes(self.file.contents(load)))
+                        self.keep.append(block)
+                        self.copies[load.vaddr] = start
+                return start + vaddr - load.vaddr, start + load.filesz
+        raise GiveUp
 
-    def _read(self, file: ElfFile, kernel: Kernel, where: tuple[int, ...], providers: int) -> None:
+    def _read(self, where: tuple[int, ...], providers: int) -> None:
         """Let the kernel fill in versions; with more room when an index asks for it."""
-        strtab, strsz = self.base + file.dynamic[t.DT_STRTAB], file.strings()[1]  # type: ignore[index]
+        file, kernel = self.file, self.kernel
+        strings, strsz = _WORDS.unpack_from(self.block, 24)
         scratch = kernel.scratch_at
         while True:
             _VERSIONS.pack_into(
-                kernel.scratch, 0, *where, strtab, strsz, self.versions, self.room, providers
+                kernel.scratch, 0, *where, strings, strsz, self.versions, self.room, providers
             )
             failed = kernel.versions(scratch)
             kernel.clear(_VERSIONS.size)
@@ -152,29 +155,27 @@ class Table:
                 return
             if self.room == _ALL_VERSIONS or not _has_large_index(file):
                 raise GiveUp
-            self._grow(kernel)
+            block, self.versions = kernel.memory(16 * _ALL_VERSIONS)
+            block[: 16 * self.room] = bytes(self.rows)
+            self.rows, self.room = block, _ALL_VERSIONS
+            _WORDS.pack_into(self.block, 112, self.versions, self.room)
 
-    def _grow(self, kernel: Kernel) -> None:
-        old, table = self.kept[-2:]
-        block, self.versions = kernel.memory(16 * _ALL_VERSIONS)
-        block[: 16 * self.room] = bytes(old)
-        self.room = _ALL_VERSIONS
-        self.kept.append(block)
-        _WORDS.pack_into(table, 112, self.versions, self.room)
-
-    def need(self, module: Module, ns: Namespace, kernel: Kernel) -> None:
+    def need(self, ns: Namespace) -> None:
         """The versions that the file needs; each must be defined by the module it is expected in."""
-        self.checked = True
-        file, base = module.file, self.base
-        verneed = file.dynamic.get(t.DT_VERNEED)
-        if verneed is None or not self.versions:
+        file = self.file
+        dynamic = file.dynamic
+        assert dynamic is not None
+        verneed = dynamic.get(t.DT_VERNEED)
+        if verneed is None:
             return
-        end = _end(file, verneed, 16)
-        number = file.dynamic.get(t.DT_VERNEEDNUM) or 0
+        if not self.versions:
+            raise GiveUp
+        begin, end = self.place(verneed, 16)
+        number = dynamic.get(t.DT_VERNEEDNUM) or 0
         if number > _MOST_NEEDS:
             raise GiveUp
         at, step = file.file_offset(verneed, 16), 0
-        limit = at + end - verneed - 16
+        limit = at + end - begin - 16
         providers = []
         for _ in range(number):
             at += step
@@ -184,9 +185,9 @@ class Table:
             provider = ns.by_name.get(file.string(name, "vn_file"))
             if provider is None or version != 1:
                 raise GiveUp
-            providers.append(table_of(provider, ns, kernel).address)
-        _kept, addresses = kernel.memory(struct.pack(f"<{number}Q", *providers))
-        self._read(file, kernel, (base + verneed, base + end, number, 0, 0, 0), addresses)
+            providers.append(table_of(provider, ns, self.kernel).address)
+        _kept, addresses = self.kernel.memory(struct.pack(f"<{number}Q", *providers))
+        self._read((begin, end, number, 0, 0, 0), addresses)
 
 
 def _has_large_index(file: ElfFile) -> bool:
@@ -267,7 +268,7 @@ class QuickLink:
         self._scope = [*having, *rest]
         self._tables = [*tables, *[table_of(module, ns, kernel).address for module in rest]]
         for module in own:
-            table_of(module, ns, kernel).need(module, ns, kernel)
+            table_of(module, ns, kernel).need(ns)
         if len(own) > 1:
             order = {module: i for i, module in enumerate(sort_dfs(list(own), force_first=False))}
             ranges.sort(key=lambda row: -order[row[0]])
@@ -283,7 +284,6 @@ class QuickLink:
             definers.insert(0, module)
             tables = [table.address, *tables]
         count = len(tables)
-        low, high = _writable(module)
         # The scratch memory: context, rows, the scope, who has been met, in which order, and what symbols are bound to.
         scratch, start = kernel.scratch, kernel.scratch_at
         room = count + _FIRST + _SETTLED
@@ -303,12 +303,13 @@ class QuickLink:
             base, size = -answers, answers
         struct.pack_into(f"<{count}Q", scratch, array, *tables)
         _CONTEXT.pack_into(
-            scratch, 0, 0, 0, table.address, start + array, count, at_answers, low, high, start + rows, start + array,
+            scratch, 0, 0, 0, table.address, start + array, count, at_answers, 1, 0, start + rows, start + array,
             start + seen, start + used, 0, 0, 0,
         )  # fmt: skip
         try:
             for begin, end in pieces:
-                _WORDS.pack_into(scratch, 0, module.base + begin, module.base + end)
+                at, _limit = table.place(begin, end - begin)
+                _WORDS.pack_into(scratch, 0, at, at + end - begin)
                 while True:
                     status = kernel.bind(start)
                     state = _CONTEXT.unpack_from(scratch)
@@ -326,6 +327,9 @@ class QuickLink:
                             scratch[seen + code] = b"\1"
                             _HALF.pack_into(scratch, state[11] - start, code)
                             _WORD.pack_into(scratch, 88, state[11] + 4)
+                    elif status == _OUTSIDE:
+                        place = module.base + _WORD.unpack(kernel.read(state[0], 8))[0] & _MASK
+                        _WORDS.pack_into(scratch, 48, *_writable(module, place))
                     elif status != _FULL:
                         raise GiveUp
             number = (_CONTEXT.unpack_from(scratch)[11] - start - used) // 4
@@ -375,20 +379,19 @@ def _symbol(module: Module, index: int) -> tuple[int, int, int, int, int, int]:
     return _SYM.unpack_from(file.data, at)
 
 
-def _writable(module: Module) -> tuple[int, int]:
-    """First and last address that a word may be stored at."""
-    loads = [load for load in module.file.loads if load.flags & t.PF_W]
-    if not loads:
-        return 1, 0
-    for before, after in pairwise(loads):
-        if before.vaddr + before.memsz + 0xFFF & -0x1000 < after.vaddr & -0x1000:
-            raise GiveUp
-    return module.base + loads[0].vaddr, module.base + loads[-1].vaddr + loads[-1].memsz - 8
+def _writable(module: Module, place: int) -> tuple[int, int]:
+    """First and last address that a word may be stored at, of the writable segment with *place*."""
+    for load in module.file.loads:
+        low = module.base + load.vaddr
+        high = low + load.memsz - 8
+        if low <= place <= high and load.flags & t.PF_W:
+            return low, high
+    raise GiveUp
 
 
 def _ranges(module: Module) -> tuple[list[tuple[int, int]], int]:
     """Where the relocation records are, as p_vaddr, in the order they count; and how many may refer to a symbol."""
-    file, dynamic = module.file, module.file.dynamic
+    dynamic = module.file.dynamic
     if dynamic is None or has_text_relocations(module):
         raise GiveUp
     get = dynamic.get
@@ -406,6 +409,4 @@ def _ranges(module: Module) -> tuple[list[tuple[int, int]], int]:
         pieces.append((rela, rela + size - size % 24))
     if plt_size:
         pieces.append((plt, plt + plt_size - plt_size % 24))
-    for begin, end in pieces:
-        _end(file, begin, end - begin)
     return pieces, size // 24 - (get(t.DT_RELACOUNT) or 0) + plt_size // 24
