@@ -76,9 +76,9 @@ def test_killed_half_way(build: Callable[..., Path], tmp_path: Path) -> None:
     place.mkdir()
     image = place / "image"
     whole = 0
-    for delay in range(12):
+    for delay in range(8):
         process = subprocess.Popen(command("/usr/bin/perl", image))  # type: ignore[arg-type]
-        time.sleep(0.1 + 0.06 * delay)
+        time.sleep(0.1 + 0.09 * delay)
         process.kill()
         process.wait()
         left = set(os.listdir(place))
