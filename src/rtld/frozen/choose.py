@@ -145,6 +145,7 @@ def refuse_collisions(plan: Plan) -> None:
     if not plan.plugins:
         return
     rows = definitions(plan)
+    rows.keep(rows.section != t.SHN_ABS)
     columns = plan.ns.columns
     group = group_names(columns.names(rows.name)).number
     before = min(plugin.index for plugin in plan.plugins)

@@ -19,10 +19,14 @@ from rtld.frozen.imports import aliases, distinct, trampoline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from rtld.elf.flat import I64, U64, Bool
     from rtld.elf.groups import Groups
     from rtld.elf.lookup import Columns
     from rtld.frozen.plan import Plan
+
+    Symbols = NDArray[np.void]
 
 SYMBOL = np.dtype(
     [("st_name", "<u4"), ("st_info", "u1"), ("st_other", "u1"), ("st_shndx", "<u2"), ("st_value", "<u8"), ("st_size", "<u8")]
@@ -110,7 +114,7 @@ class DynamicSymbols:
     def __init__(self) -> None:
         self.strings = Strings()
         self.versions = Versions()
-        self.symbols: np.ndarray[tuple[int], np.dtype[np.void]]
+        self.symbols: Symbols
         self.versym: I64
         self.hash = b""
         self.relocations: list[tuple[int, int, int, int]] = []  # (place, symbol, type, addend)
@@ -124,7 +128,7 @@ class DynamicSymbols:
         return offsets
 
 
-class _Rows:
+class Rows:
     """Definitions of fused modules, as columns in scope order."""
 
     __slots__ = ("at", "hidden", "info", "module", "name", "other", "section", "symbol", "version")
@@ -160,7 +164,7 @@ def collect_exports(plan: Plan, everything: bool) -> None:
     _write_tables(plan, result, rows, hashes)
 
 
-def definitions(plan: Plan) -> _Rows:
+def definitions(plan: Plan) -> Rows:
     """Everything that the image's modules offer."""
     columns = plan.ns.columns
     modules, symbols = [], []
@@ -169,7 +173,7 @@ def definitions(plan: Plan) -> _Rows:
         if table.nsyms > 1:
             modules.append(np.full(table.nsyms - 1, module.index, np.int64))
             symbols.append(np.arange(1, table.nsyms, dtype=np.int64))
-    rows = _Rows()
+    rows = Rows()
     none = np.empty(0, np.int64)
     rows.module = np.concatenate([none, *modules])
     rows.symbol = np.concatenate([none, *symbols])
@@ -193,7 +197,7 @@ def definitions(plan: Plan) -> _Rows:
     return rows
 
 
-def _wanted_by_hosted(plan: Plan, rows: _Rows) -> Bool:
+def _wanted_by_hosted(plan: Plan, rows: Rows) -> Bool:
     ns = plan.ns
     b = ns.bindings
     hosted = np.array([m.hosted for m in ns.columns.modules], np.bool_)
@@ -206,7 +210,7 @@ def _wanted_by_hosted(plan: Plan, rows: _Rows) -> Bool:
     return result
 
 
-def _first_of_each_version(plan: Plan, rows: _Rows, groups: Groups) -> I64:
+def _first_of_each_version(plan: Plan, rows: Rows, groups: Groups) -> I64:
     """Indices to keep, in scope order: the first of each (name, version), unless libc is before it."""
     group = groups.number
     order = np.lexsort((rows.version, group))
@@ -226,7 +230,7 @@ def _first_of_each_version(plan: Plan, rows: _Rows, groups: Groups) -> I64:
     return keep
 
 
-def _hide_later_defaults(rows: _Rows, group: I64) -> None:
+def _hide_later_defaults(rows: Rows, group: I64) -> None:
     """Of several default versions of one name only the first stays one."""
     default = np.flatnonzero(~rows.hidden)
     order = default[np.argsort(group[default], kind="stable")]
@@ -234,7 +238,7 @@ def _hide_later_defaults(rows: _Rows, group: I64) -> None:
     rows.hidden[order[1:][again]] = True
 
 
-def _write_tables(plan: Plan, result: DynamicSymbols, rows: _Rows, hashes: I64) -> None:
+def _write_tables(plan: Plan, result: DynamicSymbols, rows: Rows, hashes: I64) -> None:
     columns, imports = plan.ns.columns, plan.imports
     exports = _export_symbols(plan, result, rows)
     export_versions = _export_versions(plan, result, rows)
@@ -265,9 +269,7 @@ def _write_tables(plan: Plan, result: DynamicSymbols, rows: _Rows, hashes: I64) 
     assert columns is not None
 
 
-def _export_symbols(
-    plan: Plan, result: DynamicSymbols, rows: _Rows
-) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+def _export_symbols(plan: Plan, result: DynamicSymbols, rows: Rows) -> Symbols:
     columns = plan.ns.columns
     begins = np.zeros(len(columns.modules), np.int64)
     for module in plan.fused:
@@ -275,29 +277,33 @@ def _export_symbols(
         if file.dynamic is not None and t.DT_STRTAB in file.dynamic:
             start, size = file.strings()
             begins[module.index] = result.strings.table(file.data[start : start + size])
+    result.begins = begins
+    out = symbol_rows(plan, rows)
+    out["st_name"] = result.name_offsets(columns, rows.module, rows.name)
+    _define_own_canonical(plan, rows, out)
+    return out
+
+
+def symbol_rows(plan: Plan, rows: Rows) -> Symbols:
+    """Symbol table entries for the places in the image, without names."""
+    columns = plan.ns.columns
     base = np.array([m.base for m in columns.modules], np.int64)
     block = np.array([m.tls_block for m in columns.modules], np.int64)
     section = np.array([plan.section_of.get(m.index, 1) for m in columns.modules], np.int64)
     out = np.zeros(len(rows.at), SYMBOL)
-    result.begins = begins
-    out["st_name"] = result.name_offsets(columns, rows.module, rows.name)
     out["st_info"], out["st_other"] = rows.info, rows.other
     value = columns.value(rows.at).astype(np.int64)
     thread = (rows.info & np.uint32(15)) == t.STT_TLS
     absolute = rows.section == t.SHN_ABS
-    out["st_value"] = value + np.where(
-        thread, block[rows.module], np.where(absolute, 0, base[rows.module])
-    )
+    shift = np.where(thread, block[rows.module], np.where(absolute, 0, base[rows.module]))
+    out["st_value"] = value + shift
     out["st_size"] = columns.size(rows.at)
     out["st_shndx"] = np.where(absolute, t.SHN_ABS, section[rows.module])
     out["st_shndx"][rows.section == t.SHN_UNDEF] = t.SHN_UNDEF
-    _define_own_canonical(plan, rows, out, section)
     return out
 
 
-def _define_own_canonical(
-    plan: Plan, rows: _Rows, out: np.ndarray[tuple[int], np.dtype[np.void]], section: I64
-) -> None:
+def _define_own_canonical(plan: Plan, rows: Rows, out: Symbols) -> None:
     """The program's PLT entry of a function that is in the image too: a definition, for it leads to no look-up."""
     canonical = np.flatnonzero(rows.section == t.SHN_UNDEF)
     if not len(canonical):
@@ -307,10 +313,10 @@ def _define_own_canonical(
     mine = (b.referrer == plan.main.index) & (b.definer >= 0) & (b.kind_of_use == 1)
     inside = b.symbol[mine & ~hosted[np.maximum(b.definer, 0)]]
     own = canonical[np.isin(rows.symbol[canonical], inside)]
-    out["st_shndx"][own] = section[plan.main.index]
+    out["st_shndx"][own] = plan.section_of[plan.main.index]
 
 
-def _export_versions(plan: Plan, result: DynamicSymbols, rows: _Rows) -> I64:
+def _export_versions(plan: Plan, result: DynamicSymbols, rows: Rows) -> I64:
     columns, versions = plan.ns.columns, result.versions
     need_of_main = {need.index: need for need in tables(plan.main.file).needs}
     main = rows.module == plan.main.index
@@ -368,9 +374,7 @@ def _names(plan: Plan, result: DynamicSymbols, module: I64, symbol: I64) -> tupl
     return np.array(offsets, np.int64), names.hash.astype(np.int64)
 
 
-def _function_symbols(
-    plan: Plan, result: DynamicSymbols
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.void]], I64, I64]:
+def _function_symbols(plan: Plan, result: DynamicSymbols) -> tuple[Symbols, I64, I64]:
     imports = plan.imports
     out = np.zeros(len(imports.module), SYMBOL)
     name, hashes = _names(plan, result, imports.module, imports.symbol)
@@ -379,9 +383,7 @@ def _function_symbols(
     return out, _need_versions(plan, result, imports.module, imports.symbol), hashes
 
 
-def _variable_symbols(
-    plan: Plan, result: DynamicSymbols
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.void]], I64, I64]:
+def _variable_symbols(plan: Plan, result: DynamicSymbols) -> tuple[Symbols, I64, I64]:
     """COPY slots under all their names, but those that the program has itself."""
     columns = plan.ns.columns
     modules, symbols, addresses = [], [], []
@@ -406,9 +408,7 @@ def _variable_symbols(
     return out, versions | (raw & 0x8000) * (raw >= 0), hashes
 
 
-def _slot_symbols(
-    plan: Plan, result: DynamicSymbols
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.void]], I64]:
+def _slot_symbols(plan: Plan, result: DynamicSymbols) -> tuple[Symbols, I64]:
     keys = list(plan.imports.slots)
     module, symbol = (
         np.array([k[0] for k in keys], np.int64),
@@ -422,7 +422,7 @@ def _slot_symbols(
 
 
 def _relocate_imports(
-    plan: Plan, result: DynamicSymbols, functions: I64, slots: int, hashed: I64, rows: _Rows
+    plan: Plan, result: DynamicSymbols, functions: I64, slots: int, hashed: I64, rows: Rows
 ) -> None:
     """The relocations that are left to ld.so. COPY names a defined symbol, whose size it is."""
     from rtld.frozen.imports import slot_address

@@ -97,6 +97,12 @@ def place_parts(plan: Plan, code: int, relro: int, data: int) -> None:
     plan.tables = page_up(plan.data + max(data, 1))
 
 
+def largest_alignment(plan: Plan) -> int:
+    """What the base of a position-independent image must be a multiple of, so that all modules stand as they want to."""
+    aligns: list[int] = [module.file.max_align for module in plan.fused]
+    return min(max(aligns), _ALIGN)
+
+
 class Protections:
     """The protection of each page of the image: as the kernel maps it, until the start-up code is done, and then."""
 

@@ -123,6 +123,41 @@ def _pointer_form(cie: bytes) -> int:
     return 0
 
 
+def debugger_frames(plan: Plan, address: int) -> bytes:
+    """The .eh_frame of all modules, one behind the other, as it would be at *address*: gdb reads one section of this name.
+
+    Nothing maps it. FDEs are found by the tables; only the addresses where they begin change (LSDAs are of no use to gdb).
+    """
+    parts: list[bytes] = []
+    at = address
+    for module in plan.fused:
+        rows = read_table(module)
+        if not len(rows):
+            continue
+        begin, last = int(rows[:, 1].min()), int(rows[:, 1].max())
+        file = module.file
+        head = file.segment(t.PT_GNU_EH_FRAME)
+        start = head.vaddr + 4 + int.from_bytes(file.contents(head)[4:8], "little", signed=True)
+        begin = min(begin, start)
+        offset = file.file_offset(begin, last - begin + 4, ".eh_frame")
+        end = offset + last - begin
+        end += 4 + int.from_bytes(file.data[end : end + 4], "little")
+        data = np.frombuffer(file.data[offset : min(end, file.size)], np.uint8).copy()
+        words: NDArray[np.int32] = np.ndarray((len(data) - 3,), "<i4", data, strides=(1,))
+        places = rows[:, 1] - begin + 8
+        places_at = rows[:, 1] + 8
+        if (places >= len(words)).any() or (words[places] + places_at != rows[:, 0]).any():
+            continue  # another encoding
+        shift = module.base + begin - at
+        if not -(1 << 31) <= shift < 1 << 31:
+            continue
+        words[places] += np.int32(shift)
+        data = np.concatenate([data, np.zeros(-len(data) % 8, np.uint8)])
+        parts.append(data.tobytes())
+        at += len(data)
+    return b"".join(parts)
+
+
 def own_frames(plan: Plan, address: int) -> tuple[bytes, list[tuple[int, int]]]:
     """.eh_frame of the new code, to stand at *address*, and its rows. Nothing calls the start-up code: no return address."""
     from rtld.frozen.startup import label

@@ -14,7 +14,7 @@ import numpy as np
 
 from rtld.core.space import page_up
 from rtld.elf import types as t
-from rtld.frozen.layout import dead_ranges, is_thin, program_headers
+from rtld.frozen.layout import dead_ranges, is_thin, largest_alignment, program_headers
 from rtld.frozen.manifest import DIGEST_SIZE, digest
 from rtld.frozen.plan import PAGE, Load
 from rtld.frozen.sections import section_headers
@@ -167,8 +167,9 @@ def _head(plan: Plan, loads: list[Load], sections: tuple[int, int, int]) -> byte
         tuple[int, int, int, int, int, int]
     ] = []  # type, flags, address, filesz, memsz, align
     segments = plan.segments
+    align = largest_alignment(plan) if plan.pie else PAGE
     rows += [
-        (t.PT_LOAD, load.flags, load.start, load.stored - load.start, load.end - load.start, PAGE)
+        (t.PT_LOAD, load.flags, load.start, load.stored - load.start, load.end - load.start, align)
         for load in loads
     ]
     count = len(rows) + 7 + (1 if plan.ns.tls.size else 0)
