@@ -424,8 +424,19 @@ class Machine:
         return self._new_trap(lambda: handler(*entry(self)))
 
     def _on_trap(self, address: int) -> None:
-        handler = self._handlers.get(address, self._lost)
-        self.engine.set(self.cpu.pc, handler())
+        target = self._handlers.get(address, self._lost)()
+        if self._left is not None:
+            return
+        if self.cpu.entry.advance and self.instructions is None:
+            self.leave(
+                target, _nothing
+            )  # a written program counter would be lost by a later stop (quirks)
+        else:
+            self.engine.set(self.cpu.pc, target)
 
     def _lost(self) -> int:
         raise self._fault("a jump into the middle of nowhere", SIGSEGV)
+
+
+def _nothing() -> None:
+    """Only stop."""

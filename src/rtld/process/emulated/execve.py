@@ -82,6 +82,7 @@ class Process:
         self.sp = 0
         self.aux: dict[int, tuple[int, int]] = {}
         self.stack: tuple[int, int] = (0, 0)
+        self.guest: Any = None  # guest.Guest, where our linker links
 
     @property
     def entry(self) -> int:
@@ -102,7 +103,7 @@ def do_execve(
     """A process for the program at the guest's *path* (or open as *fd*), ready for its first instruction.
 
     *machine*: one with the guest's descriptors, to take them from. *plant*: a function of the Process that may put
-    another image in the program's place, before the stack is built. CannotRun, FormatError, NoSpace.
+    another image in the program's place; it returns who is to be told when the stack has been built, or None. CannotRun, FormatError, NoSpace.
     """
     tell = system.reporter.exec
     words = list(argv)
@@ -130,16 +131,22 @@ def do_execve(
     # 5. the stack first: what is mapped later goes below it
     reserve_stack(process, layout.stack_top, layout.stack_size)
     # 6. the segments of both
-    if plant is not None:
-        plant(process)
-    map_image(process, process.program, layout.program if interp is not None else None)
+    place_image(process, program, layout.program if interp is not None else None)
+    planted = plant(process) if plant is not None and interp is not None else None
+    if planted is None:
+        load_image(process, program)
     if interp is not None:
-        map_image(process, interp, None)
+        place_image(process, interp, None)
+        load_image(process, interp)
+    if interp is None and planted is None:
+        tell("linked", "statically: nothing is to be done")
     # 7. the heap behind the program
     end = page_up(process.program.base + max(s.vaddr + s.memsz for s in process.program.file.loads))
     set_heap(process, end + system.chance.pages(1 << (8 if arch.bits == 32 else 13)))
     # 8. arguments, environment, auxiliary vector
     build_stack(process)
+    if planted is not None:
+        planted.lead()
     tell(
         "stack",
         f"{process.stack[0]:#x} to {process.stack[1]:#x}, pointer at {process.sp:#x}, {len(words)} arguments, {len(env)} variables",
@@ -244,8 +251,8 @@ def rights_of(flags: int) -> int:
     return rights | READ if rights else 0
 
 
-def map_image(process: Process, image: Image, base: int | None) -> None:
-    """PT_LOAD: where the file says (ET_EXEC), at *base*, or where there is room."""
+def place_image(process: Process, image: Image, base: int | None) -> None:
+    """Addresses: where the file says (ET_EXEC), at *base*, or where there is room."""
     memory, file = process.machine.memory, image.file
     low, high = file.span
     low, high = low & -PAGE, page_up(high)
@@ -261,12 +268,15 @@ def map_image(process: Process, image: Image, base: int | None) -> None:
                 start = None
         found = memory.reserve(high - low, align, start, high=start is None)
         image.base = found - low
-    for load in file.loads:
+    process.system.reporter.exec("base", f"{image.path}: {image.base:#x}")
+
+
+def load_image(process: Process, image: Image) -> None:
+    """PT_LOAD: each segment at its address."""
+    for load in image.file.loads:
         map_load(process.machine, image, load)
         tell = f"{image.path}: {image.base + load.vaddr:#x} {load.memsz:#x} bytes, of the file {load.filesz:#x} from {load.offset:#x}"
         process.system.reporter.exec("map", tell)
-    if low < high:
-        process.system.reporter.exec("base", f"{image.path}: {image.base:#x}")
 
 
 def map_load(machine: Machine, image: Image, load: Any) -> None:

@@ -15,6 +15,7 @@ from rtld.backends.emulated.faults import Fault, LimitReached
 from rtld.backends.emulated.linux.calls import Ended, Replaced
 from rtld.errors import RtldError
 from rtld.process.emulated.execve import Process, do_execve
+from rtld.process.emulated.system import Link
 from rtld.process.kernel import CannotRun
 
 TYPE_CHECKING = False
@@ -31,12 +32,14 @@ def run(
     env: Mapping[str, str],
     *,
     cwd: str = "/",
+    link: Link | None = None,
     tell: Callable[[str], object] = lambda text: sys.stderr.write(f"rtld: {text}\n"),
 ) -> int:
-    """Run the program at the guest's *path*; its wait status."""
+    """Run the program at the guest's *path*; its wait status. *link*: how our linker is to link; None: the guest's does."""
     system.family = Family()
     words = [os.fsencode(word) for word in argv]
     variables = [os.fsencode(f"{name}={value}") for name, value in env.items()]
+    system.link = link
     process = _start(system, path, words, variables, None, None)
     process.machine.kernel.cwd = cwd
     with _Host(process):
@@ -52,10 +55,25 @@ def _start(
     before: object,
 ) -> Process:
     """A new process, or a new program in one."""
-    process = do_execve(system, path, argv, env, fd=fd, machine=before)  # type: ignore[arg-type]
+    process = do_execve(system, path, argv, env, fd=fd, machine=before, plant=_plant)  # type: ignore[arg-type]
     own = process.machine.process
     own.family, own.check, own.random = system.family, _check, system.chance.bytes
     return process
+
+
+def _plant(process: Process) -> object:
+    """Let our linker link, if that is wanted and there is something to link."""
+    link = process.system.link
+    if link is None:
+        return None
+    from rtld.process.emulated.guest import Guest, can_link
+
+    if not can_link(process.program.file):
+        return None
+    guest = Guest(process, lazy=link.lazy, library_path=link.library_path, preload=link.preload)
+    process.guest = guest
+    guest.plant()
+    return guest
 
 
 def _check(fd: int, _path: str) -> None:
@@ -149,4 +167,4 @@ def _end(status: int) -> None:
     os._exit(status >> 8 & 0xFF)
 
 
-__all__ = ["CannotRun", "run"]
+__all__ = ["CannotRun", "Link", "run"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any, NamedTuple
 
 from rtld.backends.emulated import open_machine
 from rtld.backends.emulated.linux.tree import Bind, Tree
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from rtld.events import Reporter
 
 MEMORY = 1 << 32
+
+
+class Link(NamedTuple):
+    """How our linker links: PLT slots at their first call (*lazy*) or all at once; LD_LIBRARY_PATH and LD_PRELOAD instead of
+    the environment's.
+    """
+
+    lazy: bool = True
+    library_path: str | None = None
+    preload: Any = None
 
 
 class System:
@@ -51,6 +62,7 @@ class System:
         self.chance = Chance(seed, fixed=fixed)
         self.reporter = reporter
         self.family: Family | None = None
+        self.link: Link | None = None
         self.unknown: dict[str, int] = {}
 
     def open(self, arch: Arch) -> Machine:
