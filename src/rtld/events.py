@@ -118,6 +118,9 @@ class Reporter:
     def transfer(self, module: Module) -> None:
         """Control goes to the program's ``main``."""
 
+    def exec(self, step: str, text: str) -> None:
+        """A step of starting a process, as the kernel does it."""
+
     def pass_done(self, name: str, seconds: float, detail: dict[str, Any]) -> None:
         """A pass ended after ``seconds`` of CPU time."""
 
@@ -148,6 +151,7 @@ CATEGORIES = {
     "scopes":     "display scope information",
     "all":        "all previous options combined",
     "statistics": "display relocation statistics",
+    "exec":       "display the kernel's part: a file becomes a process",
     "help":       "display this help message and exit",
 }
 # fmt: on
@@ -343,6 +347,10 @@ class Trace(Spoken):
     def made_global(self, module: Module) -> None:
         if "scopes" in self.wants:
             self.lines("", f"add {self._file(module)} to global scope")
+
+    def exec(self, step: str, text: str) -> None:
+        if "exec" in self.wants:
+            self.lines(f"exec: {step}: {text}")
 
     def looked_up(self, symbol: str, module: Module) -> None:
         if "symbols" in self.wants:

@@ -104,6 +104,10 @@ class Engine:
     def set(self, register: str, value: int) -> None:
         self._uc.reg_write(self._numbers[register], value)
 
+    def set_table(self, register: str, base: int, limit: int) -> None:
+        """A register of x86 that says where a descriptor table is."""
+        self._uc.reg_write(self._numbers[register], (0, base, limit, 0))
+
     def bank(self, *registers: str, width: int = 8) -> Bank:
         """Registers of up to *width* bytes that are often read together."""
         numbers = [self._numbers[name] for name in registers]
@@ -113,6 +117,10 @@ class Engine:
         """Where to go on: the program counter, with bit 0 set in Thumb state."""
         pc = self.get(self.cpu.pc)
         return pc | (self.get("cpsr") >> 5 & 1) if self._thumb else pc
+
+    def thumb(self) -> int:
+        """1 in Thumb state, else 0."""
+        return self.get("cpsr") >> 5 & 1 if self._thumb else 0
 
     def save(self) -> object:
         """All registers."""
