@@ -34,6 +34,9 @@ COMMANDS = {
     "diff-models": "what two systems' rules of look-up would bind differently",
     "check": "what is missing or would fail: libraries, symbols, versions, static TLS, ...",
     "run":   "run a program, linked by rtld",
+    "bind":  "write the addresses of a Windows file's imports into it",
+    "unbind": "take them out again",
+    "rebase": "move the preferred base of a Windows file",
     "textbook": 'the linker of the book "Linkers and Loaders": link, bind, libraries, show',
 }
 # fmt: on
