@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import windows
+
+from pe import windows
 
 
 @pytest.fixture(scope="session")

@@ -70,16 +70,16 @@ def build(source: str, output: str, require: Callable[[str], None], *flags: str,
 
 
 class Judged(NamedTuple):
-    """What Wine did with a program. ``attached``: base names in the order of DLL_PROCESS_ATTACH."""
+    """What Wine did with a program."""
 
     status: int
     out: bytes
     err: str
 
-    @property
-    def attached(self) -> list[str]:
-        rows = re.findall(r'MODULE_InitDLL \([0-9A-F]+ L"([^"]+)",PROCESS_ATTACH,[^)]*\) - CALL', self.err)  # fmt: skip
-        return [name.lower() for name in rows]
+    def attached(self, *, static: bool) -> list[str]:
+        """Base names in the order of DLL_PROCESS_ATTACH, at start or, when not ``static``, for LoadLibrary."""
+        rows = re.findall(r'MODULE_InitDLL \([0-9A-F]+ L"([^"]+)",PROCESS_ATTACH,([0-9A-F]+)\) - CALL', self.err)  # fmt: skip
+        return [name.lower() for name, reserved in rows if (int(reserved, 16) != 0) == static]
 
     @property
     def bases(self) -> dict[str, int]:

@@ -26,7 +26,7 @@ def offsets(file: PeFile, rvas: Array, size: int, what: str) -> Array:
     """int64[n]: the file offset of each [rva, rva + size); -1 where the file has no such bytes (strict: FormatError)."""
     if not len(rvas):
         return np.zeros(0, np.int64)
-    rvas = rvas.astype(np.int64)
+    rvas = np.clip(rvas.astype(np.int64), -1, 1 << 33)  # so that no sum overflows
     moved: Array
     low, high = int(rvas.min()), int(rvas.max())
     for section in file.sections:
