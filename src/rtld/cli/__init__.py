@@ -36,6 +36,9 @@ COMMANDS = {
     "run":   "run a program, linked by rtld",
     "freeze": "one image of a program and its libraries, linked once and started faster",
     "sysroot": "a Debian system of another CPU in a directory: create, add, list, which",
+    "bind":  "write the addresses of a Windows file's imports into it",
+    "unbind": "take them out again",
+    "rebase": "move the preferred base of a Windows file",
     "textbook": 'the linker of the book "Linkers and Loaders": link, bind, libraries, show',
 }
 # fmt: on
