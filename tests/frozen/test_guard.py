@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,13 +30,13 @@ PROGRAM = """
 class Made:
     """A program, its library, its image."""
 
-    def __init__(self, build: Callable[..., Path], **options: bool) -> None:
+    def __init__(self, build: Callable[..., Path], **options: Any) -> None:
         self.library = build("libv.so", LIBRARY, "-DVALUE=1")
         self.other = build("other.so", LIBRARY, "-DVALUE=2", "-Wl,-soname,libv.so")
         self.program = build("program", PROGRAM, "-lv")
         self.image = freeze_to(self.program, self.program.with_suffix(".frozen"), **options)
 
-    def run(self, **options: object) -> tuple[str, bool]:
+    def run(self, **options: Any) -> tuple[str, bool]:
         """(the library's value, whether the image ran)."""
         status, out, err = outcome([self.image, "x"], **options)
         assert status == 0, err
