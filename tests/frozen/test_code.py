@@ -18,6 +18,7 @@ STUBS = {
     "services": code.SERVICES,
     "trampoline": code.TRAMPOLINE,
     "undefined": code.UNDEFINED,
+    "finalize": code.FINALIZE,
 }
 
 

@@ -446,6 +446,15 @@ TRAMPOLINE = Stub("""
     holes={"slot": (2, S + A - P)},
 )
 
+#: Of many libraries the only termination function: __cxa_finalize(&__dso_handle).
+FINALIZE = Stub("""
+    48 8d 3d 00 00 00 00   lea  handle(%rip),%rdi
+    e9 00 00 00 00         jmp  finalize
+    0f 1f 40 00            .byte 0x0f, 0x1f, 0x40, 0
+    """,
+    holes={"handle": (3, S + A - P), "finalize": (8, S + A - P)},
+)
+
 #: What a function that nobody defines leads to: says so and exits as ld.so does.
 UNDEFINED = Stub("""
     bf 02 00 00 00         mov    $2,%edi

@@ -7,7 +7,6 @@ type 2, so that a truncated or edited image is known.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
@@ -41,6 +40,8 @@ def stamp(path: str) -> Stamp:
 
 def describe(module: Module, taken: Stamp) -> dict[str, Any]:
     """One file of the manifest."""
+    import hashlib
+
     build_id = module.file.build_id
     return {
         "path": taken.path,
@@ -124,8 +125,23 @@ def _check(result: dict[str, Any]) -> None:
         raise TypeError("options")
 
 
+def is_current(manifest: dict[str, Any]) -> bool:
+    """Whether all files are what they were, by what the guard compares."""
+    for entry in manifest["files"]:
+        try:
+            status = os.stat(entry["path"])
+        except OSError:
+            return False
+        found = status.st_ino, status.st_size, status.st_ctime_ns
+        if found != (entry["ino"], entry["size"], entry["ctime_ns"]):
+            return False
+    return True
+
+
 def digest(data: memoryview, place: int) -> bytes:
     """SHA-256 of an image, the 32 bytes of the digest at *place* taken as zero."""
+    import hashlib  # loads OpenSSL, which a start from the cache can do without
+
     total = hashlib.sha256(data[:place])
     total.update(bytes(32))
     total.update(data[place + 32 :])

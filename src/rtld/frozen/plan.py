@@ -98,6 +98,7 @@ class Plan:
         self.segments: dict[
             str, tuple[int, int]
         ] = {}  # "dynamic", "tls", "unwind", "note" -> address, size
+        self.thunks: list[int] = []  # handles for which __cxa_finalize is called at the end
         self.services: dict[int, str] | None = None  # startup.services
         self.strings_at = 0  # DT_STRTAB
         self.lookup_tables = (0, 0)  # for the services: names, modules

@@ -16,6 +16,7 @@ from rtld.elf import types as t
 from rtld.elf.packed import pack_relr
 from rtld.elf.relocate import read_memory
 from rtld.frozen.layout import is_thin, large_bss
+from rtld.frozen.startfiles import does_nothing, finalize_only
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def code_layout(plan: Plan) -> dict[str, int]:
     at += len(os.fsencode(program_path(plan))) + 1
     places["message"] = at
     at += len(_STALE) + len(os.fsencode(program_path(plan)))
+    places["thunks"] = at = -(-at // 16) * 16
+    at += len(code.FINALIZE) * len(plan.fused)
     for number, (module, name) in enumerate(plan.undefined):
         at = -(-at // 16) * 16
         places[f"undefined {number}"] = at
@@ -113,6 +116,11 @@ def write_code(plan: Plan, steps: int) -> None:
         plan.put(plan.code + places[name], plan.ns.arch.stubs[name].code)
     plan.put(plan.code + places["program"], program + b"\0")
     plan.put(plan.code + places["message"], message)
+    finalize = finalizer(plan)
+    for number, handle in enumerate(plan.thunks):
+        at = plan.code + places["thunks"] + len(code.FINALIZE) * number
+        operands = {"handle": {"S": handle, "A": -4}, "finalize": {"S": finalize, "A": -4}}
+        plan.put(at, code.FINALIZE.fill(at, operands))
     if services(plan):
         _write_services(plan, places["services"])
     for number, (module, name) in enumerate(plan.undefined):
@@ -271,9 +279,9 @@ def initialisers(plan: Plan) -> list[int]:
         if module.hosted or module is plan.main:
             continue
         function = module.file.dynamic.get(t.DT_INIT)
-        if function:
-            result.append(module.base + function)
-        result += _array(module, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ)
+        own = [module.base + function] if function else []
+        own += _array(module, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ)
+        result += [address for address in own if not does_nothing(module, address)]
     return result
 
 
@@ -281,12 +289,35 @@ def terminators(plan: Plan) -> list[int]:
     """DT_FINI_ARRAY of the image, which is run from its end: the libraries' in the order of relocation, the program's last."""
     result = []
     order = [m for m in plan.ns.relocation_order if not m.hosted and m is not plan.main]
+    finalize = finalizer(plan)
+    thunk = plan.code + code_layout(plan)["thunks"]
     for module in [*order, plan.main]:
         function = module.file.dynamic.get(t.DT_FINI)
-        if function:
-            result.append(module.base + function)
-        result += _array(module, t.DT_FINI_ARRAY, t.DT_FINI_ARRAYSZ)
+        own = [module.base + function] if function else []
+        own += _array(module, t.DT_FINI_ARRAY, t.DT_FINI_ARRAYSZ)
+        for address in own:
+            if does_nothing(module, address):
+                continue
+            handle = finalize_only(module, address, finalize) if finalize else None
+            if handle is None or len(plan.thunks) == len(plan.fused):
+                result.append(address)
+                continue
+            result.append(thunk + len(code.FINALIZE) * len(plan.thunks))
+            plan.thunks.append(handle)
     return result
+
+
+def finalizer(plan: Plan) -> int:
+    """The address of __cxa_finalize's trampoline, 0 if nobody imports it."""
+    from rtld.frozen.imports import trampoline
+
+    columns, imports = plan.ns.columns, plan.imports
+    at = columns.symbol_position(imports.module, imports.symbol)
+    names = columns.names(columns.name_position(imports.module, at))
+    for number in range(len(at)):
+        if names.text(number) == b"__cxa_finalize":
+            return int(trampoline(plan, np.array([number]))[0])
+    return 0
 
 
 def _array(module: Module, tag: int, size_tag: int) -> list[int]:

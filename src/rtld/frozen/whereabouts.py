@@ -49,6 +49,15 @@ def warnings(plan: Plan) -> list[str]:
     return result
 
 
+def finds_itself(program: str) -> bool:
+    """Whether the program's own file has the text /proc/self/exe in its constants."""
+    from rtld.core.module import Module
+    from rtld.elf.file import ElfFile
+
+    module = Module(ElfFile(program), program)
+    return any(_contains(module, begin, end, _TEXTS[0][0]) for begin, end in _constants(module))
+
+
 def _constants(module: Module) -> Iterator[tuple[int, int]]:
     """File ranges with constants: read-only segments, and code where a file has no others."""
     loads = module.file.loads

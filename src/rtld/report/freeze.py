@@ -71,3 +71,17 @@ def check_lines(checked: Any, style: Style = PLAIN) -> Iterator[str]:
     yield f"  {same} of {len(checked.files)} files are as they were"
     if checked.stale:
         yield style.yellow("  a start executes the original program: freeze it again")
+
+
+def cache_lines(directory: str, entries: Any, style: Style = PLAIN) -> Iterator[str]:
+    """What a cache keeps."""
+    total = 0
+    for entry in entries:
+        total += entry.size
+        if entry.image is None:
+            yield f"{'-':>10}  {entry.program}: run as it is: {entry.reason}"
+        else:
+            state = "" if entry.current else style.yellow(" (does not fit any more)")
+            yield f"{size_text(entry.size):>10}  {entry.program}{state}"
+    count = sum(entry.image is not None for entry in entries)
+    yield f"{size_text(total):>10}  {count} image{'' if count == 1 else 's'} in {directory}"
