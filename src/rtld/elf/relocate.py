@@ -6,9 +6,7 @@ relocation can change are filled from the file; the rest of a module is its file
 
 from __future__ import annotations
 
-import mmap
 from bisect import bisect_left
-from contextlib import suppress
 
 import numpy as np
 
@@ -17,7 +15,7 @@ from rtld.core.module import Problem
 from rtld.core.reloc import Action, apply, read_addends
 from rtld.core.space import page_up
 from rtld.elf import types as t
-from rtld.elf.flat import flat
+from rtld.elf.flat import flat, fresh
 from rtld.elf.load import binds_now, image_segments
 from rtld.elf.resolve import UNDEFINED
 from rtld.elf.tables import tables
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from rtld.elf.resolve import Bindings, Relocations
 
 _PAGE = 4096
-_HUGE = 2 << 20
 
 
 def build_images(ns: Namespace, modules: Sequence[Module]) -> None:
@@ -49,27 +46,16 @@ def build_images(ns: Namespace, modules: Sequence[Module]) -> None:
         high = page_up(segments[-1].vaddr + segments[-1].memsz) if segments else 0
         ranges.append((low, total, high - low))
         total += high - low
-    ns.arena = _allocate(max(total, _PAGE))
+    try:
+        ns.arena = fresh(max(total, _PAGE))
+    except (OSError, OverflowError, ValueError) as error:
+        raise NoSpace(f"the writable segments need {total:#x} bytes: {error}") from None
     for (module, segments), (low, start, size) in zip(parts, ranges, strict=True):
         module.image = Image(ns.arena[start : start + size], low, module.base, start, segments)
         for load in segments:
             if load.filesz:
                 source = np.frombuffer(module.file.data, np.uint8, load.filesz, load.offset)
                 module.image.view(load.vaddr, load.filesz)[:] = source
-
-
-def _allocate(size: int) -> Any:
-    # NORESERVE: a large bss costs nothing until it is written.
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
-    try:
-        memory = mmap.mmap(-1, size, flags=flags)
-    except (OSError, OverflowError, ValueError) as error:
-        raise NoSpace(f"the writable segments need {size:#x} bytes: {error}") from None
-    if size >= _HUGE:
-        # One page fault where there were 512; a kernel without huge pages says no, and nothing is lost.
-        with suppress(OSError):
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint8)
 
 
 class Places:
@@ -431,18 +417,22 @@ def _list_ifuncs(ns: Namespace, rows: Rows, terms: Terms) -> None:
     # A row without a symbol has reference -1, which reads the last one's flag; it is sorted out among the few hits.
     which = np.flatnonzero(terms.ifunc[rows.reference])
     which = which[(rows.reference[which] >= 0) & uses[rows.type[which]]]
-    resolvers = terms.symbol_value[rows.reference[which]].tolist()
-    with_addend = {
-        number for number in set(rows.type[which].tolist()) if "A" in table[number].value.names
-    }
-    columns = (rows.module, rows.site, rows.offset, rows.type, rows.addend)
-    for module, site, offset, kind, addend, resolver in zip(
-        *[c[which].tolist() for c in columns], resolvers, strict=True
-    ):
-        owner = ns.columns.modules[module]
-        extra = addend if kind in with_addend else 0
-        slot = kind == ns.arch.reloc_types.jump_slot
-        ns.ifuncs.append(Ifunc(owner, site, owner.base + offset, resolver, extra, slot))
+    if not len(which):
+        return
+    kind, module = rows.type[which], rows.module[which]
+    has_addend = np.array(
+        [i in table and "A" in table[i].value.names for i in range(top)], np.bool_
+    )
+    columns = (
+        rows.site[which],
+        terms.base[module] + rows.offset[which].astype(np.uint64),
+        terms.symbol_value[rows.reference[which]],
+        rows.addend[which] * has_addend[kind],
+        kind == ns.arch.reloc_types.jump_slot,
+    )
+    modules = ns.columns.modules
+    owners = [modules[number] for number in module.tolist()]
+    ns.ifuncs.extend(map(Ifunc, owners, *[column.tolist() for column in columns]))
 
 
 def _put_aside(ns: Namespace, rows: Rows, left: dict[str, Any], terms: Terms, b: Bindings) -> None:
