@@ -206,4 +206,27 @@ KERNELS = {
         01 01 01 01 01 01 01 01  ones:   .quad 0x0101010101010101
         80 80 80 80 80 80 80 80  highs:  .quad 0x8080808080808080
     """),
+    # void add_base(const u64 *rows, u64 n, u8 *image, u64 low, u64 room, struct { u64 base, left; } *state)
+    #
+    #   for (; n; n--, rows += 3) if (rows[0] - low <= room) *(u64 *)(image + rows[0] - low) = rows[2] + base; else break;
+    #   left = n;
+    #
+    # Elf64_Rela records promised to be RELATIVE: r_offset, r_info, r_addend. It stops at a place outside the image.
+    "add_base": Stub("""
+        4d 8b 11           mov (%r9), %r10
+        48 85 f6     next: test %rsi, %rsi
+        74 1f              je done
+        48 8b 07           mov (%rdi), %rax
+        48 29 c8           sub %rcx, %rax
+        4c 39 c0           cmp %r8, %rax
+        77 14              ja done
+        4c 8b 5f 10        mov 16(%rdi), %r11
+        4d 01 d3           add %r10, %r11
+        4c 89 1c 02        mov %r11, (%rdx,%rax)
+        48 83 c7 18        add $24, %rdi
+        48 ff ce           dec %rsi
+        eb dc              jmp next
+        49 89 71 08  done: mov %rsi, 8(%r9)
+        c3                 ret
+    """),
 }

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from rtld.elf.flat import I64, U64
+    from rtld.elf.flat import I64, U8, U64
 
-_ARGUMENTS = {"hash_names": 5, "number_names": 6}
+_ARGUMENTS = {"hash_names": 5, "number_names": 6, "add_base": 6}
 
 
 class Kernels:
@@ -49,6 +49,16 @@ class Kernels:
             address(position), address(h), len(position), ORIGIN, address(table.state), address(number)
         )  # fmt: skip
         return None if int(table.state[4]) < 0 else number
+
+    def add_base(self, position: int, count: int, image: U8, low: int, base: int) -> bool:
+        """Store addend + base for the Elf64_Rela records at *position*; False at a place outside the image."""
+        if len(image) < 8:
+            return False
+        state = np.array([base, count], np.uint64)
+        self._functions["add_base"](
+            ORIGIN + position, count, address(image), low, len(image) - 8, address(state)
+        )
+        return int(state[1]) == 0
 
 
 class NameTable:

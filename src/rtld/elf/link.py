@@ -159,12 +159,8 @@ def reserve(ns: Namespace, space: AddressSpace) -> None:
 
 def relocate(ns: Namespace) -> Namespace:
     """Images of all modules, relocated as far as that is possible without running anything."""
-    from rtld.elf.relocate import (
-        build_images,
-        relocate_copies,
-        relocate_relative,
-        relocate_symbolic,
-    )
+    from rtld.elf.images import build_images, relocate_relative
+    from rtld.elf.relocate import relocate_copies, relocate_symbolic
 
     modules = [module for module in ns.modules if not module.hosted]
 

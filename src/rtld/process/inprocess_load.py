@@ -266,8 +266,9 @@ class Loading:
 
     def _relocate_columns(self) -> None:
         from rtld.elf.hosted import adjust_images, relocate_tls, tls_users
+        from rtld.elf.images import relocate_relative
         from rtld.elf.lookup import Columns
-        from rtld.elf.relocate import relocate_relative, relocate_symbolic
+        from rtld.elf.relocate import relocate_symbolic
 
         ns = self.ns
         # Fresh columns: what has been closed since is in none of them.
