@@ -44,7 +44,7 @@ class Namespace:
 
     host           what of the host its libraries see: "libc" (the default), "program" (also Python's own functions), "all"
                    (every library that ld.so has loaded is used instead of a copy)
-    model          whose rules of search and look-up: "glibc", "musl", ...
+    model          whose rules of search, versions and look-up: "glibc", "musl", "freebsd", "bionic", "qnx-doc", "qnx"
     library_path   LD_LIBRARY_PATH for it; further keywords are those of ``SearchOptions``
     preload        libraries whose symbols come before all others (LD_PRELOAD)
     hooks          a ``Hooks``: who is asked at each event, with the powers of LD_AUDIT

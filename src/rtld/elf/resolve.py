@@ -209,7 +209,7 @@ def resolve_symbols(
     bindings.version = version
     bind, visibility = info >> np.uint32(4), other & np.uint32(3)
     local = bind == t.STB_LOCAL
-    if ns.model != "musl":
+    if ns.model == "glibc":
         local |= (visibility == t.STV_HIDDEN) | (visibility == t.STV_INTERNAL)
     bindings.definer = np.where(local, module, -1)
     bindings.definition = np.where(local, symbol, 0)
@@ -232,8 +232,12 @@ def resolve_symbols(
     )
     wanted.symbolic = symbolic[wanted.module]
     rules = Rules(ns.model, numbers.get(ns.main, -1), ns.dynamic_weak)
+    if ns.model not in ("glibc", "musl") or ns.host_model:
+        from rtld.elf.lookup_models import acceptor
+
+        rules.accepts = acceptor(ns, columns)
     chosen = first_accepted(candidates, wanted, rules)
-    if ns.model != "musl":
+    if ns.model == "glibc":
         chosen = _unique_winners(
             ns, relocations, bindings, lookups, candidates, wanted, chosen, groups.names
         )

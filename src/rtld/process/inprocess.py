@@ -21,9 +21,10 @@ from rtld.elf.file import ElfFile
 from rtld.elf.fini import Order
 from rtld.elf.link import open_namespace
 from rtld.elf.load import is_libc_family
-from rtld.elf.models import MODELS, STRONG_FIRST
+from rtld.elf.models import MODELS
 from rtld.elf.scalar import dynsym
 from rtld.elf.search import SearchOptions
+from rtld.elf.search_models import HostRules
 from rtld.errors import FormatError, RtldError, Unsupported
 from rtld.events import QUIET
 
@@ -376,12 +377,13 @@ class Space:
         self.thunks: dict[Module, tuple[int, int]] = {}  # code that watched slots lead to
         first = next(iter(process.hosted.values()))
         options = options or SearchOptions()
-        # libc is the host's, and so are the names it is found by.
-        options.model = "glibc"
+        options.model = model
         self.ns: Namespace = open_namespace(first.file, first.path, options, reporter)
         self.model = model
-        if model in STRONG_FIRST:
-            self.ns.dynamic_weak = True
+        if model != "glibc":
+            # libc is the host's, and so are its rules and the places where its members are.
+            self.ns.host_model = "glibc"
+            self.ns.search.rules = HostRules(self.ns.search, is_hosted)
         self.ns.lazy = False
         self._add_hosted()
         self.opened = Opened(self.ns.modules)

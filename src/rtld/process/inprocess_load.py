@@ -21,13 +21,14 @@ from rtld.elf.dlopen import (
     bind_group,
     copy_namespace,
     initialisers,
+    make_global,
     note_group,
     open_group,
     scope_of,
 )
 from rtld.elf.initfini import init_first
 from rtld.elf.load import _add, binds_now, find_module, has_text_relocations, image_segments
-from rtld.elf.models import search_list
+from rtld.elf.models import promoted, search_list
 from rtld.elf.quick import QuickLink
 from rtld.elf.small import GiveUp
 from rtld.elf.waiting import Ifunc
@@ -154,6 +155,12 @@ class Loading:
             space.model, self.flags, self.group.order,
             program=ns.main, preloads=space.preloads, everybody=ns.global_scope.modules,
         )  # fmt: skip
+
+    def promote(self) -> None:
+        """DF_1_GLOBAL, where the model heeds it: global without having been asked for."""
+        mine = promoted(self.space.model, self.own)
+        if mine:
+            make_global(self.ns, mine)
 
     def _adopt(self, module: Module) -> None:
         try:
