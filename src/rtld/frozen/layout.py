@@ -289,12 +289,25 @@ def program_headers(plan: Plan, protections: Protections) -> list[Load]:
         Load(t.PF_R | t.PF_W, plan.relro, plan.tables, plan.tables),
         Load(t.PF_R, plan.tables, plan.end, plan.end),
     ]
+    loads = _joined(loads)
     if 64 + 56 * (len(loads) + 8) > HEAD:
         raise Unsupported(
             f"{len(loads)} segments are more than ELF headers here may have",
             "--many wants fewer libraries",
         )
     return loads
+
+
+def _joined(loads: list[Load]) -> list[Load]:
+    """Neighbours with the same protection as one: a mapping less at each start."""
+    result = loads[:1]
+    for load in loads[1:]:
+        last = result[-1]
+        if last.flags == load.flags and last.stored == last.end == load.start:
+            result[-1] = Load(load.flags, last.start, load.stored, load.end)
+        else:
+            result.append(load)
+    return result
 
 
 def _copied_end(plan: Plan, load: Segment) -> int:
