@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """How much faster frozen programs start, in one run: original and image in turn, ratio of medians.
 
     PYTHONPATH=src python bench/freeze.py                      the programs with an aim, and twenty of /usr/bin

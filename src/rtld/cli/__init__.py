@@ -36,6 +36,7 @@ COMMANDS = {
     "run":   "run a program, linked by rtld",
     "freeze": "one image of a program and its libraries, linked once and started faster",
     "cache": "run programs from images that are made at their first start",
+    "epoch": "the same address for a library in every image",
     "textbook": 'the linker of the book "Linkers and Loaders": link, bind, libraries, show',
 }
 # fmt: on
