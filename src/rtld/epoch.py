@@ -96,12 +96,7 @@ class Epoch:
             found = json.loads(text)
             if found["version"] != _VERSION:
                 raise FormatError(path, "registry", "version", found["version"], _VERSION)
-            places = {row[0]: Place(*row) for row in found["places"]}
-            for place in places.values():
-                if not isinstance(place.path, str) or not all(
-                    isinstance(v, int) and v >= 0 for v in place[1:]
-                ):
-                    raise TypeError(str(place.path))
+            places = {row[0]: _place(row) for row in found["places"]}
             programs = {
                 str(name): [str(p) for p in used] for name, used in found["programs"].items()
             }
@@ -141,6 +136,14 @@ class Epoch:
         changed = {path for path, place in self.places.items() if not _is_same(place)}
         ended = sorted(name for name, used in self.programs.items() if not changed.isdisjoint(used))
         return Status(len(self.places), sorted(changed), ended, len(self.programs))
+
+
+def _place(row: list[object]) -> Place:
+    """A row of the registry. TypeError for another kind of thing than is written."""
+    place = Place(*row)
+    if not isinstance(place.path, str) or not all(isinstance(v, int) and v >= 0 for v in place[1:]):
+        raise TypeError(f"the place of {place.path!r}")
+    return place
 
 
 def _is_same(place: Place) -> bool:
