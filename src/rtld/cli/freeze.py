@@ -121,8 +121,9 @@ def _freeze(options: Options) -> int:
             "--thin needs the guard: the image's data fit only the files it was made of", "freeze"
         )
     target = options.output or os.path.basename(options.rest[0]) + ".frozen"
+    keywords = _keywords(options)
     with Progress(sys.stderr) as progress:
-        report = freeze(_found(options), target, progress=progress, **_keywords(options))
+        report = freeze(_found(options), target, progress=progress, **keywords)
     _tell(options, report, "freeze")
     return FINE
 
@@ -131,8 +132,9 @@ def _explain(options: Options) -> int:
     from rtld.frozen import explain
     from rtld.report.progress import Progress
 
+    keywords = _keywords(options)
     with Progress(sys.stderr) as progress:
-        report = explain(_found(options), progress=progress, **_keywords(options))
+        report = explain(_found(options), progress=progress, **keywords)
     _tell(options, report, "freeze")
     return FINE
 
