@@ -65,7 +65,7 @@ class Watch:
                 if self._depth and not self._engine.in_hook:
                     self.stops += 1
                     self.ticks += 1
-                    self._engine.stop()
+                    self._engine.stop_soon()
                 idle = 0 if self._depth or seen != self._runs else idle + 1
                 seen = self._runs
                 if idle == IDLE:
