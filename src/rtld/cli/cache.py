@@ -47,8 +47,8 @@ is run as it is.
     least=1,
     stops=True,
     notes="""
-Exit status of run: that of the program; 126: it cannot be run, 127: there is no such program. Of
-verify: 1 if an image is damaged or does not fit.""",
+Exit status of run: that of the program; 126: it cannot be run, 127: there is no such program.
+Of verify: 1 if an image is damaged or does not fit.""",
 )
 # fmt: on
 

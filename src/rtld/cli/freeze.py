@@ -28,18 +28,18 @@ made of has changed, it executes the original instead.""",
         Option("--many",             "",       "a PT_LOAD for every run of pages (Linux 6.17 or few libraries)"),
         Option("--with",             "PLUGIN", "put in a module that the program opens by itself", many=True),
         Option("--keep",             "LIB",    "leave a library, and what it needs, to ld.so", many=True),
-        Option("--export",           "WHAT",   "symbols for modules opened later: all or min (default: by what it imports)", choices=("all", "min")),
+        Option("--export",           "WHAT",   "symbols for modules opened later: all, min (default: by what it imports)", choices=("all", "min")),
         Option("--base",             "N",      "the image's address (default: chosen by chance, once)"),
         Option("--reproducible",     "",       "the same image for the same files"),
         Option("--epoch",            "",       "libraries at the addresses of `rtld epoch build'"),
         Option("--no-guard",         "",       "do not look at the files at each start: run what was linked, come what may"),
-        Option("--allow-unresolved", "",       "functions that nobody defines end the program when they are called"),
+        Option("--allow-unresolved", "",       "calls of functions that nobody defines end the program"),
         Option("--check",            "",       "PROGRAM is an image: what it was made of, and whether that still holds"),
         Option("--explain",          "",       "what would be in it, what not, what the program may notice; writes nothing"),
         JSON,
     ),
     """\
-  rtld freeze /usr/bin/gdb -o gdb.frozen && ./gdb.frozen --version
+  rtld freeze /usr/bin/gdb -o gdb.frozen       start it as ./gdb.frozen
   rtld freeze --explain /usr/bin/inkscape
   rtld freeze --thin --with /usr/lib/python3.11/lib-dynload/_ssl*.so /usr/bin/python3.11
   rtld freeze --check gdb.frozen               status 1: it would execute the original
