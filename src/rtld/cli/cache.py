@@ -21,9 +21,9 @@ COMMAND = Command(
     "cache",
     "run PROGRAM [ARG...] | list | verify | gc | clear",
     """\
-Start programs from frozen images (see `rtld freeze --help`). The first start of a program links it and stores the image,
-later ones execute that; a changed library, or one that it depends on, makes a new image. A program that cannot be frozen
-is run as it is.
+Start programs from frozen images (see `rtld freeze --help`). The first start of a program links it and stores the
+image, later ones execute that; a changed library, or one that it depends on, makes a new image. A program that cannot
+be frozen is run as it is.
 
   run      start a program, from its image if that is possible
   path     print what would be executed, having made it

@@ -18,9 +18,9 @@ COMMAND = Command(
     "freeze",
     "PROGRAM",
     """\
-Link PROGRAM and its libraries once and write the result as one ELF image, in which everything but the platform's libc is
-laid out, bound and relocated. Kernel and ld.so start it, several times faster than the original; where a file it was
-made of has changed, it executes the original instead.""",
+Link PROGRAM and its libraries once and write the result as one ELF image, in which everything but the platform's
+libc is laid out, bound and relocated. Kernel and ld.so start it, several times faster than the original; where a
+file it was made of has changed, it executes the original instead.""",
     (
         Option("-o --output",        "IMAGE",  "where to write it (default: PROGRAM.frozen, in this directory)"),
         Option("--thin",             "",       "map code and constants from the libraries' own files: a small image"),
@@ -46,8 +46,8 @@ made of has changed, it executes the original instead.""",
 """,
     most=1,
     notes="""
-Exit status: 0 written (or, with --check, as it was made), 1 something is missing or has changed, 3 unreadable, malformed,
-or not to be frozen. See docs/freeze.md.""",
+Exit status: 0 written (or, with --check, as it was made), 1 something is missing or has changed, 3 unreadable,
+malformed, or not to be frozen. See docs/freeze.md.""",
 )
 # fmt: on
 
