@@ -210,7 +210,13 @@ def _link(program: str, image: str, anyway: bool) -> None:
     from rtld.errors import Unsupported
     from rtld.frozen import freeze
     from rtld.frozen.whereabouts import finds_itself
+    from rtld.process.link import find
 
+    libraries = [module for module in find(program).modules[1:] if not module.is_libc_family]
+    if not anyway and not libraries:
+        raise Unsupported(
+            "it needs no libraries but libc's: there is nothing to gain", "--anyway does it"
+        )
     if not anyway and finds_itself(program):
         raise Unsupported(
             "it looks itself up by /proc/self/exe, where the image would be", "--anyway does it"

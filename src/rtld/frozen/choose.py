@@ -110,6 +110,10 @@ def choose_modules(plan: Plan) -> None:
     plan.fused = [m for m in ns.modules if not m.hosted]
     plan.hosted = [m for m in ns.modules if m.hosted]
     plan.lazy = not binds_now(plan.main)
+    if len(plan.fused) == 1:
+        plan.warnings.append(
+            f"{plan.main.path}: needs no libraries but libc's, so there is nothing to gain"
+        )
     if plan.pie:
         for module in plan.fused:
             if has_text_relocations(module):
