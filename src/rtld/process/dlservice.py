@@ -161,6 +161,7 @@ class Service(Asking):
             initialised = loading.initialised
         else:
             if group.root not in opened.lists:
+                world.order.opened(group.root, group.order)
                 trial.reporter.release()
                 tell_scopes(trial, opened, group, flags)
                 world.tell_kept(trial)
@@ -258,9 +259,12 @@ class Service(Asking):
         """Terminate and unmap what nothing keeps any more."""
         world = self.world
         ns, opened = world.space(number)
-        going = unreachable(ns, opened)
-        if not going:
+        loose = set(unreachable(ns, opened))
+        if not loose:
             return 0
+        # Dependents first, as ld.so sorts all that is loaded.
+        own = [module for module in ns.modules if not module.hosted]
+        going = [module for module in world.order.sort(own, for_fini=True) if module in loose]
         functions = []
         for gone in going:
             functions += world.told_before(FINI, gone, world.finis.pop(gone, []))
@@ -273,7 +277,8 @@ class Service(Asking):
             yield calls
         # Who was opened again by a termination function stays.
         ns, opened = world.space(number)
-        going = [m for m in unreachable(ns, opened) if m in set(going)]
+        loose = set(unreachable(ns, opened))
+        going = [module for module in going if module in loose]
         for gone in going:
             world.ns.reporter.removed(gone)
         remove(ns, opened, going)
