@@ -163,6 +163,8 @@ class Asking:
             self.world.order.depends(asked, definer)
             before = opened.extra.get(asked, set())
             opened.extra[asked] = before | {definer}
+            if definer not in before and not self.exiting:
+                self.memory.write_many(self.world.fini_array())
             if definer not in before and definer not in asked.needed:
                 self.world.ns.reporter.depends(asked, definer)
 

@@ -160,7 +160,8 @@ class Service(Asking):
             yield from loading.steps()
             initialised = loading.initialised
         else:
-            if group.root not in opened.lists:
+            first = group.root not in opened.lists
+            if first:
                 world.order.opened(group.root, group.order)
                 trial.reporter.release()
                 tell_scopes(trial, opened, group, flags)
@@ -168,9 +169,12 @@ class Service(Asking):
             self.change()
             trial.bindings = None
             note_group(trial, opened, group)
+            if first and not self.exiting:
+                # Its list counts from now on in the order of termination.
+                self.memory.write_many(world.fini_array())
         opened.counts[group.root] = opened.counts.get(group.root, 0) + 1
         if flags & RTLD_NODELETE:
-            opened.pinned.update(group.new or [group.root])
+            opened.pinned.add(group.root)
         world.set_space(number, trial, opened)
         return initialised
 
@@ -284,7 +288,10 @@ class Service(Asking):
         remove(ns, opened, going)
         world.forget(going)
         world.subs += len(going)
-        self.memory.write_many([*world.link_records(), *world.tables()])
+        written = [*world.link_records(), *world.tables()]
+        if not self.exiting:
+            written += world.fini_array()  # without them the rest may be in another order
+        self.memory.write_many(written)
         calls = self.calls(3 * len(going) + 2)
         unload_calls(world, going, calls)
         yield calls

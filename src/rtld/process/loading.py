@@ -11,6 +11,7 @@ from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.elf.dlopen import (
     RTLD_DEEPBIND,
+    RTLD_NODELETE,
     RTLD_NOW,
     DlError,
     bind_group,
@@ -394,6 +395,8 @@ class Loading:
                 memory.lists[module] = [module, *module.needed]
         ordered = memory.opened(group.root, group.order)
         staying = {*self.opened.startup, *self.opened.pinned}
+        if self.flags & RTLD_NODELETE:
+            staying.add(group.root)
         for module, definer in bound_pairs(ns, self.small):
             # elf/dl-lookup.c, add_dependency: not on what cannot be unloaded anyway.
             if not definer.hosted and definer not in staying:
