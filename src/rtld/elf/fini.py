@@ -22,6 +22,13 @@ class Order:
         self.lists: dict[Module, list[Module]] = {}
         self.bound: dict[Module, list[Module]] = {}
 
+    def copy(self) -> Order:
+        """What a process that is forked inherits."""
+        other = Order()
+        other.lists = dict(self.lists)
+        other.bound = {module: list(bound) for module, bound in self.bound.items()}
+        return other
+
     def forget(self, modules: Sequence[Module]) -> None:
         """Modules that are unloaded."""
         gone = set(modules)
