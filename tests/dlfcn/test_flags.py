@@ -255,3 +255,21 @@ def test_random_filters(make: Make) -> None:
         assert system == ours, seed
         compared += 1
     assert compared >= 8, crashed
+
+
+def test_symbol_found_without_a_handle_keeps_its_library(make: Make) -> None:
+    """dlsym(RTLD_DEFAULT) and dlsym(RTLD_NEXT) of a library make it depend on what it found."""
+    base = make("libfound.so", "int who(void) { return 1; }")
+    asks = make(
+        "libasks.so",
+        "#define _GNU_SOURCE\n#include <dlfcn.h>\n"
+        'int ask(void) { int (*f)(void) = (int (*)(void)) dlsym(RTLD_DEFAULT, "who"); return f ? f() : -1; }',
+    )  # fmt: skip
+    script = """
+b = dlopen(base, NOW | GLOBAL); a = dlopen(asks, NOW); print(call(a, "ask"))
+dlclose(b); print(loaded(base), call(a, "ask"))
+dlclose(a); print(loaded(base))
+"""
+    system, ours = said(script, base=base, asks=asks)
+    assert system == ours
+    assert "True 1\n" in ours
