@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from rtld.dlfcn import (
     RTLD_NOW,
     RTLD_WORLD,
 )
+from rtld.elf import types as t
+from rtld.elf.file import ElfFile
 
 Lib = Callable[..., str]
 SELF, PRELOAD, GLOBAL, NEED = 1, 2, 3, 4
@@ -285,3 +288,53 @@ def test_lazy_loading_one_by_one(lib: Lib) -> None:
         assert (library.call1(), library.call2(), library.call3()) == (1, 2, 3)
         library.close()
         assert not ns.modules
+
+
+def mark_lazy(path: str, name: str) -> bytes:
+    """The library with DT_POSFLAG_1 (DF_P1_LAZYLOAD) before the DT_NEEDED of *name*; GNU ld leaves room behind the last entry."""
+    data = bytearray(Path(path).read_bytes())
+    file = ElfFile(bytes(data), path)
+    segment = next(s for s in file.segments if s.type == t.PT_DYNAMIC)
+    entries = list(
+        struct.iter_unpack("<qQ", data[segment.offset : segment.offset + segment.filesz])
+    )
+    used = next(i for i, (tag, _) in enumerate(entries) if tag == t.DT_NULL)
+    assert len(entries) > used + 2
+    place = next(
+        i for i, (tag, value) in enumerate(entries)
+        if tag == t.DT_NEEDED and file.string(value, "DT_NEEDED") == name
+    )  # fmt: skip
+    entries.insert(place, (t.DT_POSFLAG_1, t.DF_P1_LAZYLOAD))
+    entries.pop()
+    data[segment.offset : segment.offset + segment.filesz] = b"".join(
+        [struct.pack("<qQ", *e) for e in entries]
+    )
+    return bytes(data)
+
+
+@pytest.mark.parametrize("model", ["qnx-doc", "qnx", "glibc"])
+def test_marked_for_lazy_loading(lib: Lib, tmp_path: Path, model: str) -> None:
+    """-z lazyload: the marked library is opened by the first call of its function, the other one at once."""
+    marked = lib("int later(void) { return 2; }", "-Wl,-soname,libmarked.so", name="libmarked.so")
+    soon = lib("int soon(void) { return 1; }", "-Wl,-soname,libsoon.so", name="libsoon.so")
+    source = "int later(void); int soon(void); int call1(void) { return soon(); } int call2(void) { return later(); }"
+    user = lib(source, marked, soon, "-Wl,--no-as-needed", "-Wl,-z,lazy", name="libmarks.so")
+    path = tmp_path / "libmarks.so"
+    path.write_bytes(mark_lazy(user, "libmarked.so"))
+    directories = ":".join(str(Path(p).parent) for p in (marked, soon))
+    with rtld.Namespace(model=model, library_path=directories) as ns:
+        library = ns.dlopen(path, RTLD_LAZY)
+        before = ["libmarks.so", "libsoon.so"]
+        if model == "glibc":
+            before.insert(1, "libmarked.so")
+        assert names(ns) == before
+        assert library.call1() == 1
+        assert names(ns) == before
+        assert library.call2() == 2
+        assert "libmarked.so" in names(ns)
+        assert library.call2() == 2
+        library.close()
+        assert not ns.modules
+        # Everything now: it cannot wait.
+        ns.dlopen(path, RTLD_NOW)
+        assert "libmarked.so" in names(ns)

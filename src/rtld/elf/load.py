@@ -110,7 +110,7 @@ def load_needed(ns: Namespace, roots: list[Module] | None = None) -> list[Module
                     listed.add(dependency)
                     order.append(dependency)
             continue
-        for tag, name in _dependencies(module):
+        for tag, name in _dependencies(ns, module):
             try:
                 dependency = find_module(ns, name, module)
             except (NotFound, FormatError) as error:
@@ -136,15 +136,22 @@ def load_needed(ns: Namespace, roots: list[Module] | None = None) -> list[Module
     return order
 
 
-def _dependencies(module: Module) -> list[tuple[int, str]]:
+def _dependencies(ns: Namespace, module: Module) -> list[tuple[int, str]]:
     file = module.file
     dynamic = file.dynamic
     if dynamic is None:
         return []
-    wanted = (t.DT_NEEDED, t.DT_AUXILIARY, t.DT_FILTER)
-    return [
-        (tag, file.string(value, "DT_NEEDED")) for tag, value in dynamic.entries if tag in wanted
-    ]
+    rows = []
+    lazy = False
+    for tag, value in dynamic.entries:
+        if tag in (t.DT_NEEDED, t.DT_AUXILIARY, t.DT_FILTER):
+            name = file.string(value, "DT_NEEDED")
+            if lazy and tag == t.DT_NEEDED and name not in ns.by_name:
+                ns.postponed.setdefault(module, []).append(name)
+            else:
+                rows.append((tag, name))
+        lazy = ns.lazy_load and tag == t.DT_POSFLAG_1 and bool(value & t.DF_P1_LAZYLOAD)
+    return rows
 
 
 def _place_filtee(

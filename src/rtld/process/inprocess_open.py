@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rtld.backends import inprocess as machine
 from rtld.elf.dlopen import RTLD_GLOBAL, RTLD_NOW, make_global
-from rtld.elf.models import loads_needs
+from rtld.elf.models import is_qnx, loads_needs
 from rtld.errors import UnresolvedSymbol
 from rtld.process.inprocess_close import initialise
 from rtld.process.inprocess_load import RTLD_LAZY, RTLD_LAZYLOAD, Loading
@@ -31,9 +31,17 @@ def open_library(
             if root is not None:
                 raise
             # A variable of something it needs: that cannot wait.
-    return _open(
-        Loading(space, flags, alone=not loads_needs(space.model, flags)), name, requester, root
-    )
+    alone = not loads_needs(space.model, flags)
+    if is_qnx(space.model) and not alone and root is None:
+        # DF_P1_LAZYLOAD: what is marked is left until a symbol of it is needed, if its symbols can wait.
+        loading = Loading(space, flags)
+        loading.ns.lazy_load = True
+        try:
+            return _open(loading, name, requester, root)
+        except UnresolvedSymbol:
+            if not loading.ns.postponed:
+                raise
+    return _open(Loading(space, flags, alone=alone), name, requester, root)
 
 
 def _open(
