@@ -110,3 +110,18 @@ def test_search_that_finds_nothing(lib: Lib) -> None:
 
     with rtld.Namespace(hooks=Nothing()) as ns, pytest.raises(rtld.NotFound):
         ns.dlopen("libz.so.1")
+
+
+def test_a_hook_that_fails_takes_all_back(lib: Lib) -> None:
+    class Fails(Hooks):
+        def objopen(self, module: Any) -> None:
+            raise RuntimeError("no such library here")
+
+    path = lib(
+        '#include <stdio.h>\n__attribute__((destructor)) static void f(void) { puts("finished"); }'
+    )
+    with rtld.Namespace(hooks=Fails()) as ns:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="no such library"):
+                ns.dlopen(path)
+            assert not ns.modules

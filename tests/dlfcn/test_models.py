@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -338,3 +340,25 @@ def test_marked_for_lazy_loading(lib: Lib, tmp_path: Path, model: str) -> None:
         # Everything now: it cannot wait.
         ns.dlopen(path, RTLD_NOW)
         assert "libmarked.so" in names(ns)
+
+
+def test_marked_library_that_is_gone(lib: Lib, tmp_path: Path) -> None:
+    """The first call finds no library: the process ends as ld.so's would for a symbol, and dlsym raises."""
+    marked = lib("int later(void) { return 2; }", "-Wl,-soname,libaway.so", name="libaway.so")
+    user = lib("int later(void); int call2(void) { return later(); }", marked, "-Wl,-z,lazy", name="libmarks2.so")  # fmt: skip
+    path = tmp_path / "libmarks2.so"
+    path.write_bytes(mark_lazy(user, "libaway.so"))
+    with rtld.Namespace(model="qnx") as ns:
+        library = ns.dlopen(path, RTLD_LAZY)
+        for _ in range(2):
+            with pytest.raises(rtld.NotFound) as error:
+                library.address("later")
+            assert error.value.name == "libaway.so"
+    script = (
+        "import sys, rtld\nrtld.Namespace(model='qnx').dlopen(sys.argv[1], rtld.RTLD_LAZY).call2()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 127
+    assert "libaway.so: cannot open shared object file" in done.stderr

@@ -6,7 +6,7 @@ from rtld.backends import inprocess as machine
 from rtld.elf.dlopen import RTLD_GLOBAL, RTLD_NOW, make_global
 from rtld.elf.models import is_qnx, loads_needs
 from rtld.errors import UnresolvedSymbol
-from rtld.process.inprocess_close import initialise
+from rtld.process.inprocess_close import collect, initialise
 from rtld.process.inprocess_load import RTLD_LAZY, RTLD_LAZYLOAD, Loading
 
 TYPE_CHECKING = False
@@ -79,12 +79,26 @@ def _open(
     except BaseException:
         loading.undo()
         raise
-    if space.hooks is not None:
-        for module in loading.own:
-            space.hooks.objopen(module)
     counts = space.opened.counts
     counts[group.root] = counts.get(group.root, 0) + 1
+    if space.hooks is not None:
+        _tell_hooks(loading)
     return group.root, order
+
+
+def _tell_hooks(loading: Loading) -> None:
+    """``objopen`` for each new module; what is raised there takes all back."""
+    space = loading.space
+    try:
+        for module in loading.own:
+            space.hooks.objopen(module)
+    except BaseException:
+        # They have not been initialised, so there is nothing to finish.
+        for module in loading.own:
+            space.finis.pop(module, None)
+        space.opened.counts[loading.group.root] -= 1
+        collect(space)
+        raise
 
 
 def load_deferred(space: Space, module: Module) -> bool:
@@ -94,7 +108,11 @@ def load_deferred(space: Space, module: Module) -> bool:
         return False
     name = waiting.pop(0)
     with space.process.lock:
-        opened = open_library(space, name, RTLD_LAZYLOAD | RTLD_LAZY, module)
+        try:
+            opened = open_library(space, name, RTLD_LAZYLOAD | RTLD_LAZY, module)
+        except BaseException:
+            waiting.insert(0, name)
+            raise
         assert opened is not None
         needed, order = opened
         space.opened.counts[needed] -= 1
