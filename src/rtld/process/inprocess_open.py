@@ -57,6 +57,8 @@ def _open(
         if group is None:
             return None
         if loading.own:
+            if space.hooks is not None:
+                space.hooks.activity("add")
             loading.map()
             loading.relocate()
             loading.resolve_ifuncs()
@@ -92,6 +94,8 @@ def _tell_hooks(loading: Loading) -> None:
     try:
         for module in loading.own:
             space.hooks.objopen(module)
+        if loading.own:
+            space.hooks.activity("consistent")
     except BaseException:
         # They have not been initialised, so there is nothing to finish.
         for module in loading.own:
