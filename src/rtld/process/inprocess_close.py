@@ -54,6 +54,8 @@ def collect(space: Space, closed: Module | None = None) -> list[Module]:
     opened.pinned |= busy
     try:
         going = finishing_order(space, unreachable(space.ns, opened), closed)
+        if going and space.hooks is not None:
+            space.hooks.activity("delete")
         for module in going:
             space.ns.reporter.fini(module)
             if space.hooks is not None:
@@ -69,6 +71,8 @@ def collect(space: Space, closed: Module | None = None) -> list[Module]:
     if going:
         unload(space, going)
         process.publish()
+        if space.hooks is not None:
+            space.hooks.activity("consistent")
     return going
 
 
