@@ -37,6 +37,14 @@ class Memory:
         self.mapped = 0
         self.reserved = Ranges()
         self.regions = Ranges()  # value: rights
+        self.labels = Ranges()  # value: index into sources
+        self.sources: list[tuple[str, int]] = []  # (what it is, address of its offset 0)
+        self.area = (
+            first,
+            self.size - PAGE,
+            True,
+        )  # where what may be anywhere goes: low, high, downwards
+        self.stacks = 0  # stacks of threads go below that, if it is not 0
         self._foreign = Ranges()  # where there is other memory than the arena's own
         self._engine = engine
         try:
@@ -58,8 +66,7 @@ class Memory:
         size = page_up(max(size, 1))
         align = max(align, PAGE)
         if at is None:
-            find = self.reserved.highest_gap if high else self.reserved.lowest_gap
-            found = find(size, align, self.first, self.size - PAGE)
+            found = self._find(size, align, high)
             if found is None:
                 raise NoSpace(f"no {size:#x} bytes of the emulated CPU's addresses are free")
             at = found
@@ -73,6 +80,40 @@ class Memory:
             raise NoSpace(f"{at:#x} to {at + size:#x} is not free: {start:#x} to {end:#x} is taken")
         self.reserved.add(at, at + size)
         return at
+
+    def _find(self, size: int, align: int, high: bool) -> int | None:
+        """A gap: in the area for what may be anywhere (*high*), or the lowest of all."""
+        low, top, down = self.area
+        found = None
+        if high:
+            find = self.reserved.highest_gap if down else self.reserved.lowest_gap
+            found = find(size, align, low, top)
+        if found is None:
+            find = self.reserved.highest_gap if high and down else self.reserved.lowest_gap
+            found = find(size, align, self.first, self.size - PAGE)
+        return found
+
+    def reserve_stack(self, size: int) -> int:
+        """Addresses for the stack of a thread."""
+        found = None
+        if self.stacks:
+            found = self.reserved.highest_gap(size, PAGE, self.first, self.stacks)
+        if found is None:
+            return self.reserve(size, high=True)
+        return self.reserve(size, PAGE, found)
+
+    def label(self, start: int, size: int, what: str, offset: int = 0) -> None:
+        """Say what is there, from its byte *offset* on."""
+        self.sources.append((what, start - offset))
+        self.labels.add(start, start + size, len(self.sources) - 1)
+
+    def place(self, address: int) -> tuple[str, int] | None:
+        """(what is there, which byte of it); None where nobody has said."""
+        found = self.labels.pieces(address, address + 1)
+        if not found:
+            return None
+        what, origin = self.sources[found[0][2]]
+        return what, address - origin
 
     # -- memory -------------------------------------------------------------------------------------
 
@@ -119,6 +160,7 @@ class Memory:
     def unmap(self, start: int, size: int) -> None:
         """Take memory and addresses away; what is not there stays so."""
         self.reserved.remove(start, start + size)
+        self.labels.remove(start, start + size)
         for low, high, _ in self.regions.remove(start, start + size):
             self._engine.unmap(low, high - low)
             self.discard(low, high - low)

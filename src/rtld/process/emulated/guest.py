@@ -17,7 +17,7 @@ from rtld.elf.load import store_word
 from rtld.elf.search import SearchOptions
 from rtld.elf.sysroot import Sysroot
 from rtld.elf.tls import layout_tls, round_up
-from rtld.errors import RtldError, TargetFault
+from rtld.errors import TargetFault
 from rtld.process.emulated.anchor import Anchor
 from rtld.process.emulated.execve import (
     AT_ENTRY,
@@ -30,6 +30,7 @@ from rtld.process.emulated.execve import (
     map_load,
 )
 from rtld.process.emulated.layouts import PAGE
+from rtld.process.emulated.system import StartFailed
 from rtld.process.loading import is_hosted
 
 TYPE_CHECKING = False
@@ -47,18 +48,6 @@ if TYPE_CHECKING:
 RESERVE = 1 << 16  # thread-local storage for libraries that the program opens
 HIDDEN = b"LD_"  # variables that are our linker's affair; ld.so must not see them
 SHOWN = b"LD_LIBRARY_PATH="
-
-
-class StartFailed(RtldError):
-    """The program cannot be linked; ``status`` is what ld.so would have exited with."""
-
-    def __init__(self, text: str, status: int = 127) -> None:
-        self.text = text
-        self.status = status
-        super().__init__(text)
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def can_link(file: ElfFile) -> bool:
@@ -549,8 +538,10 @@ class Guest:
         b, columns = ns.bindings, ns.columns
         number = int(b.definer[reference])
         if number < 0:
-            raise TargetFault(
-                f"symbol lookup error: {module.path}: undefined symbol: {b.name(reference)}"
+            version = b.version_name(reference)
+            raise StartFailed(
+                f"{os.fsdecode(self.process.argv[0])}: symbol lookup error: {module.path}: undefined symbol: {b.name(reference)}"
+                + (f", version {version}" if version else "")
             )
         definer, symbol = columns.modules[number], int(b.definition[reference])
         override = ns.overrides.get((definer, symbol))

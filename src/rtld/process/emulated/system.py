@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from rtld.backends.emulated import open_machine
 from rtld.backends.emulated.linux.tree import Bind, Tree
+from rtld.errors import RtldError
 from rtld.events import QUIET
 from rtld.process.emulated.layouts import Chance
 
@@ -30,6 +31,18 @@ class Link(NamedTuple):
     lazy: bool = True
     library_path: str | None = None
     preload: Any = None
+
+
+class StartFailed(RtldError):
+    """The program cannot be linked; ``status`` is what ld.so would have exited with."""
+
+    def __init__(self, text: str, status: int = 127) -> None:
+        self.text = text
+        self.status = status
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class System:
@@ -63,6 +76,7 @@ class System:
         self.reporter = reporter
         self.family: Family | None = None
         self.link: Link | None = None
+        self.last: Any = None  # the process (execve.Process) that has ended last
         self.unknown: dict[str, int] = {}
 
     def open(self, arch: Arch) -> Machine:
