@@ -237,3 +237,33 @@ def test_layouts(layout: str, arch: str, cc: CC, rtld_command: list[str]) -> Non
     else:
         assert main < heap < library
         assert thread < stack
+
+
+def test_pages_of_files_are_read_once(cc: CC, rtld_command: list[str]) -> None:
+    """Two processes of one program, one after the other, and two at once: everything of the second comes from the cache."""
+    text = """
+    #include <stdlib.h>
+    #include <sys/wait.h>
+    #include <unistd.h>
+    int main(int c, char **v) {
+      int times = c > 1 ? atoi(v[1]) : 0;
+      for (int i = 0; i < times; i++) { if (!fork()) execl(v[0], v[0], (char *)0); wait(0); }
+    }
+    """
+    program = cc(text, "again", "-w", arch="aarch64")
+
+    def counters(times: int) -> dict[str, int]:
+        options = [*sysroot("aarch64"), "--interp", "--no-aslr", "--machine-stats", "--json"]
+        done = rtld(rtld_command, "aarch64", program, str(times), options=options)
+        found: dict[str, int] = json.loads(done.stderr)["statistics"]
+        return found
+
+    alone, twice, thrice = counters(0), counters(1), counters(2)
+    assert alone["processes"] == 1
+    assert alone["pages shared"] == 0
+    assert alone["pages copied on write"] > 0
+    assert thrice["processes"] == 3
+    # What wait and fork need besides, once; a third process reads nothing from files that the second has not.
+    assert twice["faults from file"] == thrice["faults from file"] <= alone["faults from file"] + 8
+    assert thrice["faults from cache"] > twice["faults from cache"] > alone["faults from cache"]
+    assert twice["pages shared"] > 100

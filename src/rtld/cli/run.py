@@ -43,6 +43,7 @@ the program; its input, output and signals are the program's own.""",
                many=True),
         Option("--layout",       "NAME", "addresses as linux (the default), qnx or liteos gives them; emulated CPUs only"),
         Option("--map",          "",     "draw the address space when the program has ended (--json: for programs)"),
+        Option("--machine-stats", "",    "tell what the emulated machine has done: page faults, pages shared, system calls"),
         Option("--json",         "",     "what --map and --machine-stats tell, as JSON"),
         Option("--timeout",      "SEC",  "end it after so many seconds; emulated CPUs only"),
         Option("--memory",       "MIB",  "the most memory a process of it may have; emulated CPUs only"),
@@ -193,16 +194,21 @@ def _run_emulated(
 
 def _tell_machine(system: Any, options: Options) -> None:
     """What is left to see when the program has ended, on standard error: standard output is the program's."""
-    if system.last is None or not options.map:
+    if system.last is None or not (options.map or options.machine_stats):
         return
-    from rtld.process.emulated.portrait import as_json, draw
+    from rtld.process.emulated.portrait import as_json, draw, statistics, tell_statistics
 
     if options.json:
         import json
 
-        sys.stderr.write(json.dumps({"map": as_json(system.last)}) + "\n")
-    else:
+        told = {"map": as_json(system.last)} if options.map else {}
+        told |= {"statistics": statistics(system)} if options.machine_stats else {}
+        sys.stderr.write(json.dumps(told) + "\n")
+        return
+    if options.map:
         sys.stderr.write(draw(system.last))
+    if options.machine_stats:
+        sys.stderr.write(tell_statistics(system))
 
 
 def _number(text: str | None, option: str) -> float | None:

@@ -260,6 +260,9 @@ class Machine:
                     left -= count
             except (Fault, Stopped) as error:
                 self.resume = engine.resume_at()
+                if engine.refused is not None and self.memory.fault(*engine.wanted):
+                    start = self.resume
+                    continue
                 start = self._handled(error)
                 continue
             gone, self._left = self._left, None
@@ -343,6 +346,8 @@ class Machine:
         self._forked = True
         self._watch.forked()
         self.process.born()
+        if self.memory.pager is not None:
+            self.memory.pager.forked()
         self._watch.bell = self.process.wakeup
 
     def is_kernels(self, start: int, size: int) -> bool:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.process.emulated.execve import Process
+    from rtld.process.emulated.system import System
 
 
 class Row(NamedTuple):
@@ -85,3 +86,25 @@ def _size(count: int) -> str:
         if count >= 1 << width:
             return f"{count / (1 << width):.4g} {unit}iB"
     return f"{count} B"
+
+
+def statistics(system: System) -> dict[str, object]:
+    """What all processes of the machine have done together; system calls are those of the first one."""
+    counters = system.cache.counters()
+    calls = system.last.machine.kernel.calls if system.last is not None else {}
+    return {
+        "processes": system.family.started if system.family is not None else 0,
+        "faults from cache": counters.cached,
+        "faults from file": counters.read,
+        "frames": counters.frames,
+        "pages shared": counters.shared,
+        "pages copied on write": counters.copied,
+        "system calls": sum(calls.values()),
+    }
+
+
+def tell_statistics(system: System) -> str:
+    """The same as text."""
+    rows = statistics(system)
+    wide = max(map(len, rows))
+    return "".join(f"{name:>{wide}}: {value}\n" for name, value in rows.items())

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from rtld.backends.emulated import open_machine
 from rtld.backends.emulated.linux.tree import Bind, Tree
+from rtld.backends.emulated.pagecache import PageCache
 from rtld.errors import RtldError
 from rtld.events import QUIET
 from rtld.process.emulated.layouts import Chance
@@ -75,6 +76,7 @@ class System:
         self.chance = Chance(seed, fixed=fixed)
         self.reporter = reporter
         self.family: Family | None = None
+        self.cache = PageCache()
         self.link: Link | None = None
         self.last: Any = None  # the process (execve.Process) that has ended last
         self.unknown: dict[str, int] = {}
@@ -89,6 +91,7 @@ class System:
             descriptors={0: 0, 1: 1, 2: 2},
         )
         machine.kernel.set_tree(self.tree)
+        machine.memory.page_in(self.cache)
         return machine
 
     def bind(self, host: str, guest: str, *, writable: bool = True) -> None:
