@@ -34,6 +34,7 @@ COMMANDS = {
     "diff-models": "what two systems' rules of look-up would bind differently",
     "check": "what is missing or would fail: libraries, symbols, versions, static TLS, ...",
     "run":   "run a program, linked by rtld",
+    "call":  "call a function of a library, of this or another CPU",
     "sysroot": "a Debian system of another CPU in a directory: create, add, list, which",
     "textbook": 'the linker of the book "Linkers and Loaders": link, bind, libraries, show',
 }
