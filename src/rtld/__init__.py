@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         Unsupported,
         VersionMismatch,
     )
+    from rtld.frozen import Report, freeze
     from rtld.process.link import Link, link
     from rtld.process.run import run
 
@@ -89,6 +90,7 @@ _PUBLIC = {
     "RTLD_SELF": "rtld.dlfcn",
     "RTLD_WORLD": "rtld.dlfcn",
     "RelocationError": "rtld.errors",
+    "Report": "rtld.frozen",
     "RtldError": "rtld.errors",
     "SymbolNotFound": "rtld.dlfcn",
     "TargetFault": "rtld.errors",
@@ -106,6 +108,7 @@ _PUBLIC = {
     "dlopen": "rtld.dlfcn",
     "dlsym": "rtld.dlfcn",
     "dlvsym": "rtld.dlfcn",
+    "freeze": "rtld.frozen",
     "link": "rtld.process.link",
     "run": "rtld.process.run",
 }
@@ -139,6 +142,7 @@ __all__ = [
     "NotFound",
     "Overflow",
     "RelocationError",
+    "Report",
     "RtldError",
     "SymbolNotFound",
     "TargetFault",
@@ -157,6 +161,7 @@ __all__ = [
     "dlopen",
     "dlsym",
     "dlvsym",
+    "freeze",
     "link",
     "run",
 ]

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rtld.arch import ARCHES, by_name
+from rtld.arch import ARCHES, by_name, kernels
 from rtld.arch.base import Stub
 from rtld.arch.calling import CALLED, convention
+from rtld.arch.x86_64_bind import BIND
+from rtld.arch.x86_64_versions import VERSIONS
 from rtld.core.terms import A, P, S
 
 if TYPE_CHECKING:
@@ -30,13 +32,20 @@ ASSEMBLERS = {
     "loongarch64": ("loongarch64-linux-gnu-", []),
 }
 # fmt: on
-STUBS = [(name, stub) for name in ARCHES for stub in by_name(name).stubs]
-STUBS += [(name, "call") for name in CALLED]
+
+
+def stubs(name: str) -> dict[str, Stub]:
+    """All machine code that is in the CPU's files."""
+    called = {"call": convention(name).stub} if name in CALLED else {}
+    return {**by_name(name).stubs, **kernels(name), **called}
+
+
+STUBS = [(name, stub) for name in ARCHES for stub in stubs(name)]
 
 
 @pytest.mark.parametrize(("name", "which"), STUBS)
 def test_bytes_are_the_assembly(name: str, which: str, tmp_path: Path) -> None:
-    stub = convention(name).stub if which == "call" else by_name(name).stubs[which]
+    stub = stubs(name)[which]
     prefix, options = ASSEMBLERS[name]
     if not shutil.which(prefix + "as"):
         if os.environ.get("RTLD_REQUIRE") == "all":
@@ -68,3 +77,14 @@ def test_text_and_holes() -> None:
     filled = stub.fill(0x1000, {"map": {"S": 0x2000, "A": -4}})
     assert filled == bytes.fromhex("4153 ff35") + (0x2000 - 4 - 0x1004).to_bytes(4, "little")
     assert stub.fill(0, {"map": {"S": 1, "A": 4}}, ">")[4:] == (1).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("stub", [BIND, VERSIONS], ids=["bind", "versions"])
+def test_kernels_are_their_assembly(stub: Stub, tmp_path: Path) -> None:
+    if not shutil.which("x86_64-linux-gnu-as"):
+        pytest.skip("no x86_64-linux-gnu-as")
+    source, objfile, flat = tmp_path / "s.s", tmp_path / "s.o", tmp_path / "s.bin"
+    source.write_text("\n".join((*stub.assembly, "")))
+    subprocess.run(["x86_64-linux-gnu-as", "--64", "-o", objfile, source], check=True)
+    subprocess.run(["objcopy", "-O", "binary", "-j", ".text", objfile, flat], check=True)
+    assert flat.read_bytes() == stub.code

@@ -21,7 +21,6 @@ from rtld.debian.archive import check_signature, fetch_release
 from rtld.debian.fetch import Fetcher, Unreachable, Wanted
 from rtld.debian.sources import KEYRING, Source, machine_sources
 from rtld.debian.sysroot import (
-    Progress,
     Request,
     add,
     create,
@@ -30,6 +29,7 @@ from rtld.debian.sysroot import (
     which,
 )
 from rtld.errors import FormatError, NotFound, Unsupported
+from rtld.events import Progress
 
 QUIET = Progress()
 

@@ -277,3 +277,23 @@ def test_relocation_read_only(lib: Lib, both: Both) -> None:
     )
     theirs, ours = both("import sys; lib = CDLL(sys.argv[1]); print(lib.writable())", path)
     assert ours == theirs == "0\n[0]"
+
+
+def test_exit_called_by_a_library(lib: Callable[..., str], both: Both) -> None:
+    path = lib(
+        """
+        #include <stdlib.h>
+        #include <unistd.h>
+        #include <pthread.h>
+        static void late(void) { write(1, "late ", 5); }
+        __attribute__((destructor)) static void down(void) { write(1, "down ", 5); }
+        int leave(int status) { atexit(late); exit(status); }
+        static void *away(void *status) { exit(*(int *)status); }
+        int leave_thread(int status) { pthread_t t; pthread_create(&t, 0, away, &status); return pthread_join(t, 0); }
+        """
+    )
+    for call in ("leave", "leave_thread"):
+        theirs, ours = both(f"import sys; lib = CDLL(sys.argv[1]); lib.{call}(3)", path)
+        assert ours == theirs
+        assert "down" in theirs
+        assert "[3]" in theirs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.machinery
+import importlib.metadata
 import io
 import os
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import sysconfig
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,43 @@ def test_two_versions(lib: Callable[..., str]) -> None:
         wheel_two.ext.fail()
     with open("/proc/self/maps") as maps:
         assert "libengine" not in maps.read()
+
+
+NUMPY = """
+import sys, rtld.importer
+installed = rtld.importer.install(open(sys.argv[1], "rb").read(), "numpy.whl")
+import numpy as np
+assert np.__file__ == "numpy.whl/numpy/__init__.py", np.__file__
+a = np.arange(250_000, dtype=float).reshape(500, 500) / 1e5
+assert (a @ a)[3, 7] == sum(a[3, :] * a[:, 7]) or abs((a @ a)[3, 7] - sum(a[3, :] * a[:, 7])) < 1e-9
+assert np.allclose(np.linalg.inv(np.eye(5) * 2), np.eye(5) / 2)
+assert np.array_equal(np.fft.ifft(np.fft.fft(np.arange(8.0))).real.round(12), np.arange(8.0))
+assert np.array_equal(np.sort(np.random.default_rng(1).permutation(100)), np.arange(100))
+try: np.zeros(2) + np.zeros(3)
+except ValueError as error: print(str(error)[:34])
+with open("/proc/self/maps") as maps: print(sum("numpy" in line or "openblas" in line for line in maps))
+print(any("openblas" in module.path for module in installed.namespace.modules), flush=True)
+import os; os._exit(0)  # openblas' threads wait for work
+"""
+
+
+def test_numpy_from_the_bytes_of_its_wheel(tmp_path: Path) -> None:
+    """The wheel that numpy was installed from, put together again from what its RECORD lists."""
+    distribution = importlib.metadata.distribution("numpy")
+    wheel = tmp_path / "numpy.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for member in distribution.files or ():
+            path = member.locate()
+            if ".." not in str(member) and member.suffix != ".pyc" and os.path.exists(path):
+                archive.write(path, str(member))
+        if not any(".libs/" in name for name in archive.namelist()):
+            pytest.skip("numpy is not from a wheel")
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", NUMPY, str(wheel)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "operands could not be broadcast to\n0\nTrue\n"
 
 
 @pytest.mark.live

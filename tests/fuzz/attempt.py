@@ -2,7 +2,7 @@
 
     attempt.py WHAT FIRST COUNT PROGRESS FILE...
 
-WHAT is ``decode`` (ElfFile and its tables from bytes), ``link`` (the mutant is the program), ``library`` (it is a
+WHAT is ``pe`` (PeFile and its tables, and the mutant as a program), ``decode`` (ElfFile and its tables from bytes), ``link`` (the mutant is the program), ``library`` (it is a
 library that a good program needs), ``command`` (rtld tree, check, ldd, link as a user calls them). Mutant ``n`` is made
 of FILE number ``n % len(FILE)``. PROGRESS is a file that has the mutant's number, in case this process dies. Prints one
 JSON object. Only RtldError is right; anything else, more than a second, or much memory is a failure.
@@ -157,11 +157,70 @@ def attempt(
     return outcome, details
 
 
+def pe(data: bytes, place: str) -> str:
+    """Every table of a PE file, strict and tolerant; then the mutant as a program that needs good DLLs beside it."""
+    from rtld.pe.basereloc import base_relocs
+    from rtld.pe.exports import exports
+    from rtld.pe.file import PeFile
+    from rtld.pe.image import map_image, move
+    from rtld.pe.imports import bound_imports, delay_imports, imports
+    from rtld.pe.loadconfig import load_config
+    from rtld.pe.resources import manifest
+    from rtld.pe.tls import tls_directory
+    from rtld.process.link_pe import link
+
+    refused: list[RtldError] = []
+
+    def attempt_all(strict: bool) -> None:
+        file = PeFile(data, strict=strict)
+        wishes: list[Callable[[], object]] = [
+            lambda: exports(file).names(),
+            lambda: [
+                exports(file).forwarder(i) for i in range(min(50, len(exports(file).functions)))
+            ],
+            lambda: [exports(file).by_name(n) for n in (b"", b"alpha_add", b"zzzz")],
+            lambda: [list(imports(file).names(d)) for d in imports(file).descriptors],
+            lambda: [list(delay_imports(file).names(d)) for d in delay_imports(file).descriptors],
+            lambda: bound_imports(file),
+            lambda: base_relocs(file).counts(),
+            lambda: tls_directory(file),
+            lambda: load_config(file),
+            lambda: manifest(file),
+            lambda: move(file, map_image(file), 0x12340000) if file.span < 1 << 22 else None,
+        ]
+        for wish in wishes:
+            try:
+                wish()
+            except RtldError as error:
+                refused.append(error)
+                str(error)
+
+    for strict in (True, False):
+        try:
+            attempt_all(strict)
+        except RtldError as error:
+            refused.append(error)
+    path = os.path.join(place, "mutant.exe")
+    write(path, data)
+    try:
+        result = link(path, windows_dir=place)
+        for binding in result.bindings():
+            str(binding)
+        for problem in result.problems:
+            str(problem.message)
+    except RtldError as error:
+        refused.append(error)
+    if refused:
+        raise refused[0]
+    return "fine"
+
+
 WHAT: dict[str, Callable[[bytes, str], str | None]] = {
     "decode": decode,
     "link": link,
     "library": library,
     "command": command,
+    "pe": pe,
 }
 
 

@@ -15,7 +15,9 @@ _TABLES |= {0x6FFFFEF5: 160, 0x6FFFFFF0: 64, 0x6FFFFFFC: 96, 0x6FFFFFFE: 96}
 
 
 def regions(data: bytes) -> list[tuple[int, int]]:
-    """(start, end) of what decoders read. Walks a good file with struct alone, so that it shares no code with rtld."""
+    """(start, end) of what decoders read, of ELF and PE. Walks a good file with struct alone, so that it shares no code with rtld."""
+    if data[:2] == b"MZ":
+        return pe_regions(data)
     order = "<" if data[5] == 1 else ">"
     wide = data[4] == 2
     phoff = struct.unpack_from(order + ("Q" if wide else "I"), data, 32 if wide else 28)[0]
@@ -48,13 +50,34 @@ def regions(data: bytes) -> list[tuple[int, int]]:
     return found
 
 
+def pe_regions(data: bytes) -> list[tuple[int, int]]:
+    """Headers, section table, and the start of what each data directory leads to."""
+    nt = struct.unpack_from("<I", data, 60)[0]
+    sections, size = (
+        struct.unpack_from("<H", data, nt + 6)[0],
+        struct.unpack_from("<H", data, nt + 20)[0],
+    )
+    optional = nt + 24
+    table = optional + size
+    found = [(nt, optional + size), (optional, table), (table, table + 40 * sections), (0, 64)]
+    places = [struct.unpack_from("<IIII", data, table + 40 * i + 8) for i in range(sections)]
+    directories = optional + (112 if data[optional + 1] == 2 else 96)
+    for number in range(16):
+        rva, length = struct.unpack_from("<II", data, directories + 8 * number)
+        for virtual, address, raw, pointer in places:
+            if rva and address <= rva < address + max(virtual, raw):
+                start = pointer + rva - address
+                found += [(start, start + min(length, 256)), (start, start + min(length, 2048))]
+    return found
+
+
 class Mutator:
     """Makes mutants of one file."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.regions = regions(data)
-        self.order = "little" if data[5] == 1 else "big"
+        self.order = "little" if data[5] == 1 or data[:2] == b"MZ" else "big"
 
     def mutant(self, number: int) -> bytes:
         """The mutant of that number; the same each time. Below zero: the undamaged file."""

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import toolchain
+from conftest import require
 
 HERE = Path(__file__).parent
 
@@ -74,6 +75,7 @@ SYSTEM = ("/bin/true", "/lib/x86_64-linux-gnu/libdl.so.2", "/lib/x86_64-linux-gn
 DECODED = 40_000
 LINKED = 2_000
 COMMANDED = 800
+PE = 20_000
 CHUNKS = 4
 
 
@@ -144,6 +146,37 @@ def test_decode(chunk: int, library: Callable[[str], Path], tmp_path: Path) -> N
         alone.append(place / path.name)
     count = DECODED // CHUNKS
     attempts("decode", chunk * count, count, alone, tmp_path)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_pe(chunk: int, tmp_path: Path) -> None:
+    """20,000 damaged Windows files: those of the test set, of both widths, and two that no linker makes."""
+    from pe import windows
+    from pe.pefiles import image
+
+    paths = []
+    for arch in ("x86_64", "i386"):
+        place = windows.build_set(arch, require)
+        for name in ("main.exe", "alpha.dll", "gamma.dll"):
+            mine = tmp_path / f"{arch}-{name}"
+            mine.mkdir()
+            for beside in ("alpha.dll", "beta.dll"):
+                (mine / beside).write_bytes((place / beside).read_bytes())
+            (mine / name).write_bytes((place / name).read_bytes())
+            paths.append(mine / name)
+    odd = {
+        "delay64.dll": image("x", {b"f": 0x1000, b"g": b"beta.f"}, {"beta.dll": [b"f", 3]}, delayed={"a.dll": [b"x"]}),
+        "delay32.dll": image("x", {b"f": 0x1000}, {"beta.dll": [b"f"]}, bits=32, lookup=False,
+                             delayed={"a.dll": [b"x"]}, delay_version=1),
+    }  # fmt: skip
+    for name, data in odd.items():
+        mine = tmp_path / name.partition(".")[0]
+        mine.mkdir()
+        (mine / name).write_bytes(data)
+        paths.append(mine / name)
+    count = PE // CHUNKS
+    attempts("pe", chunk * count, count, paths, tmp_path)
 
 
 def have(name: str) -> bool:

@@ -208,3 +208,48 @@ def test_lazy_binding_is_told_as_it_happens(
         "fflush",
         "atoi",
     ]
+
+
+def test_preloads_accumulate(
+    build: Callable[..., Path], same: Callable[..., object], rtld_command: list[str], tmp_path: Path
+) -> None:
+    """Each --preload adds to the list, each --library-path too."""
+    for name in ("one", "two"):
+        build("traced_plugin.c", f"{name}.so", "-shared", "-fPIC", f'-DNAME="{name}"')
+    both = f"{tmp_path}/one.so:{tmp_path}/two.so"
+    native = subprocess.run(
+        ["/bin/true"], env={"LD_PRELOAD": both}, capture_output=True, text=True, check=True
+    )
+    for how in ([], ["--interp"]):
+        words = [
+            "--preload",
+            "one.so",
+            "--library-path",
+            "/nowhere",
+            "--library-path",
+            str(tmp_path),
+            "--preload",
+            "two.so",
+        ]
+        done = subprocess.run(
+            [*rtld_command, "run", *how, *words, "/bin/true"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr == native.stderr != ""
+
+
+@pytest.mark.parametrize("limit", [256, 64, 32, 20])
+def test_few_descriptors(
+    rtld_command: list[str], limit: int, require: Callable[[str], None]
+) -> None:
+    """A closure of many files needs no more descriptors than one of few."""
+    if not os.path.exists("/usr/bin/gdb"):
+        require("/usr/bin/gdb")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *rtld_command, "run", "/usr/bin/gdb", "--version"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("GNU gdb")

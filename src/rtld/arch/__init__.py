@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from rtld.arch.base import Arch
+    from rtld.arch.base import Arch, Stub
 
-__all__ = ["ARCHES", "arch_for", "by_name", "host"]
+__all__ = ["ARCHES", "KERNELS", "arch_for", "by_name", "host", "kernels"]
 
 # fmt: off
 ARCHES = {
@@ -28,6 +28,9 @@ ARCHES = {
     "loongarch64":    (258, 64, "<"),
 }
 # fmt: on
+
+# CPUs with machine code for the linker's own work, in <name>_kernels.py; elsewhere numpy does it.
+KERNELS = frozenset({"x86_64"})
 
 _BY_FILE = {key: name for name, key in ARCHES.items()}
 # The same instruction set and rows in the other byte order (AArch64, ARM).
@@ -79,4 +82,12 @@ def host() -> Arch:
         from rtld.errors import Unsupported
 
         raise Unsupported(f"this machine's CPU ({os.uname().machine}) is not known")
+    return found
+
+
+def kernels(name: str) -> dict[str, Stub]:
+    """The machine code the architecture called *name* has for the linker's own work, by name; mostly none."""
+    if name not in KERNELS:
+        return {}
+    found: dict[str, Stub] = __import__(f"rtld.arch.{name}_kernels", fromlist=["KERNELS"]).KERNELS
     return found

@@ -103,82 +103,6 @@ STUBS = {
     """),
 }
 
-# Not for the target: what the linker itself does most, in this process. rdi = positions, base + position = address.
-KERNELS = {
-    # for (i = 0; i < n; i++) { for (h = 5381, p = base + at[i]; *p; p++) h = h * 33 + *p; hash[i] = h; length[i] = ... }
-    # void hash_names(u64 *at, u64 n, u8 *base, u64 *hash, u64 *length)
-    "hash_names": Stub("""
-        45 31 c9                xor %r9d, %r9d
-        49 39 f1        next:   cmp %rsi, %r9
-        73 3a                   jae done
-        4e 8b 14 cf             mov (%rdi,%r9,8), %r10
-        49 01 d2                add %rdx, %r10
-        b8 05 15 00 00          mov $5381, %eax
-        45 0f b6 1a     byte:   movzbl (%r10), %r11d
-        49 ff c2                inc %r10
-        45 85 db                test %r11d, %r11d
-        74 0b                   je end
-        41 01 c3                add %eax, %r11d
-        c1 e0 05                shl $5, %eax
-        44 01 d8                add %r11d, %eax
-        eb e9                   jmp byte
-        4a 89 04 c9     end:    mov %rax, (%rcx,%r9,8)
-        49 29 d2                sub %rdx, %r10
-        4e 2b 14 cf             sub (%rdi,%r9,8), %r10
-        49 ff ca                dec %r10
-        4f 89 14 c8             mov %r10, (%r8,%r9,8)
-        49 ff c1                inc %r9
-        eb c1                   jmp next
-        c3              done:   ret
-    """),
-    # for (i = 0; i < n; i++) same[i] = strcmp(base + a[i], base + b[i]) == 0, eight bytes at a time
-    # void same_names(u64 *a, u64 *b, u64 n, u8 *base, u8 *same)
-    "same_names": Stub("""
-        53                                     push %rbx
-        55                                     push %rbp
-        48 bb 01 01 01 01 01 01 01 01          movabs $0x0101010101010101, %rbx
-        48 bd 80 80 80 80 80 80 80 80          movabs $0x8080808080808080, %rbp
-        45 31 c9                               xor %r9d, %r9d
-        49 39 d1                       next:   cmp %rdx, %r9
-        73 57                                  jae done
-        4e 8b 14 cf                            mov (%rdi,%r9,8), %r10
-        4e 8b 1c ce                            mov (%rsi,%r9,8), %r11
-        49 01 ca                               add %rcx, %r10
-        49 01 cb                               add %rcx, %r11
-        51                                     push %rcx
-        49 8b 02                       word:   mov (%r10), %rax
-        49 8b 0b                               mov (%r11), %rcx
-        48 39 c8                               cmp %rcx, %rax
-        75 1b                                  jne byte
-        48 89 c1                               mov %rax, %rcx
-        48 29 d9                               sub %rbx, %rcx
-        48 f7 d0                               not %rax
-        48 21 c1                               and %rax, %rcx
-        48 21 e9                               and %rbp, %rcx
-        75 1c                                  jne same
-        49 83 c2 08                            add $8, %r10
-        49 83 c3 08                            add $8, %r11
-        eb da                                  jmp word
-        38 c8                          byte:   cmp %cl, %al
-        75 12                                  jne differ
-        84 c0                                  test %al, %al
-        74 0a                                  je same
-        48 c1 e8 08                            shr $8, %rax
-        48 c1 e9 08                            shr $8, %rcx
-        eb ee                                  jmp byte
-        b0 01                          same:   mov $1, %al
-        eb 02                                  jmp store
-        31 c0                          differ: xor %eax, %eax
-        59                             store:  pop %rcx
-        43 88 04 08                            mov %al, (%r8,%r9)
-        49 ff c1                               inc %r9
-        eb a4                                  jmp next
-        5d                             done:   pop %rbp
-        5b                                     pop %rbx
-        c3                                     ret
-    """),
-}
-
 ARCH = Arch(
     name="x86_64",
     uname="x86_64",
@@ -220,5 +144,5 @@ ARCH = Arch(
         "result": "rax",
     },
     stack_align=16,
-    stubs=STUBS | KERNELS,
+    stubs=STUBS,
 )

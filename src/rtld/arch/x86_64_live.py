@@ -31,41 +31,66 @@ from rtld.arch.base import Stub
 
 # fmt: off
 TEXT = """
-    cc                             start:    int3                              # the program's entry point, as far as ld.so knows
-    e8 87 02 00 00                 again:    call  run                         # %rdi: a list
+    83 3d 69 10 00 00 00           start:    cmpl  $0,start+0x1070(%rip)       # the program's entry point, as far as ld.so knows
+    0f 85 af 00 00 00                        jne   park
     cc                                       int3
-    eb f8                                    jmp   again
-    e8 7f 02 00 00                 enter:    call  run                         # %rdi: the initialisers; %r12, %r13: _start, _dl_fini
+    e8 13 03 00 00                 again:    call  run                         # %rdi: a list
+    eb eb                                    jmp   start
+    e8 0c 03 00 00                 enter:    call  run                         # %rdi: the initialisers; %r12, %r13: _start, _dl_fini
     4c 89 ea                                 mov   %r13,%rdx
     31 c9                                    xor   %ecx,%ecx
     31 f6                                    xor   %esi,%esi
     31 ff                                    xor   %edi,%edi
     31 ed                                    xor   %ebp,%ebp
     41 ff e4                                 jmp   *%r12
-    c7 05 42 10 00 00 01 00 00 00  exiting:  movl  $1,start+0x1068(%rip)       # the first of the termination functions
+    c7 05 36 10 00 00 01 00 00 00  exiting:  movl  $1,start+0x1068(%rip)       # the first of the termination functions
     c3                                       ret
     31 c0                          dlopen:   xor   %eax,%eax                   # the function's number in the table of services
-    e9 be 00 00 00                           jmp   request
+    e9 4b 01 00 00                           jmp   request
     b8 01 00 00 00                 dlmopen:  mov   $1,%eax
-    e9 b4 00 00 00                           jmp   request
+    e9 41 01 00 00                           jmp   request
     b8 02 00 00 00                 dlsym:    mov   $2,%eax
-    e9 aa 00 00 00                           jmp   request
+    e9 37 01 00 00                           jmp   request
     b8 03 00 00 00                 dlvsym:   mov   $3,%eax
-    e9 a0 00 00 00                           jmp   request
+    e9 2d 01 00 00                           jmp   request
     b8 04 00 00 00                 dlclose:  mov   $4,%eax
-    e9 96 00 00 00                           jmp   request
+    e9 23 01 00 00                           jmp   request
     b8 05 00 00 00                 dlerror:  mov   $5,%eax
-    e9 8c 00 00 00                           jmp   request
+    e9 19 01 00 00                           jmp   request
     b8 06 00 00 00                 dladdr:   mov   $6,%eax
-    e9 82 00 00 00                           jmp   request
+    e9 0f 01 00 00                           jmp   request
     b8 07 00 00 00                 dladdr1:  mov   $7,%eax
-    eb 7b                                    jmp   request
+    e9 05 01 00 00                           jmp   request
     b8 08 00 00 00                 dlinfo:   mov   $8,%eax
-    eb 74                                    jmp   request
+    e9 fb 00 00 00                           jmp   request
     b8 0a 00 00 00                 traced:   mov   $10,%eax                    # backtrace_symbols
-    eb 6d                                    jmp   request
+    e9 f1 00 00 00                           jmp   request
     b8 0b 00 00 00                 tracedfd: mov   $11,%eax                    # backtrace_symbols_fd
-    eb 66                                    jmp   request
+    e9 e7 00 00 00                           jmp   request
+    b8 0c 00 00 00                 init:     mov   $12,%eax                    # the linker tells what comes next: a module's initialisers,
+    e9 dd 00 00 00                           jmp   request
+    b8 0d 00 00 00                 begin:    mov   $13,%eax                    # the program's own, or the program itself,
+    e9 d3 00 00 00                           jmp   request
+    b8 0e 00 00 00                 fini:     mov   $14,%eax                    # a module's termination functions
+    e9 c9 00 00 00                           jmp   request
+    48 89 25 bd 10 00 00           park:     mov   %rsp,start+0x1180(%rip)     # without a tracer: say so, and wait to be told where to go
+    48 89 15 be 10 00 00                     mov   %rdx,start+0x1188(%rip)
+    64 48 8b 04 25 00 00 00 00               mov   %fs:0,%rax
+    48 89 05 b6 10 00 00                     mov   %rax,start+0x1190(%rip)
+    8b 3d 90 0f 00 00                        mov   start+0x1070(%rip),%edi     # a socket
+    48 8d 35 d1 10 00 00                     lea   start+0x11b8(%rip),%rsi
+    ba 01 00 00 00                           mov   $1,%edx
+    b8 01 00 00 00                           mov   $1,%eax                     # write
+    0f 05                                    syscall
+    31 c0                                    xor   %eax,%eax                   # read
+    0f 05                                    syscall
+    48 83 f8 01                              cmp   $1,%rax
+    75 64                                    jne   dead
+    48 8b 25 7c 10 00 00                     mov   start+0x1180(%rip),%rsp
+    48 8b 3d 95 10 00 00                     mov   start+0x11a0(%rip),%rdi
+    4c 8b 25 96 10 00 00                     mov   start+0x11a8(%rip),%r12
+    4c 8b 2d 97 10 00 00                     mov   start+0x11b0(%rip),%r13
+    ff 25 79 10 00 00                        jmp   *start+0x1198(%rip)
     50                             bind:     push  %rax                        # (rsp) = GOT[1], 8(rsp) = index of the record, 16(rsp) = return address
     51                                       push  %rcx
     52                                       push  %rdx
@@ -120,7 +145,7 @@ TEXT = """
     b8 ba 00 00 00                           mov   $186,%eax                   # gettid
     0f 05                                    syscall
     41 89 c5                                 mov   %eax,%r13d
-    48 8b 1d ed 0e 00 00                     mov   start+0x1000(%rip),%rbx     # the shared memory
+    48 8b 1d 54 0e 00 00                     mov   start+0x1000(%rip),%rbx     # the shared memory
     44 89 e9                                 mov   %r13d,%ecx
     83 e1 7f                       slot:     and   $127,%ecx
     89 ca                                    mov   %ecx,%edx
@@ -146,7 +171,7 @@ TEXT = """
     0f 05                                    syscall
     49 89 46 48                              mov   %rax,72(%r14)
     4d 89 6e 50                              mov   %r13,80(%r14)
-    48 8b 05 94 0e 00 00                     mov   start+0x1008(%rip),%rax     # the state this process is in
+    48 8b 05 fb 0d 00 00                     mov   start+0x1008(%rip),%rax     # the state this process is in
     49 89 46 58                              mov   %rax,88(%r14)
     83 7b 04 00                              cmpl  $0,4(%rbx)                  # the linker has said good-bye
     75 78                                    jne   lost
@@ -169,7 +194,7 @@ TEXT = """
     4c 89 f7                                 mov   %r14,%rdi
     31 f6                                    xor   %esi,%esi
     ba 01 00 00 00                           mov   $1,%edx
-    4c 8d 15 71 0e 00 00                     lea   start+0x1048(%rip),%r10
+    4c 8d 15 d8 0d 00 00                     lea   start+0x1048(%rip),%r10
     0f 05                                    syscall
     83 f8 92                                 cmp   $-110,%eax                  # ETIMEDOUT
     75 d9                                    jne   wait
@@ -182,7 +207,7 @@ TEXT = """
     83 f8 fd                                 cmp   $-3,%eax                    # ESRCH
     75 c1                                    jne   wait
     c7 43 04 ff ff ff ff           lost:     movl  $-1,4(%rbx)
-    48 8d 0d 7c 0e 00 00                     lea   start+0x1080(%rip),%rcx     # the functions of libc and ld.so themselves
+    48 8d 0d e3 0d 00 00                     lea   start+0x1080(%rip),%rcx     # the functions of libc and ld.so themselves
     4e 8b 24 e1                              mov   (%rcx,%r12,8),%r12
     49 8b 7e 10                              mov   16(%r14),%rdi
     49 8b 76 18                              mov   24(%r14),%rsi
@@ -269,7 +294,7 @@ TEXT = """
     48 83 ec 48                              sub   $72,%rsp
     49 89 fc                                 mov   %rdi,%r12
     49 89 f5                                 mov   %rsi,%r13
-    48 8b 1d 1a 0d 00 00                     mov   start+0x1028(%rip),%rbx
+    48 8b 1d 81 0c 00 00                     mov   start+0x1028(%rip),%rbx
     4c 8b 33                                 mov   (%rbx),%r14                 # number of entries, then the entries
     48 83 c3 40                    each:     add   $64,%rbx
     49 ff ce                                 dec   %r14
@@ -277,10 +302,10 @@ TEXT = """
     48 89 e7                                 mov   %rsp,%rdi
     48 89 de                                 mov   %rbx,%rsi
     b9 08 00 00 00                           mov   $8,%ecx
-    f3 48 a5                                 rep movsq
-    48 8b 05 01 0d 00 00                     mov   start+0x1030(%rip),%rax     # dlpi_adds
+    f3 48 a5                                 rep   movsq
+    48 8b 05 68 0c 00 00                     mov   start+0x1030(%rip),%rax     # dlpi_adds
     48 89 44 24 20                           mov   %rax,32(%rsp)
-    48 8b 05 fd 0c 00 00                     mov   start+0x1038(%rip),%rax     # dlpi_subs
+    48 8b 05 64 0c 00 00                     mov   start+0x1038(%rip),%rax     # dlpi_subs
     48 89 44 24 28                           mov   %rax,40(%rsp)
     48 8b 44 24 38                           mov   56(%rsp),%rax               # dlpi_tls_data: the table has its distance from the thread pointer
     48 85 c0                                 test  %rax,%rax
@@ -294,7 +319,7 @@ TEXT = """
     85 c0                                    test  %eax,%eax
     75 23                                    jne   over
     eb a5                                    jmp   each
-    48 8b 05 cd 0c 00 00           rest:     mov   start+0x1040(%rip),%rax     # ld.so's: what it has loaded on its own
+    48 8b 05 34 0c 00 00           rest:     mov   start+0x1040(%rip),%rax     # ld.so's: what it has loaded on its own
     48 85 c0                                 test  %rax,%rax
     74 15                                    je    over
     4c 89 24 24                              mov   %r12,(%rsp)
@@ -309,7 +334,7 @@ TEXT = """
     5b                                       pop   %rbx
     c3                                       ret
     48 8b 07                       filter:   mov   (%rdi),%rax                 # (info, size, the caller's callback and data): dlpi_addr
-    4c 8b 05 b5 0c 00 00                     mov   start+0x1058(%rip),%r8      # bases of what is not to be told twice, or not at all
+    4c 8b 05 1c 0c 00 00                     mov   start+0x1058(%rip),%r8      # bases of what is not to be told twice, or not at all
     49 8b 08                                 mov   (%r8),%rcx
     49 83 c0 08                    other:    add   $8,%r8
     48 ff c9                                 dec   %rcx
@@ -321,7 +346,7 @@ TEXT = """
     48 8b 02                       unknown:  mov   (%rdx),%rax
     48 8b 52 08                              mov   8(%rdx),%rdx
     ff e0                                    jmp   *%rax
-    48 8b 05 51 0c 00 00           find:     mov   start+0x1018(%rip),%rax     # int _dl_find_object(pc, result)
+    48 8b 05 b8 0b 00 00           find:     mov   start+0x1018(%rip),%rax     # int _dl_find_object(pc, result)
     48 8b 08                                 mov   (%rax),%rcx                 # number of entries, then: start, end, .eh_frame_hdr, link_map
     48 83 c0 20                    test:     add   $32,%rax
     48 ff c9                                 dec   %rcx
@@ -341,7 +366,7 @@ TEXT = """
     48 89 56 20                              mov   %rdx,32(%rsi)
     31 c0                                    xor   %eax,%eax
     c3                                       ret
-    48 8b 05 12 0c 00 00           miss:     mov   start+0x1020(%rip),%rax     # ld.so's
+    48 8b 05 79 0b 00 00           miss:     mov   start+0x1020(%rip),%rax     # ld.so's
     48 85 c0                                 test  %rax,%rax
     74 02                                    je    nothing
     ff e0                                    jmp   *%rax

@@ -6,6 +6,7 @@ Everything goes through libc by ctypes, and nothing here knows ELF: addresses in
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import struct
 from collections import deque, namedtuple
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 PAGE = 4096
+_LARGE = 1 << 16
+_SCRATCH = 1 << 18
 _WORD = (1 << 64) - 1
 
 # fmt: off
@@ -271,6 +274,40 @@ def place_code(code: bytes, words: int = PAGE) -> int:
     return start
 
 
+def block(data: bytes | int) -> tuple[Any, int]:
+    """Memory with these bytes, or so many zeros, alive as long as the object; and its address."""
+    if isinstance(data, bytes):
+        made: Any = ctypes.create_string_buffer(data, len(data))
+    elif data < _LARGE:
+        made = (ctypes.c_char * data)()
+    else:  # only what is touched is there
+        made = (ctypes.c_char * data).from_buffer(mmap.mmap(-1, data, flags=mmap.MAP_PRIVATE))
+    return made, ctypes.addressof(made)
+
+
+class Kernel:
+    """The machine code of ``elf/quick.py``."""
+
+    memory = staticmethod(block)
+    read = staticmethod(read)
+
+    def clear(self, size: int) -> None:
+        """Zero the beginning of the scratch memory."""
+        ctypes.memset(self.scratch_at, 0, size)
+
+    def __init__(self) -> None:
+        from rtld.arch.x86_64_bind import BIND
+        from rtld.arch.x86_64_versions import VERSIONS
+
+        start = -len(BIND.code) % 16 + len(BIND.code)
+        base = place_code(BIND.code.ljust(start, b"\xcc") + VERSIONS.code, 0)
+        self.scratch, self.scratch_at = block(_SCRATCH)
+        self.scopes: list[Any] = []
+        kind = ctypes.CFUNCTYPE(_int, _size)
+        self.bind: Callable[[int], int] = kind(base)
+        self.versions: Callable[[int], int] = kind(base + start)
+
+
 class Code:
     """Our machine code in this process, and the tables it reads.
 
@@ -282,7 +319,9 @@ class Code:
         self.live = place_code(live.LIVE.code)
         self._kept: deque[Any] = deque(maxlen=64)
         self._callbacks: dict[str, Any] = {}
+        self._current: dict[int, Any] = {}
         self._stubs: dict[str, int] = {}
+        self._hidden: list[int] = []
         self.real = {name: host_symbol(name) for name in ("_dl_find_object", "dl_iterate_phdr")}
         self.words: dict[str, int] = {
             name: self.base + PAGE + at for name, at in stubs.WORDS.items()
@@ -313,12 +352,12 @@ class Code:
 
     def _keep(self, word: int, data: bytes) -> None:
         """As ``_store``, for what must live as long as it is the current one."""
-        block = ctypes.create_string_buffer(data, max(len(data), 8))
-        old = self._callbacks.get(str(word))
+        made, at = block(data)
+        old = self._current.get(word)
         if old is not None:
             self._kept.append(old)
-        self._callbacks[str(word)] = block
-        write_word(word, ctypes.addressof(block))
+        self._current[word] = made
+        write_word(word, at)
 
     def descriptor(self, name: str) -> int:
         """A resolver of TLS descriptors: one of the CPU's stubs."""
@@ -340,28 +379,29 @@ class Code:
             write_word(self.words[name], host_symbol(name))
 
     def publish(
-        self,
-        found: Sequence[tuple[int, int, int, int]],
-        objects: Sequence[tuple[int, ...]],
-        hidden: Sequence[int],
-        adds: int,
+        self, modules: Sequence[tuple[bytes, bytes]], hidden: Sequence[int], adds: int
     ) -> None:
-        """Tell unwinders and dl_iterate_phdr what is loaded: rows of the tables in ``x86_64_live``.
+        """Tell unwinders and dl_iterate_phdr what is loaded: a module's rows of the tables in ``x86_64_live``.
 
         *hidden*: bases of what ld.so has loaded on our behalf.
         """
-        table = struct.pack("<4Q", len(found), 0, 0, 0) + b"".join(
-            [struct.pack("<4Q", *row) for row in found]
-        )
+        size = len(modules).to_bytes(32, "little")
         page = self.live + PAGE
-        self._keep(page + control.CONTROL_FIND, table)
+        self._keep(page + control.CONTROL_FIND, size + b"".join([row[0] for row in modules]))
         write_word(self.words["table"], read_word(page + control.CONTROL_FIND))
-        rows = b"".join([struct.pack("<8Q", *row) for row in objects])
-        self._keep(
-            page + control.CONTROL_HIDDEN, struct.pack(f"<{len(hidden) + 1}Q", len(hidden), *hidden)
-        )
-        self._keep(page + control.CONTROL_OBJECTS, len(objects).to_bytes(64, "little") + rows)
+        if hidden != self._hidden:
+            self._hidden = list(hidden)
+            table = struct.pack(f"<{len(hidden) + 1}Q", len(hidden), *hidden)
+            self._keep(page + control.CONTROL_HIDDEN, table)
+        rows = size + bytes(32) + b"".join([row[1] for row in modules])
+        self._keep(page + control.CONTROL_OBJECTS, rows)
         write_word(page + control.CONTROL_ADDS, adds)
+
+    def callback(self, name: str, function: Callable[[], None]) -> int:
+        """The address of a function of C that calls one of Python."""
+        made = ctypes.CFUNCTYPE(None)(function)
+        self._callbacks[name] = made
+        return ctypes.cast(made, _void).value or 0
 
     def finish(self, functions: Sequence[int]) -> None:
         """What is to be called when the process exits."""

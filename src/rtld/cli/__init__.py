@@ -35,7 +35,12 @@ COMMANDS = {
     "check": "what is missing or would fail: libraries, symbols, versions, static TLS, ...",
     "run":   "run a program, linked by rtld",
     "call":  "call a function of a library, of this or another CPU",
+    "freeze": "one image of a program and its libraries, linked once and started faster",
+    "cache": "run programs from images that are made at their first start",
     "sysroot": "a Debian system of another CPU in a directory: create, add, list, which",
+    "bind":  "write the addresses of a Windows file's imports into it",
+    "unbind": "take them out again",
+    "rebase": "move the preferred base of a Windows file",
     "textbook": 'the linker of the book "Linkers and Loaders": link, bind, libraries, show',
 }
 # fmt: on

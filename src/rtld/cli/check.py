@@ -7,7 +7,7 @@ import sys
 
 from rtld.cli import FINE, MISSING, UsageError
 from rtld.cli.options import JSON, Command, Option, Options
-from rtld.cli.reading import for_each, search_keywords, write, write_document
+from rtld.cli.reading import by_format, for_each, search_keywords, write, write_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Link each FILE in memory and report what is missing or would fail: libraries, sy
 for the wrong machine, unknown relocations (errors); text relocations, executable stacks, static TLS that a dlopen
 would not get (warnings); no RELRO, optional libraries of .note.dlopen (notes). Nothing is executed.""",
     (
-        Option("-r --recursive",  "", "check all ELF programs and libraries below directories"),
+        Option("-r --recursive",  "", "check all programs and libraries below directories"),
         Option("-v --verbose",    "", "show notes, and who uses how much static TLS"),
         Option("-q --quiet",      "", "say nothing about files that are fine"),
         Option("--strict",        "", "exit status 1 for warnings, too"),
@@ -73,14 +73,16 @@ def main(options: Options) -> int:
 
         files.append(failure(path, error))
 
-    status = for_each(options, one, failed if options.json else None)
+    status = for_each(
+        options, by_format(one, "check", options, files), failed if options.json else None
+    )
     if options.json:
         write_document("check", files, single=single)
     return status
 
 
 def _expand(options: Options) -> Iterator[str]:
-    """The files; with --recursive those below directories that are ELF programs or libraries."""
+    """The files; with --recursive those below directories that are programs or libraries."""
     for path in options.rest:
         if not os.path.isdir(path):
             yield path
@@ -96,7 +98,7 @@ def _expand(options: Options) -> Iterator[str]:
 
 
 def _is_linkable(path: str) -> bool:
-    """An ELF file of type ET_EXEC or ET_DYN, by its first bytes."""
+    """An ELF file of type ET_EXEC or ET_DYN, or a file of Windows, by its first bytes."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -107,6 +109,8 @@ def _is_linkable(path: str) -> bool:
         return False
     finally:
         os.close(fd)
+    if head[:2] == b"MZ":
+        return True
     if len(head) < 18 or head[:4] != b"\x7fELF":
         return False
     return int.from_bytes(head[16:18], "little" if head[5] == 1 else "big") in (2, 3)

@@ -6,7 +6,7 @@ import sys
 
 from rtld.cli import tell
 from rtld.cli.options import DEMANGLE, JSON, Command, Option, Options
-from rtld.cli.reading import respelling, search_keywords, status_of, write
+from rtld.cli.reading import by_format, respelling, search_keywords, status_of, write
 
 # fmt: off
 COMMAND = Command(
@@ -34,10 +34,13 @@ Exit status 1 if a library, symbol or version is missing.""",
 
 def main(options: Options) -> int:
     """Link the FILE; print."""
+    return by_format(lambda path: _elf(path, options), "link", options, [])(options.rest[0])
+
+
+def _elf(path: str, options: Options) -> int:
     from rtld.process.link import link
     from rtld.report.style import style_for
 
-    path = options.rest[0]
     result = link(path, relocated=not options.bindings, **search_keywords(options))
     if options.json:
         from rtld.report.json import SCHEMA, binding_objects, chunks, linked

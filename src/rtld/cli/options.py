@@ -26,6 +26,15 @@ SEARCH = (
     Option("--secure",        "",        "as for a set-user-ID program (AT_SECURE)"),
     Option("--inhibit-cache", "",        "do not use /etc/ld.so.cache"),
 )
+#: The same for Windows programs.
+WINDOWS = (
+    Option("--dll-path",      "DIR",     "search this directory for DLLs, after the program's own", many=True),
+    Option("--windows-dir",   "DIR",     "the system: a windows directory, or any directory of DLLs (default: Wine's)"),
+    Option("--apiset",        "FILE",    "API sets of this apisetschema.dll instead of the system's"),
+    Option("--unresolved",    "POLICY",  "an import without a definition: strict or stub (as Wine)", choices=("strict", "stub")),
+    Option("--bound",         "POLICY",  "imports that were bound beforehand: ignore, verify or use", choices=("ignore", "verify", "use")),
+    Option("--delay",         "POLICY",  "delay imports: helper (leave them) or eager (bind them, too)", choices=("helper", "eager")),
+)
 GENERAL = (
     Option("-h --help",       "",        "show this help"),
     Option("--debug",         "",        "show a traceback when something unexpected happens"),
@@ -75,6 +84,7 @@ class Command:
         self.options = options
         self.examples = examples
         self.common = SEARCH if search else ()
+        self.windows = WINDOWS if search else ()
         self.least = least
         self.most = most
         self.stops = (
@@ -84,7 +94,7 @@ class Command:
 
     def rows(self) -> tuple[Option, ...]:
         """All options, in the order of the help."""
-        return (*self.options, *self.common, *GENERAL)
+        return (*self.options, *self.common, *self.windows, *GENERAL)
 
     # -- parsing ----------------------------------------------------------------------------------
 
@@ -188,6 +198,8 @@ class Command:
         text += _table(self.options)
         if self.common:
             text += f"\nwhat the search depends on:\n{_table(self.common)}"
+        if self.windows:
+            text += f"\nwhat the search of Windows programs depends on:\n{_table(self.windows)}"
         text += f"\n{_table(GENERAL)}"
         if self.notes:
             text += f"\n{self.notes.strip()}\n"

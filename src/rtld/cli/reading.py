@@ -64,6 +64,35 @@ def assignments(words: list[str]) -> dict[str, str]:
     return result
 
 
+def is_pe(path: str) -> bool:
+    """Whether a file begins as Windows' programs and DLLs do. The one place where formats are told apart."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.read(fd, 2) == b"MZ"
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def by_format(
+    elf: Callable[[str], int], command: str, options: Options, files: list[dict[str, Any]]
+) -> Callable[[str], int]:
+    """What a command does with a FILE: *elf*, or the same command of ``cli.pe`` for a PE file."""
+
+    def each(path: str) -> int:
+        if not is_pe(path):
+            return elf(path)
+        from rtld.cli import pe
+
+        return pe.COMMANDS[command](path, options, files)
+
+    return each
+
+
 def for_each(
     options: Options,
     each: Callable[[str], int],

@@ -38,8 +38,14 @@ the program; its input, output and signals are the program's own.""",
         Option("--argv0",        "NAME", "what the program sees as its own name"),
         Option("--library-path", "PATHS", "search these directories as LD_LIBRARY_PATH", many=":"),
         Option("--preload",      "LIST", "load these libraries first, as LD_PRELOAD", many=":"),
+        Option("--sysroot",      "DIR",  "the program's root directory; it is run on an emulated CPU"),
+        Option("--bind",         "HOST:GUEST", "let it see more of this computer's files (HOST:GUEST:ro: not to be changed)",
+               many=True),
+        Option("--timeout",      "SEC",  "end it after so many seconds; emulated CPUs only"),
+        Option("--memory",       "MIB",  "the most memory a process of it may have; emulated CPUs only"),
     ),
     """\
+  rtld run --sysroot arm64root /bin/ls -l      a program of another CPU, which sees nothing but that directory
   rtld run /usr/bin/python3 -c 'print(6 * 7)'
   rtld run --lazy --trace=bindings ls          every function as it is called first
   rtld run --trace=files,libs --trace-output trace.txt gdb --version
@@ -75,7 +81,8 @@ def main(options: Options) -> int:
         raise UsageError("--no-aslr and --seed exclude each other", "run")
     seed = _seed(options.seed)
     name = options.rest[0]
-    program = _read_program() if name == "-" else find_program(name)
+    emulated = options.sysroot is not None
+    program = _read_program() if name == "-" else name if emulated else find_program(name)
     if program is None:
         tell(f"{name}: command not found")
         return NOT_FOUND
@@ -83,11 +90,12 @@ def main(options: Options) -> int:
 
     flush()
     try:
-        status = (
-            _run_interp(program, options, seed)
-            if options.interp
-            else _run_live(program, options, seed, reporter)
-        )
+        if emulated or _is_foreign(program):
+            status = _run_emulated(program, options, seed, reporter)
+        elif options.interp:
+            status = _run_interp(program, options, seed)
+        else:
+            status = _run_live(program, options, seed, reporter)
     except RtldError as error:
         if options.debug:
             raise
@@ -133,6 +141,61 @@ def _run_interp(program: str | bytes, options: Options, seed: int | None) -> int
         if options.trace_output is not None:
             env[b"LD_DEBUG_OUTPUT"] = os.fsencode(options.trace_output)
     return run_program(program, _arguments(options), env, aslr=not options.no_aslr, seed=seed)
+
+
+def _is_foreign(program: str | bytes) -> bool:
+    from rtld.process.emulated.which import is_foreign
+
+    return isinstance(program, str) and is_foreign(program)
+
+
+def _run_emulated(
+    program: str | bytes, options: Options, seed: int | None, reporter: Reporter
+) -> int:
+    """Another CPU, or another root directory: in an emulated machine."""
+    if isinstance(program, bytes):
+        raise UsageError("a program from standard input cannot be run on an emulated CPU", "run")
+    from rtld.process.emulated.start import parse_bind, run_emulated
+    from rtld.process.emulated.system import Link
+
+    for text in options.bind:
+        try:
+            parse_bind(text)
+        except ValueError:
+            raise UsageError(f"--bind {text}: HOST:GUEST is wanted", "run") from None
+        except FileNotFoundError:
+            raise UsageError(f"--bind {text}: there is no such file", "run") from None
+    if options.sysroot is not None and not os.path.isdir(options.sysroot):
+        raise UsageError(f"--sysroot {options.sysroot}: there is no such directory", "run")
+    env = {os.fsdecode(k): os.fsdecode(v) for k, v in _environment(options).items()}
+    link = None
+    if not options.interp:
+        link = Link(not options.now, options.library_path, options.preload)
+    elif options.library_path is not None:
+        env["LD_LIBRARY_PATH"] = options.library_path
+
+    def finished(system: Any) -> None:
+        if system.unknown:
+            names = ", ".join(f"{call} ({count})" for call, count in system.unknown.items())
+            tell(f"{program}: system calls answered with ENOSYS: {names}")
+
+    return run_emulated(
+        program, _arguments(options), env, sysroot=options.sysroot, binds=options.bind, link=link,
+        seconds=_number(options.timeout, "--timeout"), seed=seed, fixed=options.no_aslr, reporter=reporter,
+        memory=int((_number(options.memory, "--memory") or 4096) * (1 << 20)), finished=finished,
+    )  # fmt: skip
+
+
+def _number(text: str | None, option: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not value > 0:
+        raise UsageError(f"{option} {text}: a positive number is wanted", "run")
+    return value
 
 
 def _read_program() -> bytes:

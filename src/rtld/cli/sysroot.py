@@ -101,7 +101,7 @@ def _request(options: Options) -> Request:
 
 def _progress(options: Options) -> Any:
     if options.quiet:
-        from rtld.debian.sysroot import Progress
+        from rtld.events import Progress
 
         return Progress()
     from rtld.report.progress import Bar

@@ -6,7 +6,7 @@ import sys
 
 from rtld.cli import UsageError
 from rtld.cli.options import JSON, Command, Option, Options
-from rtld.cli.reading import for_each, search_keywords, status_of, write, write_document
+from rtld.cli.reading import by_format, for_each, search_keywords, status_of, write, write_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def main(options: Options) -> int:
 
         files.append(failure(path, error))
 
-    status = for_each(options, show, failed if options.json else None)
+    status = for_each(
+        options, by_format(show, "tree", options, files), failed if options.json else None
+    )
     if options.json:
         write_document("tree", files, single=len(options.rest) == 1)
     return status

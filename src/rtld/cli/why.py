@@ -6,7 +6,7 @@ import sys
 
 from rtld.cli import FINE, MISSING
 from rtld.cli.options import DEMANGLE, JSON, Command, Option, Options
-from rtld.cli.reading import respelling, search_keywords, write
+from rtld.cli.reading import by_format, respelling, search_keywords, write
 
 # fmt: off
 COMMAND = Command(
@@ -30,20 +30,24 @@ interposes. Of a library: who needs it, which rule found it, what was tried. Of 
     least=2,
     most=2,
     notes="""
-NAME is SYMBOL, SYMBOL@VERSION, MODULE:SYMBOL, or a library's name or path. Exit status 1 if it is missing.""",
+NAME is SYMBOL, SYMBOL@VERSION, MODULE:SYMBOL, or a library's name or path; of Windows programs also #ORDINAL. Exit status 1 if it is missing.""",
 )
 # fmt: on
 
 
 def main(options: Options) -> int:
     """Link, explain, print."""
+    return by_format(lambda path: _elf(path, options), "why", options, [])(options.rest[0])
+
+
+def _elf(path: str, options: Options) -> int:
     from rtld.elf.why import why
     from rtld.errors import Unsupported
     from rtld.process.link import link
     from rtld.report.style import style_for
     from rtld.report.why import WhyText, body
 
-    path, name = options.rest
+    name = options.rest[1]
     linked = link(path, relocated=False, **search_keywords(options))
     if linked.modules[0].file.dynamic is None:
         raise Unsupported(f"{path}: statically linked: nothing in it is bound to a library")

@@ -145,6 +145,9 @@ class Namespace:
         self.overrides: dict[
             tuple[Module, int], int
         ] = {}  # definitions that are led to another address
+        self.substitutes: Any = (
+            None  # (rows of ``bindings``, addresses): definitions that stand elsewhere
+        )
         self.bindings: Any = None  # elf.resolve.Bindings
         self.unique: dict[str, tuple[Module, int]] = {}  # STB_GNU_UNIQUE names that are settled
         self.columns: Any = None  # elf.lookup.Columns

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rtld.debian.archive import Package, Release
+    from rtld.events import Progress
 
 STATE = ".rtld-sysroot.json"
 FORMAT = 1
@@ -41,22 +42,6 @@ ARCHITECTURES = {
 # fmt: on
 #: What every sysroot has: the C and C++ libraries.
 BASE = ("libc6", "libgcc-s1", "libstdc++6")
-
-
-class Progress:
-    """Told how a long piece of work goes on; this one says nothing. Methods may be called from several threads."""
-
-    def begin(self, what: str, total: int) -> None:
-        """A stage of so many bytes, or 0 if that is not known."""
-
-    def advance(self, count: int) -> None:
-        """So many of them are done."""
-
-    def note(self, text: str) -> None:
-        """Something that the user may want to know."""
-
-    def end(self) -> None:
-        """The stage is over."""
 
 
 class Request(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import difflib
 import weakref
 
 from rtld.dlfcn.flags import RTLD_FIRST
@@ -183,6 +182,8 @@ class Library:
                 return calls.look_up_or_load(space, module, scope, name, version)
             return calls.look_up(space, scope, name, version, module.path)
         except UnresolvedSymbol:
+            import difflib
+
             near = tuple(difflib.get_close_matches(name, self.symbols(), 3, 0.75))
             raise SymbolNotFound(module.path, name, version, near) from None
 

@@ -77,7 +77,7 @@ class Opened:
         other = Opened(self.startup)
         other.counts = dict(self.counts)
         other.pinned = set(self.pinned)
-        other.groups = {module: list(lists) for module, lists in self.groups.items()}
+        other.groups = dict(self.groups)  # lists are replaced, never changed
         other.lists = dict(self.lists)
         other.extra = dict(self.extra)
         return other
@@ -86,10 +86,10 @@ class Opened:
 def copy_namespace(ns: Namespace) -> Namespace:
     """The same modules in a namespace that can be changed alone; search and symbol columns are shared."""
     other = Namespace(ns.model, ns.arch, ns.reporter)
+    fields = vars(other)
     for name, value in vars(ns).items():
-        if isinstance(value, dict | list):
-            value = value.copy()
-        setattr(other, name, value)
+        kind = type(value)
+        fields[name] = value.copy() if kind is dict or kind is list else value
     other.problems = []
     return other
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rtld.elf.file import ElfFile
     from rtld.elf.flat import I64
     from rtld.elf.resolve import Bindings
-    from rtld.events import Reporter
+    from rtld.events import Reporter, Scopes
 
 #: One candidate: where, which entry, as nm would write it, one of the verdicts below, and the reason in words.
 Row = namedtuple("Row", "module symbol spelled verdict reason")
@@ -421,40 +421,71 @@ def binding_rows(
         yield bindings.modules[a], modules[b], name, versions[v], KINDS[k]
 
 
-def relocation_sequence(ns: Namespace) -> list[int]:
-    """Rows of the bindings that were looked up, in the order of ld.so: modules as they are relocated.
+def relocation_sequence(
+    ns: Namespace, order: Sequence[Module]
+) -> Iterator[tuple[Module, list[int]]]:
+    """For each module of *order* the rows of the bindings that are looked up when it is relocated, record by record.
 
-    With lazy binding those that only PLT slots refer to are not looked up yet.
+    A record for the same symbol and use as the one before is answered from memory (elf/dl-reloc.c, RESOLVE_MAP). With lazy
+    binding what only PLT slots refer to is not looked up yet.
     """
-    bindings: Bindings = ns.bindings
-    rank = np.zeros(len(bindings.modules) + 1, np.int64)
-    place = {module: i for i, module in enumerate(ns.relocation_order)}
-    for number, module in enumerate(bindings.modules):
-        rank[number] = place.get(module, len(place))
-    rows = bindings.looked_up()
+    b, r = ns.bindings, ns.relocations
+    through_scope = np.zeros(len(b) + 1, np.bool_)  # the last is for relocations without a symbol
+    through_scope[b.looked_up()] = True
+    keep = through_scope[r.reference]
     slot = ns.arch.reloc_types.jump_slot
     if ns.lazy and slot is not None:
-        r = ns.relocations
-        now = np.array([binds_now(module) for module in bindings.modules], np.bool_)
-        at_once = np.zeros(len(bindings) + 1, np.bool_)  # the last for relocations without a symbol
-        at_once[r.reference[(r.type != slot) | now[r.module]]] = True
-        rows = rows[at_once[rows]]
-    ordered: list[int] = rows[np.argsort(rank[bindings.referrer[rows]], kind="stable")].tolist()
-    return ordered
+        # The dynamic linker cannot wait for itself.
+        now = np.array([m is ns.interp or binds_now(m) for m in b.modules], np.bool_)
+        keep &= (r.type != slot) | now[r.module]
+    rows, owner = r.reference[keep], r.module[keep]
+    fresh = np.ones(len(rows), np.bool_)
+    fresh[1:] = (rows[1:] != rows[:-1]) | (owner[1:] != owner[:-1])
+    rows, owner = rows[fresh], owner[fresh]
+    numbers = {module: i for i, module in enumerate(b.modules)}
+    for module in order:
+        yield module, rows[owner == numbers.get(module, -1)].tolist()
 
 
-def tell_bindings(ns: Namespace, reporter: Reporter) -> None:
-    """Report every look-up and binding of a finished resolution, as LD_DEBUG=symbols,bindings would."""
-    wants = reporter.wants
-    if not wants & {"symbols", "bindings"}:
+def tell_bindings(
+    ns: Namespace,
+    reporter: Reporter,
+    order: Sequence[Module] | None = None,
+    walks: dict[Module, Scopes] | None = None,
+) -> None:
+    """Report a finished resolution as LD_DEBUG=reloc,symbols,bindings would: look-ups and bindings of each module in *order*.
+
+    *walks*: the lists of modules that are searched for each, where they are not ``module.scopes``.
+    """
+    if not reporter.wants & {"symbols", "bindings", "reloc"}:
         return
-    for referrer, definer, name, version, kind in binding_rows(
-        ns.bindings, relocation_sequence(ns)
-    ):
-        if "symbols" in wants:
-            for module in (m for scope in referrer.scopes for m in scope.modules):
-                reporter.looked_up(name, module)
-                if module is definer:
-                    break
-        if "bindings" in wants:
+    if order is None:
+        # The dynamic linker relocates itself last.
+        order = [module for module in ns.relocation_order if module is not ns.interp]
+        order += [module for module in ns.relocation_order if module is ns.interp]
+    for module, rows in relocation_sequence(ns, order):
+        lazy = ns.lazy and module is not ns.interp and not binds_now(module)
+        reporter.relocating(module, lazy)
+        uses = ns.bindings.kind_of_use[np.asarray(rows, np.int64)].tolist()
+        told = binding_rows(ns.bindings, np.asarray(rows, np.int64))
+        lists = (walks or {}).get(module) or [scope.modules for scope in module.scopes]
+        for use, (referrer, definer, name, version, kind) in zip(uses, told, strict=True):
+            if "symbols" in reporter.wants:
+                tell_walk(reporter, name, lists, definer, ns.main if use == COPY else None)
             reporter.bound(referrer, definer, name, version, kind)
+
+
+def tell_walk(
+    reporter: Reporter,
+    name: str,
+    lists: Scopes,
+    definer: Module | None,
+    skipped: Module | None = None,
+) -> None:
+    """The modules that were asked for a name, one after the other, up to the one that has it."""
+    for modules in lists:
+        for module in modules:
+            if module is not skipped:
+                reporter.looked_up(name, module)
+            if module is definer:
+                return

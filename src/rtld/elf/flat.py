@@ -9,6 +9,7 @@ positions are used (``tables.py``).
 from __future__ import annotations
 
 import sys
+from functools import cache
 
 import numpy as np
 
@@ -70,3 +71,13 @@ def position(data: memoryview) -> int:
     if len(data) == 0:
         return 0
     return int(np.frombuffer(data, np.uint8).__array_interface__["data"][0]) - ORIGIN
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let malloc keep what numpy frees: columns come and go by the megabyte, and fresh pages cost more than their use.
+
+    glibc's malloc returns to the kernel whatever exceeds twice the largest block freed so far, with 32 MiB as the limit
+    of that (mallopt(3), M_MMAP_THRESHOLD): one large block is asked for, not touched, and freed. Elsewhere it is nothing.
+    """
+    np.empty(31 << 20, np.uint8)

@@ -9,17 +9,14 @@ columns, so nothing has to be selected or moved.
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 
-from rtld.core.native import function
-from rtld.elf.flat import ORIGIN, flat
+from rtld.elf.flat import flat
+from rtld.elf.kernels import kernels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
     from rtld.elf.flat import I64, U64, Bool
 
@@ -82,66 +79,19 @@ def _nuls(start: int, size: int) -> I64:
     return inside
 
 
-class Kernels:
-    """``hash_names`` and ``same_names`` as machine code of this CPU; numpy does the same where there is none."""
-
-    __slots__ = ("_hash", "_same")
-
-    def __init__(self, hash_code: bytes, same_code: bytes) -> None:
-        self._hash = function(hash_code, 5)
-        self._same = function(same_code, 5)
-
-    @property
-    def usable(self) -> bool:
-        return self._hash is not None and self._same is not None
-
-    def hash_names(self, position: I64) -> tuple[U64, I64]:
-        """(GNU hashes, lengths) of the names at ``position``."""
-        position = np.ascontiguousarray(position)
-        h, length = np.empty(len(position), np.uint64), np.empty(len(position), np.int64)
-        if self._hash:
-            self._hash(_address(position), len(position), ORIGIN, _address(h), _address(length))
-        return h, length
-
-    def same_names(self, left: I64, right: I64) -> Bool:
-        """Whether the names at ``left[i]`` and ``right[i]`` are the same."""
-        left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
-        same = np.empty(len(left), np.bool_)
-        if self._same:
-            self._same(_address(left), _address(right), len(left), ORIGIN, _address(same))
-        return same
-
-
-def _address(array: Any) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
-
-
-@cache
-def kernels() -> Kernels | None:
-    """This host's kernels, or None."""
-    from rtld.arch import host
-
-    stubs = host().stubs
-    if "hash_names" not in stubs or "same_names" not in stubs:
-        return None
-    made = Kernels(stubs["hash_names"].code, stubs["same_names"].code)
-    return made if made.usable else None
-
-
 class Names:
     """Many names, as columns: position (flat.py), length in bytes, GNU hash (32 bits)."""
 
-    __slots__ = ("_kernels", "_strings", "hash", "length", "position")
+    __slots__ = ("_strings", "hash", "length", "position")
 
     def __init__(self, position: I64, strings: Callable[[], Strings]) -> None:
         self.position = position
         self._strings = strings
-        self._kernels = kernels()
         self.hash: U64
         self.length: I64
-        if self._kernels:
-            self.hash, self.length = self._kernels.hash_names(position)
+        code = kernels()
+        if code:
+            self.hash, self.length = code.hash_names(position)
         else:
             self.length = strings().lengths(position)
             self.hash = hash_names(position, self.length)
@@ -152,8 +102,6 @@ class Names:
 
     def match(self, positions: I64, which: I64) -> Bool:
         """Whether the name at ``positions[i]`` is number ``which[i]``."""
-        if self._kernels:
-            return self._kernels.same_names(positions, self.position[which])
         lengths = self._strings().lengths(positions)
         result: Bool = lengths == self.length[which]
         same = np.flatnonzero(result)

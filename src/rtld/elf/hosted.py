@@ -19,11 +19,10 @@ from rtld.elf.waiting import Ifunc
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from rtld.core.module import Module, Namespace
     from rtld.elf.flat import Bool
-
-_MASK = (1 << 64) - 1
 
 
 def adjust_images(ns: Namespace, *, link_map: Callable[[Module], int], binder: int) -> None:
@@ -31,7 +30,7 @@ def adjust_images(ns: Namespace, *, link_map: Callable[[Module], int], binder: i
 
     *link_map* gives the word by which a module is known to *binder*, the code that an unbound PLT slot leads to.
     """
-    r, b, types = ns.relocations, ns.bindings, ns.arch.reloc_types
+    r, b, types, word = ns.relocations, ns.bindings, ns.arch.reloc_types, ns.arch.word
     if not len(r.at):
         return
     modules = ns.columns.modules
@@ -44,17 +43,21 @@ def adjust_images(ns: Namespace, *, link_map: Callable[[Module], int], binder: i
         rows = (r.reference >= 0) & (replaced[r.reference] != 0)
         for row, module, offset in _places(ns, rows):
             kind = int(r.type[row])
+            if kind == types.jump_slot and ns.lazy and not binds_now(module):
+                continue  # its first call will tell
             if kind in (types.glob_dat, types.jump_slot, types.symbolic):
-                addend = _addend(ns, row) if kind == types.symbolic else 0
+                addend = _addend(ns, row, module, offset) if kind == types.symbolic else 0
                 store_word(module, offset, int(replaced[r.reference[row]]) + addend)
     blocks = [module.tls_block for module in modules]
     if any(blocks):
         own = np.array(blocks, np.int64)[r.module]
+        numbered = {(m, offset) for _, m, offset in _places(ns, r.type == types.dtpoff)}
         for _row, module, offset in _places(
             ns, (r.type == types.dtpmod) & (r.reference < 0) & (own != 0)
         ):
             # The offset beside it is a constant of the file, counted from the module's own block.
-            store_word(module, offset + 8, _load(module, offset + 8) + module.tls_block)
+            if (module, offset + word) not in numbered:
+                store_word(module, offset + word, _load(module, offset + word) + module.tls_block)
         for row, module, offset in _places(ns, r.type == types.dtpoff):
             reference = int(r.reference[row])
             definer = int(b.definer[reference]) if reference >= 0 else int(r.module[row])
@@ -81,9 +84,11 @@ def _open_slots(ns: Namespace, link_map: Callable[[Module], int], binder: int) -
     for number in np.unique(r.module[slots]).tolist():
         module = ns.columns.modules[number]
         got = module.file.dynamic.get(t.DT_PLTGOT)
-        if got is not None and module.image.low <= got and got + 24 <= module.image.high:
-            store_word(module, got + 8, link_map(module))
-            store_word(module, got + 16, binder)
+        layout, word = ns.arch.got, ns.arch.word
+        end = word * layout.reserved
+        if got is not None and module.image.low <= got and got + end <= module.image.high:
+            store_word(module, got + word * layout.link_map, link_map(module))
+            store_word(module, got + word * layout.resolver, binder)
 
 
 def hosted_changes(ns: Namespace) -> list[tuple[int, int]]:
@@ -112,19 +117,20 @@ def hosted_changes(ns: Namespace) -> list[tuple[int, int]]:
         value = int(columns.value(at)[0])
         if int(section[0]) != t.SHN_ABS:
             value += definer.base
-        addend = _addend(ns, row) if int(r.type[row]) == types.symbolic else 0
+        symbolic = int(r.type[row]) == types.symbolic
+        addend = _addend(ns, row, module, offset) if symbolic else 0
         place = module.base + offset
         if int(info[0]) & 15 == t.STT_GNU_IFUNC and int(section[0]) != t.SHN_UNDEF:
             ns.ifuncs.append(Ifunc(module, -1, place, value, addend, False))
         else:
-            changes.append((place, value + addend & _MASK))
+            changes.append((place, value + addend & (1 << ns.arch.bits) - 1))
     return changes
 
 
 def _places(ns: Namespace, rows: Bool) -> Iterator[tuple[int, Module, int]]:
     """(row, module, r_offset) of the chosen relocation records."""
     r = ns.relocations
-    offsets = flat(f"{ns.columns.order}u8")
+    offsets = flat(f"{ns.columns.order}u{ns.arch.word}")
     which = np.flatnonzero(rows)
     for row, number, offset in zip(
         which.tolist(), r.module[which].tolist(), offsets[r.at[which]].tolist(), strict=True
@@ -132,16 +138,22 @@ def _places(ns: Namespace, rows: Bool) -> Iterator[tuple[int, Module, int]]:
         yield row, ns.columns.modules[number], offset
 
 
-def _addend(ns: Namespace, row: int) -> int:
-    r = ns.relocations
-    return int(flat(f"{ns.columns.order}i8")[int(r.at[row]) + 16]) if r.is_rela[row] else 0
+def _addend(ns: Namespace, row: int, module: Module, vaddr: int) -> int:
+    r, word = ns.relocations, ns.arch.word
+    if r.is_rela[row]:
+        return int(flat(f"{ns.columns.order}i{word}")[int(r.at[row]) + 2 * word])
+    # REL: it stands in the place itself; the file has it as it was before relocation.
+    at = module.file.file_offset(vaddr, word, "relocation")
+    order: Any = "little" if module.file.order == "<" else "big"
+    return int.from_bytes(module.file.data[at : at + word], order, signed=True)
 
 
 def _load(module: Module, vaddr: int) -> int:
-    image = module.image
-    if image is None or not image.low <= vaddr <= image.high - 8:
+    image, width = module.image, module.file.bits // 8
+    if image is None or not image.low <= vaddr <= image.high - width:
         return 0
-    return int.from_bytes(image.view(vaddr, 8).tobytes(), "little")
+    order: Any = "little" if module.file.order == "<" else "big"
+    return int.from_bytes(image.view(vaddr, width).tobytes(), order)
 
 
 def tls_users(ns: Namespace) -> set[Module]:
@@ -163,7 +175,11 @@ def relocate_tls(
     columns = ns.columns
     kinds = (types.dtpmod, types.dtpoff, types.tpoff, types.tlsdesc)
     for row, module, offset in _places(ns, np.isin(r.type, kinds)):
-        kind, reference, addend = int(r.type[row]), int(r.reference[row]), _addend(ns, row)
+        kind, reference, addend = (
+            int(r.type[row]),
+            int(r.reference[row]),
+            _addend(ns, row, module, offset),
+        )
         definer: Module | None = module
         value = addend
         if reference >= 0:

@@ -11,7 +11,6 @@ import time
 from rtld.core.module import Namespace
 from rtld.elf.initfini import order_initialisers
 from rtld.elf.load import (
-    binds_now,
     build_scopes,
     load_interpreter,
     load_needed,
@@ -142,7 +141,7 @@ def bind(ns: Namespace) -> Namespace:
         ns.relocations, ns.bindings = resolve_symbols(ns, ns.modules, ns.modules)
 
     timed(ns, "resolve", resolve)
-    if ns.reporter.wants & {"symbols", "bindings"}:
+    if ns.reporter.wants & {"symbols", "bindings", "reloc"}:
         from rtld.elf.explain import tell_bindings
 
         tell_bindings(ns, ns.reporter)
@@ -168,10 +167,6 @@ def relocate(ns: Namespace) -> Namespace:
     )
 
     modules = [module for module in ns.modules if not module.hosted]
-
-    for module in ns.relocation_order:
-        if not module.hosted:
-            ns.reporter.relocating(module, ns.lazy and not binds_now(module))
 
     # PT_LOAD segments into one array per module; bss is zero.
     timed(ns, "images", lambda: build_images(ns, modules))

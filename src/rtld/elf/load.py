@@ -14,6 +14,8 @@ from rtld.errors import FormatError, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rtld.core.module import Namespace
     from rtld.elf.file import ElfFile, Segment
     from rtld.elf.search import Found
@@ -221,7 +223,8 @@ def build_scopes(ns: Namespace) -> None:
         module.scopes = (ns.global_scope,)
         if ns.model == "glibc" and is_symbolic(module):
             module.scopes = (Scope("self", (module,)), ns.global_scope)
-        ns.reporter.scope(module)
+        # Nobody looks anything up for the dynamic linker but itself.
+        ns.reporter.scope(module, () if module is ns.interp else None)
 
 
 def is_symbolic(module: Module) -> bool:
@@ -259,7 +262,9 @@ def has_text_relocations(module: Module) -> bool:
 
 
 def store_word(module: Module, vaddr: int, value: int) -> None:
-    """Write a 64-bit little-endian word into a module's image; nothing where it has none there."""
-    image = module.image
-    if image is not None and image.low <= vaddr <= image.high - 8:
-        memoryview(image.view(vaddr, 8))[:] = (value & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
+    """Write a word of the file's class and byte order into a module's image; nothing where it has none there."""
+    image, width = module.image, module.file.bits // 8
+    if image is not None and image.low <= vaddr <= image.high - width:
+        value &= (1 << 8 * width) - 1
+        order: Any = "little" if module.file.order == "<" else "big"
+        memoryview(image.view(vaddr, width))[:] = value.to_bytes(width, order)

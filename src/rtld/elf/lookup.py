@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rtld.core.module import Module
     from rtld.elf.flat import I64, U32, U64, Bool
+    from rtld.elf.groups import Groups
 
 DATA, PLT, COPY = 0, 1, 2  # glibc's ELF_RTYPE_CLASS_*, as far as look-up differs
 
@@ -136,7 +137,14 @@ class Columns:
 
     def meta(self, at: I64) -> tuple[U32, U32, U32]:
         """(st_info, st_other, st_shndx) of the symbols at positions ``at``."""
-        word = flat("<u4")[at + self._meta_at]
+        return self.split_meta(self.meta_word(at))
+
+    def meta_word(self, at: I64) -> U32:
+        """st_info, st_other and st_shndx of the symbols at positions ``at`` as one word, lowest byte first."""
+        return flat("<u4")[at + self._meta_at]  # type: ignore[no-any-return]
+
+    def split_meta(self, word: U32) -> tuple[U32, U32, U32]:
+        """(st_info, st_other, st_shndx) of such words."""
         section = word >> np.uint32(16)
         if self.order == ">":
             section = (section >> np.uint32(8)) | ((section & np.uint32(0xFF)) << np.uint32(8))
@@ -176,22 +184,12 @@ class Candidates:
     """For each group of equal names its definitions in scope order: CSR of (module, symbol), with their attributes."""
 
     __slots__ = (
-        "at",
-        "first",
-        "info",
-        "module",
-        "other",
-        "raw",
-        "section",
-        "symbol",
-        "usable",
-        "version",
-    )
+        "first", "info", "module", "other", "raw", "section", "symbol", "usable", "version",
+    )  # fmt: skip
 
     first: I64  # [groups + 1]
     module: I64
     symbol: I64
-    at: I64
     info: U32
     other: U32
     section: U32
@@ -246,86 +244,56 @@ def _computed_hashes(columns: Columns, number: int, nsyms: int) -> U32:
     return columns.names(columns.name_position(module, at)).hash.astype(np.uint32)
 
 
-def group_names(names: Names) -> tuple[I64, I64]:
-    """(group of each name, representative of each group): names are in one group when they are equal.
-
-    Groups are numbered in order of their hash, so that ``names.hash[representative]`` ascends.
-    """
-    n = len(names.hash)
-    key = np.sort((names.hash << np.uint64(32)) | np.arange(n, dtype=np.uint64))
-    who = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    h = key >> np.uint64(32)
-    new = np.empty(n, np.bool_)
-    if n:
-        new[0] = True
-        np.not_equal(h[1:], h[:-1], out=new[1:])
-    group_sorted = np.cumsum(new) - 1
-    representative = who[new]
-    # Equal hash is not yet equal name: true collisions get groups of their own, after their hash's first.
-    others = np.flatnonzero(~new)
-    bad = others[~names.equal(who[others], representative[group_sorted[others]])]
-    if len(bad):
-        # Not np.unique: it imports numpy.ma.
-        hashes = np.array(sorted(set(h[bad].tolist())), np.uint64)
-        _split_collisions(names, who, h, new, hashes)
-        group_sorted = np.cumsum(new) - 1
-        representative = who[new]
-    group = np.empty(n, np.int64)
-    group[who] = group_sorted
-    return group, representative
-
-
-def _split_collisions(names: Names, who: I64, h: U64, new: Bool, hashes: U64) -> None:
-    """Put equal names side by side within the runs of these hashes, and mark where each begins."""
-    left, right = np.searchsorted(h, hashes, side="left"), np.searchsorted(h, hashes, side="right")
-    for begin, end in zip(left.tolist(), right.tolist(), strict=True):
-        text = {name: names.text(name) for name in who[begin:end].tolist()}
-        run = sorted(text, key=lambda name: text[name])
-        who[begin:end] = run
-        new[begin:end] = [i == 0 or text[run[i]] != text[run[i - 1]] for i in range(len(run))]
-
-
-def join(columns: Columns, order: Sequence[int], names: Names, representative: I64) -> Candidates:
+def join(columns: Columns, order: Sequence[int], groups: Groups) -> Candidates:
     """All definitions in modules ``order`` of the groups' names. Group g's candidates are in scope order."""
     hashes, starts, firsts, numbers = hashed_names(columns, order)
-    wanted = names.hash[representative]
-    half = (wanted >> np.uint64(1)).astype(np.uint32)
+    survivors = _survivors(hashes, groups.names.hash)
+    run = _runs(starts, len(hashes), survivors)
+    module = numbers[run]
+    symbol = firsts[run] + survivors - starts[run]
+    mine = hashes[survivors]
+    try:
+        at = columns.symbol_position(module, symbol)
+        position = columns.name_position(module, at)
+    except FormatError:
+        # Broken entries are none of our business unless their hash is one that is looked for.
+        exact = np.flatnonzero(_contains(groups.names.hash, mine))
+        mine, module, symbol = mine[exact], module[exact], symbol[exact]
+        at = columns.symbol_position(module, symbol)
+        position = columns.name_position(module, at)
+    row, group = groups.find(position, mine)
+    # What is gathered of each definition is gathered in the order in which it lies in memory.
+    module, symbol, at = module[row], symbol[row], at[row]
+    word = columns.meta_word(at)
+    value = columns.value(at)
+    raw, version, _ = columns.versions(module, symbol)
+    key = np.sort((group.astype(np.uint64) << np.uint64(32)) | np.arange(len(row), dtype=np.uint64))
+    order_of = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    result = Candidates()
+    result.first = np.zeros(groups.count + 1, np.int64)
+    np.cumsum(np.bincount(group, minlength=groups.count), out=result.first[1:])
+    result.module, result.symbol = module[order_of], symbol[order_of]
+    result.info, result.other, result.section = columns.split_meta(word[order_of])
+    result.raw, result.version = raw[order_of], version[order_of]
+    result.usable = _usable(columns, result, value[order_of])
+    return result
+
+
+def _survivors(hashes: U32, wanted: U64) -> I64:
+    """Indices of the hashes that may be among *wanted*, low bits aside: all of those, and few others."""
     # A table of some thirty bits for each wanted hash lets few others through, and stays in the cache.
-    bits = min(max(len(half).bit_length() + 5, 10), 22)
+    bits = min(max(len(wanted).bit_length() + 5, 10), 22)
     mask = np.uint32((1 << bits) - 1)
     bitmap = np.zeros(1 << bits, np.bool_)
-    bitmap[half & mask] = True
-    survivors = np.flatnonzero(bitmap[(hashes >> np.uint32(1)) & mask])
-    mine = hashes[survivors] >> np.uint32(1)
-    key = np.sort((mine.astype(np.uint64) << np.uint64(32)) | survivors.astype(np.uint64))
-    mine = (key >> np.uint64(32)).astype(np.uint32)
-    left = np.searchsorted(half, mine, side="left")
-    right = np.searchsorted(half, mine, side="right")
-    count = right - left
-    hit = np.flatnonzero(count)
-    count = count[hit]
-    # A hash without its low bit can belong to two groups (h and h ^ 1), and to more after a collision.
-    which = np.repeat(hit, count)
-    ends = np.cumsum(count)
-    group = left[which] + (np.arange(len(which)) - np.repeat(ends - count, count))
-    index = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)[which]
-    # Back to (group, scope order).
-    key = np.sort((group.astype(np.uint64) << np.uint64(32)) | index.astype(np.uint64))
-    group = (key >> np.uint64(32)).astype(np.int64)
-    index = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    run = _runs(starts, len(hashes), index)
-    module = numbers[run]
-    symbol = firsts[run] + index - starts[run]
-    at = columns.symbol_position(module, symbol)
-    same = names.match(columns.name_position(module, at), representative[group])
-    keep = np.flatnonzero(same)
-    result = Candidates()
-    group = group[keep]
-    result.module, result.symbol, result.at = module[keep], symbol[keep], at[keep]
-    result.first = np.searchsorted(group, np.arange(len(representative) + 1))
-    result.info, result.other, result.section = columns.meta(result.at)
-    result.raw, result.version, _ = columns.versions(result.module, result.symbol)
-    result.usable = _usable(columns, result)
+    bitmap[(wanted >> np.uint64(1)).astype(np.uint32) & mask] = True
+    return np.flatnonzero(bitmap[(hashes >> np.uint32(1)) & mask])
+
+
+def _contains(wanted: U64, hashes: U32) -> Bool:
+    """Which of the hashes are among *wanted*, low bits aside."""
+    ours = np.sort(wanted >> np.uint64(1)).astype(np.uint32)
+    theirs = hashes >> np.uint32(1)
+    result: Bool = ours[np.minimum(np.searchsorted(ours, theirs), len(ours) - 1)] == theirs
     return result
 
 
@@ -336,13 +304,13 @@ def _runs(starts: I64, total: int, index: I64) -> I64:
     return np.cumsum(run, dtype=np.int32)[index].astype(np.int64)
 
 
-def _usable(columns: Columns, c: Candidates) -> Bool:
+def _usable(columns: Columns, c: Candidates, value: U64) -> Bool:
     kind = c.info & np.uint32(15)
     typed = ((np.uint32(_TYPES) >> kind) & np.uint32(1)) != 0
     if columns.machine == t.EM_MIPS:
         # An undefined function's value is its lazy stub, unless STO_MIPS_PLT says that it is a PLT entry.
         typed &= (c.section != t.SHN_UNDEF) | ((c.other & np.uint32(8)) != 0)
-    valued = (columns.value(c.at) != 0) | (c.section == t.SHN_ABS) | (kind == t.STT_TLS)
+    valued = (value != 0) | (c.section == t.SHN_ABS) | (kind == t.STT_TLS)
     usable: Bool = typed & valued
     return usable
 

@@ -49,6 +49,29 @@ def unpack_relr(entries: NDArray[Any], word: int, file: ElfFile) -> NDArray[np.u
     return places[np.argsort(keys, kind="stable")]
 
 
+def pack_relr(addresses: NDArray[Any], word: int = 8) -> NDArray[np.uint64]:
+    """DT_RELR's entries for these ascending addresses, each even: what ``unpack_relr`` takes apart."""
+    out: list[int] = []
+    every = addresses.tolist()
+    span = (8 * word - 1) * word
+    at, count = 0, len(every)
+    while at < count:
+        start = every[at]
+        out.append(start)
+        at += 1
+        start += word
+        while True:
+            bits = 0
+            while at < count and every[at] - start < span and not (every[at] - start) % word:
+                bits |= 1 << (every[at] - start) // word
+                at += 1
+            if not bits:
+                break
+            out.append(bits << 1 | 1)
+            start += span
+    return np.array(out, np.uint64)
+
+
 class _Sleb:
     """A reader of signed LEB128 numbers."""
 

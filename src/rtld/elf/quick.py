@@ -1,8 +1,13 @@
-"""Binding and relocating a small library beside modules that are loaded already, in plain Python, in place.
+"""Binding and relocating libraries beside modules that are mapped already, in place, by machine code.
 
-For a library with a hundred references the column passes take longer to begin than this takes to end. The rules are those of
-``lookup.py`` for glibc. Whatever is out of the ordinary makes it ``GiveUp`` before anything was stored, and the column passes
-do the work: they also find the words for what is wrong. ``tests/dlfcn/test_quick.py`` proves both equal.
+For a library with a hundred references the column passes take longer to begin than this takes to end, and even for a closure
+of thirty thousand it is quicker while nobody wants to know the bindings. The rules are those of ``lookup.py`` for glibc.
+Whatever is out of the ordinary makes it ``GiveUp``, and the column passes do the work again from the beginning (all words are
+absolute): they also find the words for what is wrong. ``tests/dlfcn/test_quick.py`` proves both equal.
+
+The machine code is the kernel's (``arch/x86_64_bind.py``, with the same in C): here are its tables. It reads mapped memory where
+that is readable and constant, copies of what it might itself overwrite (patchelf puts tables into a writable segment), and
+every limit is taken from the file that was checked.
 """
 
 from __future__ import annotations
@@ -10,314 +15,398 @@ from __future__ import annotations
 import struct
 
 from rtld.elf import types as t
+from rtld.elf.initfini import sort_dfs
 from rtld.elf.load import has_text_relocations, is_symbolic
-from rtld.elf.scalar import gnu_hash
 from rtld.elf.small import GiveUp
-from rtld.elf.verneed import defined_versions, needed_versions, version_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
+    from collections.abc import Sequence
+    from typing import Any, Protocol
 
     from rtld.core.module import Module, Namespace
     from rtld.elf.file import ElfFile
 
-    Answers = dict[tuple[Module, int, bool], tuple[Module, int] | None]
+    class Kernel(Protocol):
+        """The machine code, and memory for its tables. *scratch* is used by one link at a time, and zero before and after."""
 
-MOST = 220  # symbolic relocations; above, the columns are quicker
-_MOST_RELATIVE = 4000
+        scratch: Any
+        scratch_at: int
+        scopes: list[Any]
 
-_RELA = struct.Struct("<QQq")
+        def memory(self, data: bytes | int) -> tuple[Any, int]: ...
+        def clear(self, size: int) -> None: ...
+        def read(self, address: int, size: int) -> bytes: ...
+        def bind(self, context: int) -> int: ...
+        def versions(self, context: int) -> int: ...
+
+
+LAZY_MOST = 220  # symbolic relocations; with more, functions that wait for their first call are worth the column passes
+
 _SYM = struct.Struct("<IBBHQQ")
+_VERNEED = struct.Struct("<HHIII")
+_FOUR = struct.Struct("<4I")
+_TABLE = struct.Struct("<17Q")
+_CONTEXT = struct.Struct(
+    "<15Q"
+)  # at end own scope count answers low high rows rows_end seen used definer symbol reference
+_VERSIONS = struct.Struct("<11Q")
+_ROW = struct.Struct("<QIIQq")
+_ANSWER = struct.Struct("<QII")
+_WORD, _WORDS, _HALF = struct.Struct("<Q"), struct.Struct("<QQ"), struct.Struct("<I")
 _MASK = (1 << 64) - 1
-_NONE, _SYMBOLIC, _GLOB_DAT, _JUMP_SLOT, _RELATIVE, _IRELATIVE = 0, 1, 6, 7, 8, 37
-_KNOWN = frozenset((_NONE, _SYMBOLIC, _GLOB_DAT, _JUMP_SLOT, _RELATIVE, _IRELATIVE))
-_DEFINES = frozenset(
-    (t.STT_NOTYPE, t.STT_OBJECT, t.STT_FUNC, t.STT_COMMON, t.STT_TLS, t.STT_GNU_IFUNC)
-)
+_TPOFF64, _IRELATIVE = 18, 37
+_ROWS = 64
+_SETTLED = 64  # definers of unique symbols outside the scope
+_FEW_VERSIONS, _ALL_VERSIONS = 128, 0x8000
+_MOST_NEEDS = 4096
+_UNDEFINED, _OWN, _FIRST = 1, 2, 3  # what the kernel's answers call a definer
+_DONE, _GIVE_UP, _UNIQUE, _FULL, _OUTSIDE = 0, 1, 2, 3, 4
 _STRANGE = (t.DT_REL, t.DT_RELR, t.DT_ANDROID_REL, t.DT_ANDROID_RELA, t.DT_ANDROID_RELR)
 
 
 class Table:
-    """A file's symbols, hash table and versions as views that are quick to index. Made once for each file."""
+    """A mapped module's symbols, hash table and versions as the kernel reads them. Made once for each module."""
 
-    __slots__ = ("bloom", "bloom_mask", "buckets", "chains", "data", "defined", "first", "nbuckets", "needs", "shift",
-                 "strtab", "symtab", "symtab_end", "versions", "versym")  # fmt: skip
+    __slots__ = (
+        "address", "base", "block", "copies", "file", "keep", "kernel", "nsyms", "room", "rows", "versions",
+    )  # fmt: skip
 
-    def __init__(self, file: ElfFile) -> None:
-        dynamic, data = file.dynamic, file.data
-        if dynamic is None or t.DT_GNU_HASH not in dynamic or t.DT_SYMTAB not in dynamic:
+    def __init__(self, module: Module, ns: Namespace, kernel: Kernel, *, own: bool) -> None:
+        self.file = file = module.file
+        self.kernel = kernel
+        self.copies: dict[int, int] = {}
+        self.keep: list[Any] = []
+        dynamic = file.dynamic
+        if dynamic is None:
             raise GiveUp
-        self.data = data
-        at = file.file_offset(dynamic[t.DT_GNU_HASH], 16, "DT_GNU_HASH")
-        end = file.load_end(at)
-        self.nbuckets, self.first, count, self.shift = struct.unpack_from("<4I", data, at)
-        bloom_end = at + 16 + 8 * count
-        buckets_end = bloom_end + 4 * self.nbuckets
-        if buckets_end > end or not count or count & (count - 1) or not self.nbuckets:
+        get = dynamic.get
+        self.base = base = module.base
+        hashes, symtab, strtab = get(t.DT_GNU_HASH), get(t.DT_SYMTAB), get(t.DT_STRTAB)
+        if hashes is None or symtab is None or strtab is None:
             raise GiveUp
-        self.bloom_mask = count - 1
-        self.bloom = data[at + 16 : bloom_end].cast("Q")
-        self.buckets = data[bloom_end:buckets_end].cast("I")
-        self.chains = data[buckets_end : buckets_end + (end - buckets_end) // 4 * 4].cast("I")
-        self.symtab = file.file_offset(dynamic[t.DT_SYMTAB], 24, "DT_SYMTAB")
-        self.symtab_end = file.load_end(self.symtab)
-        self.strtab = file.strings()[0]
-        self.versym: Any = None
-        if t.DT_VERSYM in dynamic:
-            begin = file.file_offset(dynamic[t.DT_VERSYM], 2, "DT_VERSYM")
-            self.versym = data[begin : begin + (file.load_end(begin) - begin) // 2 * 2].cast("H")
-        self.needs = needed_versions(file)
-        defined = defined_versions(file)
-        self.defined = frozenset(d.name for d in defined)
-        self.versions = version_table(self.needs, defined)
+        nbuckets, first, count, shift = _FOUR.unpack_from(file.data, file.file_offset(hashes, 16))
+        bloom, end = self.place(hashes, 16)
+        bloom += 16
+        buckets = bloom + 8 * count
+        chains = buckets + 4 * nbuckets
+        if chains > end or not count or count & (count - 1) or not nbuckets:
+            raise GiveUp
+        strsz = file.strings()[1]
+        strings, _limit = self.place(strtab, strsz)
+        symbols, limit = self.place(symtab, 24)
+        # The string table follows in every file that a linker has made.
+        nsyms = ((strings if symbols < strings < limit else limit) - symbols) // 24
+        versym, indices = get(t.DT_VERSYM), 0
+        if versym is not None:
+            indices, limit = self.place(versym, 2)
+            nsyms = min(nsyms, (limit - indices) // 2)
+        last = min(nsyms, first + (end - chains) // 4)
+        self.nsyms = nsyms
+        self.versions = self.room = pairs = 0
+        replaced = [(s, a) for (m, s), a in ns.overrides.items() if m is module] if not own else ()
+        if replaced:
+            words = [word for pair in replaced for word in pair]
+            block, pairs = kernel.memory(struct.pack(f"<{len(words) + 1}Q", *words, 0))
+            self.keep.append(block)
+        if versym is not None:
+            self.room = _FEW_VERSIONS
+            self.rows, self.versions = kernel.memory(16 * _FEW_VERSIONS)
+        self.block, self.address = kernel.memory(
+            _TABLE.pack(
+                base, symbols, nsyms, strings, strsz, bloom, count - 1, shift, buckets, nbuckets, chains - 4 * first & _MASK, first,
+                last, indices, self.versions, self.room, pairs,
+            )
+        )  # fmt: skip
+        verdef = get(t.DT_VERDEF)
+        if versym is not None and verdef is not None:
+            begin, end = self.place(verdef, 20)
+            number = min(get(t.DT_VERDEFNUM) or 0, _ALL_VERSIONS)
+            self._read((0, 0, 0, begin, end, number), 0)
 
-    def find(self, name: bytes, h: int, version: bytes | None, hidden: bool, plt: bool) -> int:
-        """The definition of a name that passed the Bloom filter, or 0 (lookup.py: _choose_in_module)."""
-        index = self.buckets[h % self.nbuckets]
-        if index < self.first:
-            return 0
-        data, chains, first, half = self.data, self.chains, self.first, h >> 1
-        single, count = 0, 0
+    def place(self, vaddr: int, size: int) -> tuple[int, int]:
+        """Where *size* bytes of the file may be read, and the end of what stands there."""
+        for load in self.file.loads:
+            if load.vaddr <= vaddr and vaddr + size <= load.vaddr + load.filesz:
+                if not load.flags & t.PF_R:
+                    raise GiveUp
+                start = self.base + load.vaddr
+                if load.flags & t.PF_W:
+                    start = self.copies.get(load.vaddr, 0)
+                    if not start:
+                        block, start = self.kernel.memory(bytes(self.file.contents(load)))
+                        self.keep.append(block)
+                        self.copies[load.vaddr] = start
+                return start + vaddr - load.vaddr, start + load.filesz
+        raise GiveUp
+
+    def _read(self, where: tuple[int, ...], providers: int) -> None:
+        """Let the kernel fill in versions; with more room when an index asks for it."""
+        file, kernel = self.file, self.kernel
+        strings, strsz = _WORDS.unpack_from(self.block, 24)
+        scratch = kernel.scratch_at
         while True:
-            other = chains[index - first]
-            if other >> 1 == half:
-                entry = self.symtab + 24 * index
-                offset, info, st_other, section, value, _size = _SYM.unpack_from(data, entry)
-                at = self.strtab + offset
-                stop = at + len(name)
-                if data[at:stop] == name and not data[stop]:
-                    taken = self._take(index, info, section, value, version, hidden, plt)
-                    if taken == 2:
-                        count += 1
-                        single = single or index
-                    elif taken:
-                        return self._offered(index, info, st_other)
-            if other & 1:
-                break
-            index += 1
-        if count != 1:
-            return 0
-        _o, info, st_other, *_rest = _SYM.unpack_from(data, self.symtab + 24 * single)
-        return self._offered(single, info, st_other)
+            _VERSIONS.pack_into(
+                kernel.scratch, 0, *where, strings, strsz, self.versions, self.room, providers
+            )
+            failed = kernel.versions(scratch)
+            kernel.clear(_VERSIONS.size)
+            if not failed:
+                return
+            if self.room == _ALL_VERSIONS or not _has_large_index(file):
+                raise GiveUp
+            block, self.versions = kernel.memory(16 * _ALL_VERSIONS)
+            block[: 16 * self.room] = bytes(self.rows)
+            self.rows, self.room = block, _ALL_VERSIONS
+            _WORDS.pack_into(self.block, 112, self.versions, self.room)
 
-    def _take(
-        self,
-        index: int,
-        info: int,
-        section: int,
-        value: int,
-        version: bytes | None,
-        hidden: bool,
-        plt: bool,
-    ) -> int:
-        """1: it is the one; 2: it is if there is no other; 0: it is not."""
-        kind = info & 15
-        if kind not in _DEFINES or (plt and section == t.SHN_UNDEF):
-            return 0
-        if not value and section != t.SHN_ABS and kind != t.STT_TLS:
-            return 0
-        if self.versym is None:
-            return 1
-        raw = self.versym[index]
-        if version is None:
-            if raw & 0x7FFF < 3:
-                return 1
-            return 0 if raw & 0x8000 else 2
-        own = self.versions.get(raw & 0x7FFF)
-        if own is None or own[0] is None:
-            return 1 if not hidden and not raw & 0x8000 else 0
-        return 1 if own[0] == version else 0
-
-    @staticmethod
-    def _offered(index: int, info: int, other: int) -> int:
-        bind = info >> 4
-        if bind == t.STB_GNU_UNIQUE:
+    def need(self, ns: Namespace) -> None:
+        """The versions that the file needs; each must be defined by the module it is expected in."""
+        file = self.file
+        dynamic = file.dynamic
+        assert dynamic is not None
+        verneed = dynamic.get(t.DT_VERNEED)
+        if verneed is None:
+            return
+        if not self.versions:
             raise GiveUp
-        return (
-            index
-            if bind in (t.STB_GLOBAL, t.STB_WEAK) and other & 3 in (t.STV_DEFAULT, t.STV_PROTECTED)
-            else 0
-        )
+        begin, end = self.place(verneed, 16)
+        number = dynamic.get(t.DT_VERNEEDNUM) or 0
+        if number > _MOST_NEEDS:
+            raise GiveUp
+        at, step = file.file_offset(verneed, 16), 0
+        limit = at + end - begin - 16
+        providers = []
+        for _ in range(number):
+            at += step
+            if at > limit:
+                raise GiveUp
+            version, _count, name, _first, step = _VERNEED.unpack_from(file.data, at)
+            provider = ns.by_name.get(file.string(name, "vn_file"))
+            if provider is None or version != 1:
+                raise GiveUp
+            providers.append(table_of(provider, ns, self.kernel).address)
+        _kept, addresses = self.kernel.memory(struct.pack(f"<{number}Q", *providers))
+        self._read((begin, end, number, 0, 0, 0), addresses)
 
 
-def table_of(file: ElfFile) -> Table:
-    """The file's ``Table``."""
-    found = file.cache.get("quick")
-    if found is None:
-        found = file.cache["quick"] = Table(file)
-    return found  # type: ignore[return-value]
+def _has_large_index(file: ElfFile) -> bool:
+    from rtld.elf.verneed import defined_versions, needed_versions
+
+    indices = [row.index for row in defined_versions(file)]
+    indices += [row.index for row in needed_versions(file)]
+    return max(indices, default=0) >= _FEW_VERSIONS
 
 
-def _symbolic(file: ElfFile) -> int:
-    """How many records may refer to a symbol."""
-    dynamic = file.dynamic
-    if dynamic is None:
-        raise GiveUp
-    size, plt_size = dynamic.get(t.DT_RELASZ, 0) or 0, dynamic.get(t.DT_PLTRELSZ, 0) or 0
-    if size // 24 > _MOST_RELATIVE:
-        raise GiveUp
-    return max(size // 24 - (dynamic.get(t.DT_RELACOUNT, 0) or 0), 0) + plt_size // 24
+def table_of(module: Module, ns: Namespace, kernel: Kernel, *, own: bool = False) -> Table:
+    """The module's ``Table``."""
+    cache = module.file.cache
+    found = cache.get("quick")
+    if found is None or found.base != module.base:
+        found = cache["quick"] = Table(module, ns, kernel, own=own)
+    return found  # type: ignore[no-any-return]
+
+
+def _tables_of_scope(
+    modules: tuple[Module, ...], ns: Namespace, kernel: Kernel
+) -> tuple[list[Module], list[int]]:
+    """The modules that have symbols, and their tables; remembered for the global scope of the last link."""
+    known = kernel.scopes
+    if known and known[0] is modules:
+        return known[1], known[2]
+    having = [module for module in modules if module.file.dynamic is not None]
+    for module in having:
+        if module.filters:
+            raise GiveUp
+    tables = [table_of(module, ns, kernel).address for module in having]
+    kernel.scopes[:] = modules, having, tables
+    return having, tables
 
 
 class QuickLink:
-    """The references of some new modules, answered in *scope*; ``store`` writes them."""
+    """New modules bound and relocated in *scope*, by the kernel.
 
-    def __init__(self, ns: Namespace, own: Sequence[Module], scope: Sequence[Module]) -> None:
+    used      module -> the modules that its references are bound to, first met first
+    unique    definers of STB_GNU_UNIQUE symbols, with the name of one
+    ifuncs    (place, resolver, addend) of what waits for an IFUNC's resolver
+    tls       (place, type, module or None, value, addend, referrer) of what waits for the TLS numbers
+    """
+
+    def __init__(
+        self,
+        ns: Namespace,
+        own: Sequence[Module],
+        scope: Sequence[Module],
+        kernel: Kernel,
+        *,
+        now: bool,
+    ) -> None:
         if ns.model != "glibc" or ns.dynamic_weak or ns.reporter.wants:
             raise GiveUp
         self.ns = ns
-        self.own = own
-        self.answers: Answers = {}
-        self._rows: list[
-            tuple[Module, list[tuple[int, int, int]], list[tuple[int, int, int, int]]]
-        ] = []
-        # Sizes first: nothing is read of what is too large.
-        if sum([_symbolic(module.file) for module in own]) > MOST:
+        self.kernel = kernel
+        self.used: dict[Module, list[Module]] = {}
+        self.unique: dict[Module, str] = {}
+        self.ifuncs: list[tuple[int, int, int]] = []
+        self.tls: list[tuple[int, int, Module | None, int, int, Module]] = []
+        ranges = [(module, *_ranges(module)) for module in own]
+        if not now and sum([count for _module, _ranges, count in ranges]) > LAZY_MOST:
             raise GiveUp
         for module in own:
-            self._read(module)
-        self._scope = [
-            (module, table_of(module.file)) for module in scope if module.file.dynamic is not None
-        ]
-        self._check_versions()
-        for module, _relative, rows in self._rows:
-            table = table_of(module.file)
-            for _offset, kind, symbol, _addend in rows:
-                key = module, symbol, kind == _JUMP_SLOT
-                if key not in self.answers and symbol:
-                    self.answers[key] = self._find(module, table, symbol, key[2])
+            if module.filters:
+                raise GiveUp
+            table_of(module, ns, kernel, own=True)
+        everybody = ns.global_scope.modules
+        if scope[: len(everybody)] == [*everybody]:
+            having, tables = _tables_of_scope(everybody, ns, kernel)
+            rest = scope[len(everybody) :]
+        else:
+            having, tables, rest = [], [], list(scope)
+        for module in rest:
+            if module.filters:
+                raise GiveUp
+        self._scope = [*having, *rest]
+        self._tables = [*tables, *[table_of(module, ns, kernel).address for module in rest]]
+        for module in own:
+            table_of(module, ns, kernel).need(ns)
+        if len(own) > 1:
+            order = {module: i for i, module in enumerate(sort_dfs(list(own), force_first=False))}
+            ranges.sort(key=lambda row: -order[row[0]])
+        for module, pieces, _count in ranges:
+            self._bind(module, pieces)
 
-    def _read(self, module: Module) -> None:
-        """Split the records into relative and others."""
-        file, dynamic = module.file, module.file.dynamic
-        if (
-            any(tag in dynamic for tag in _STRANGE)
-            or is_symbolic(module)
-            or has_text_relocations(module)
-        ):
-            raise GiveUp
-        if file.segment(t.PT_TLS) is not None:
-            raise GiveUp
-        relative: list[Any] = []
-        rows: list[Any] = []
-        begin, size = dynamic.get(t.DT_RELA), dynamic.get(t.DT_RELASZ, 0) or 0
-        plt, plt_size = dynamic.get(t.DT_JMPREL), dynamic.get(t.DT_PLTRELSZ, 0) or 0
-        if begin is not None and plt is not None and begin <= plt < begin + size:
-            size = plt - begin
-        if begin is not None and size:
-            at = file.file_offset(begin, size, "DT_RELA")
-            count = min(24 * (dynamic.get(t.DT_RELACOUNT, 0) or 0), size)
-            relative = list(_RELA.iter_unpack(file.data[at : at + count]))
-            rows = [
-                (o, i & 0xFFFFFFFF, i >> 32, a)
-                for o, i, a in _RELA.iter_unpack(file.data[at + count : at + size - size % 24])
-            ]
-        if plt is not None and plt_size:
-            at = file.file_offset(plt, plt_size, "DT_JMPREL")
-            rows += [
-                (o, i & 0xFFFFFFFF, i >> 32, a)
-                for o, i, a in _RELA.iter_unpack(file.data[at : at + plt_size - plt_size % 24])
-            ]
-        if len(rows) > MOST or not _KNOWN.issuperset([row[1] for row in rows]):
-            raise GiveUp
-        self._rows.append((module, relative, rows))
+    def _bind(self, module: Module, pieces: Sequence[tuple[int, int]]) -> None:
+        kernel = self.kernel
+        table = table_of(module, self.ns, kernel)
+        definers = [module, *self._scope]
+        tables = self._tables
+        if is_symbolic(module):
+            definers.insert(0, module)
+            tables = [table.address, *tables]
+        count = len(tables)
+        # The scratch memory: context, rows, the scope, who has been met, in which order, and what symbols are bound to.
+        scratch, start = kernel.scratch, kernel.scratch_at
+        room = count + _FIRST + _SETTLED
+        rows = _CONTEXT.size
+        array = rows + _ROW.size * _ROWS
+        used = array + 8 * count
+        seen = used + 4 * room
+        answers = seen + room + 15 & -16
+        size = answers + 32 * table.nsyms
+        base = 0
+        if size <= len(scratch):
+            where, at_answers = scratch, start + answers
+        else:
+            if answers > len(scratch):
+                raise GiveUp
+            where, at_answers = kernel.memory(32 * table.nsyms)
+            base, size = -answers, answers
+        struct.pack_into(f"<{count}Q", scratch, array, *tables)
+        _CONTEXT.pack_into(
+            scratch, 0, 0, 0, table.address, start + array, count, at_answers, 1, 0, start + rows, start + array,
+            start + seen, start + used, 0, 0, 0,
+        )  # fmt: skip
+        try:
+            for begin, end in pieces:
+                at, _limit = table.place(begin, end - begin)
+                _WORDS.pack_into(scratch, 0, at, at + end - begin)
+                while True:
+                    status = kernel.bind(start)
+                    state = _CONTEXT.unpack_from(scratch)
+                    if state[8] != start + rows:
+                        self._later(module, definers, scratch[rows : state[8] - start])
+                        _WORD.pack_into(scratch, 64, start + rows)
+                    if status == _DONE:
+                        break
+                    if status == _UNIQUE:
+                        code, answer = self._settle(module, definers, state)
+                        if code >= room:
+                            raise GiveUp
+                        _ANSWER.pack_into(where, base + answers + 16 * state[14], *answer)
+                        if scratch[seen + code] == b"\0":
+                            scratch[seen + code] = b"\1"
+                            _HALF.pack_into(scratch, state[11] - start, code)
+                            _WORD.pack_into(scratch, 88, state[11] + 4)
+                    elif status == _OUTSIDE:
+                        place = module.base + _WORD.unpack(kernel.read(state[0], 8))[0] & _MASK
+                        _WORDS.pack_into(scratch, 48, *_writable(module, place))
+                    elif status != _FULL:
+                        raise GiveUp
+            number = (_CONTEXT.unpack_from(scratch)[11] - start - used) // 4
+            codes = struct.unpack_from(f"<{number}I", scratch, used)
+        finally:
+            kernel.clear(size)
+        self.used[module] = list(dict.fromkeys([definers[code - _OWN] for code in codes]))
 
-    def _check_versions(self) -> None:
-        """Every version that is needed must be defined by the module it names; the columns say it in words."""
-        for module in self.own:
-            for need in table_of(module.file).needs:
-                provider = self.ns.by_name.get(need.file.decode("utf-8", "surrogateescape"))
-                if provider is None or need.name not in table_of(provider.file).defined:
-                    raise GiveUp
+    def _later(self, module: Module, definers: list[Module], rows: bytes) -> None:
+        """What the kernel leaves to others."""
+        for place, kind, code, value, addend in _ROW.iter_unpack(rows):
+            if kind == _IRELATIVE:
+                self.ifuncs.append((place, value, addend))
+            else:
+                definer = None if code == _UNDEFINED else definers[code - _OWN]
+                self.tls.append((place, kind, definer, value, addend, module))
 
-    def _find(
-        self, module: Module, table: Table, symbol: int, plt: bool
-    ) -> tuple[Module, int] | None:
-        entry = table.symtab + 24 * symbol
-        if entry + 24 > table.symtab_end:
-            raise GiveUp
-        offset, info, other, *_rest = _SYM.unpack_from(table.data, entry)
-        if info >> 4 == t.STB_LOCAL or other & 3 in (t.STV_HIDDEN, t.STV_INTERNAL):
-            return module, symbol
-        if other & 3 == t.STV_PROTECTED:
-            raise GiveUp
-        name = module.file.string_bytes(offset, "st_name")
-        version, hidden = None, False
-        if table.versym is not None:
-            version, hidden = table.versions.get(table.versym[symbol] & 0x7FFF, (None, False))
-        h = gnu_hash(name)
-        low, word = h & 63, h >> 6
-        for definer, theirs in self._scope:
-            bits = theirs.bloom[word & theirs.bloom_mask]
-            if bits >> low & bits >> (h >> theirs.shift & 63) & 1:
-                found = theirs.find(name, h, version, hidden, plt)
-                if found:
-                    return definer, found
-        if info >> 4 != t.STB_WEAK:
-            raise GiveUp
-        return None
-
-    # -- storing ----------------------------------------------------------------------------------
-
-    def store(self, view: Callable[[Module], tuple[Any, int, int]]) -> list[tuple[int, int, int]]:
-        """Write every word through *view*: memory, first and last p_vaddr in it.
-
-        Returns (place, resolver, addend) of those that wait for an IFUNC's resolver. Places are checked before any is written.
-        """
-        ifuncs: list[tuple[int, int, int]] = []
-        todo = []
-        for module, relative, rows in self._rows:
-            memory, low, high = view(module)
-            high -= 8
-            for offset, _info, _addend in relative:
-                if not low <= offset <= high:
-                    raise GiveUp
-            for offset, kind, _symbol, _addend in rows:
-                if kind and not low <= offset <= high:
-                    raise GiveUp
-            todo.append((module, relative, rows, memory, low))
-        pack = struct.Struct("<Q").pack_into
-        values: dict[tuple[Module, int, bool], tuple[int, bool]] = {}
-        for module, relative, rows, memory, low in todo:
-            base = module.base
-            for offset, _info, addend in relative:
-                pack(memory, offset - low, base + addend & _MASK)
-            for offset, kind, symbol, addend in rows:
-                if kind == _RELATIVE:
-                    value = base + addend
-                elif kind == _IRELATIVE:
-                    value = base + addend
-                    ifuncs.append((base + offset, value & _MASK, 0))
-                elif kind:
-                    key = module, symbol, kind == _JUMP_SLOT
-                    found = values.get(key)
-                    if found is None:
-                        found = values[key] = self._value(module, symbol, self.answers.get(key))
-                    extra = addend if kind == _SYMBOLIC else 0
-                    value = found[0] + extra
-                    if found[1]:
-                        ifuncs.append((base + offset, found[0], extra))
-                else:
-                    continue
-                pack(memory, offset - low, value & _MASK)
-        return ifuncs
-
-    def _value(
-        self, module: Module, symbol: int, answer: tuple[Module, int] | None
-    ) -> tuple[int, bool]:
-        """(address of what a reference is bound to, whether a resolver has to be asked for it)."""
-        if not symbol:
-            return module.base, False
-        if answer is None:
-            return 0, False
-        replaced = self.ns.overrides.get(answer)
-        if replaced is not None:
-            return replaced, False
-        definer, index = answer
-        table = table_of(definer.file)
-        _n, info, _o, section, value, _s = _SYM.unpack_from(table.data, table.symtab + 24 * index)
-        if section != t.SHN_ABS:
+    def _settle(
+        self, module: Module, definers: list[Module], state: tuple[int, ...]
+    ) -> tuple[int, tuple[int, int, int]]:
+        """STB_GNU_UNIQUE: one definition of a name, that which was used first. What the definer is called, the answer."""
+        code, symbol, reference = state[12:]
+        offset, *_rest = _symbol(module, reference >> 1)
+        name = module.file.string(offset, "st_name")
+        definer = definers[code - _OWN]
+        known = self.ns.unique.setdefault(name, (definer, symbol))
+        if known[0] is not definer:
+            definer = known[0]
+            if definer not in definers:
+                definers.append(definer)
+            code = definers.index(definer) + _OWN
+        symbol = known[1]
+        self.unique.setdefault(definer, name)
+        _offset, info, _other, section, value, _size = _symbol(definer, symbol)
+        if info & 15 != t.STT_TLS and section != t.SHN_ABS:
             value += definer.base
-        return value, info & 15 == t.STT_GNU_IFUNC and section != t.SHN_UNDEF
+        return code, (value & _MASK, code, symbol)
+
+    def static_tls(self) -> set[Module]:
+        """Modules whose thread-local storage somebody reaches from the thread pointer alone (initial-exec)."""
+        return {row[2] or row[5] for row in self.tls if row[1] == _TPOFF64}
+
+
+def _symbol(module: Module, index: int) -> tuple[int, int, int, int, int, int]:
+    file = module.file
+    at = file.file_offset(file.dynamic[t.DT_SYMTAB] + 24 * index, 24, "DT_SYMTAB")
+    return _SYM.unpack_from(file.data, at)
+
+
+def _writable(module: Module, place: int) -> tuple[int, int]:
+    """First and last address that a word may be stored at, of the writable segment with *place*."""
+    for load in module.file.loads:
+        low = module.base + load.vaddr
+        high = low + load.memsz - 8
+        if low <= place <= high and load.flags & t.PF_W:
+            return low, high
+    raise GiveUp
+
+
+def _ranges(module: Module) -> tuple[list[tuple[int, int]], int]:
+    """Where the relocation records are, as p_vaddr, in the order they count; and how many may refer to a symbol."""
+    dynamic = module.file.dynamic
+    if dynamic is None or has_text_relocations(module):
+        raise GiveUp
+    get = dynamic.get
+    for tag in _STRANGE:
+        if tag in dynamic:
+            raise GiveUp
+    rela, size = get(t.DT_RELA), get(t.DT_RELASZ) or 0
+    plt, plt_size = get(t.DT_JMPREL), get(t.DT_PLTRELSZ) or 0
+    if plt is None:
+        plt_size = 0
+    elif rela is not None and rela <= plt < rela + size:
+        size = plt - rela
+    pieces = []
+    if rela is not None and size:
+        pieces.append((rela, rela + size - size % 24))
+    if plt_size:
+        pieces.append((plt, plt + plt_size - plt_size % 24))
+    return pieces, size // 24 - (get(t.DT_RELACOUNT) or 0) + plt_size // 24

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 from bisect import bisect_left
+from contextlib import suppress
 
 import numpy as np
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from rtld.elf.resolve import Bindings, Relocations
 
 _PAGE = 4096
+_HUGE = 2 << 20
 
 
 def build_images(ns: Namespace, modules: Sequence[Module]) -> None:
@@ -63,6 +65,10 @@ def _allocate(size: int) -> Any:
         memory = mmap.mmap(-1, size, flags=flags)
     except (OSError, OverflowError, ValueError) as error:
         raise NoSpace(f"the writable segments need {size:#x} bytes: {error}") from None
+    if size >= _HUGE:
+        # One page fault where there were 512; a kernel without huge pages says no, and nothing is lost.
+        with suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, np.uint8)
 
 
@@ -122,7 +128,11 @@ def relocate_relative(ns: Namespace, modules: Sequence[Module]) -> None:
     for module in modules:
         table = tables(module.file)
         image = module.image
-        base = np.uint64(module.base) if word == 8 else np.uint32(module.base & 0xFFFFFFFF)
+        base = (
+            np.uint64(module.base & 0xFFFFFFFFFFFFFFFF)
+            if word == 8
+            else np.uint32(module.base & 0xFFFFFFFF)
+        )
         count = 0
         for run in table.relocs:
             if run.relative:
@@ -210,6 +220,10 @@ class Terms:
         self.tls_value = columns.value(at) * found
         biased = found & (section != t.SHN_ABS) & (stt != t.STT_TLS)
         self.symbol_value = self.tls_value + self.base[module] * biased
+        if ns.substitutes is not None:
+            rows, addresses = ns.substitutes
+            self.symbol_value[rows] = addresses
+            self.ifunc[rows] = False
         self.definer = b.definer
 
     def env(self, rows: Rows) -> dict[str, Any]:

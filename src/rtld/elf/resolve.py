@@ -14,7 +14,8 @@ import numpy as np
 
 from rtld.core.module import Problem
 from rtld.elf import types as t
-from rtld.elf.flat import flat
+from rtld.elf.flat import flat, keep_freed_memory
+from rtld.elf.groups import group_names
 from rtld.elf.lookup import (
     COPY,
     DATA,
@@ -24,7 +25,6 @@ from rtld.elf.lookup import (
     Rules,
     Wanted,
     first_accepted,
-    group_names,
     join,
 )
 from rtld.elf.tables import tables
@@ -188,6 +188,7 @@ def resolve_symbols(
 ) -> tuple[Relocations, Bindings]:
     """Answer every reference of *modules* in the scope *order*. Problems go to ``ns.problems``."""
     columns: Columns = ns.columns
+    keep_freed_memory()
     relocations = collect_relocations(modules, columns, ns.arch)
     bindings = Bindings(columns)
     classes = class_table(ns.arch)
@@ -216,12 +217,13 @@ def resolve_symbols(
     if not len(lookups) or not order:
         return relocations, bindings
     names = columns.names(columns.name_position(module[lookups], at[lookups]))
-    group, representative = group_names(names)
+    groups = group_names(names)
     numbers = {m: i for i, m in enumerate(columns.modules)}
     scope = [numbers[m] for m in order]
-    candidates = join(columns, scope, names, representative)
+    candidates = join(columns, scope, groups)
     wanted = Wanted()
-    wanted.group, wanted.module, wanted.kind = group, module[lookups], bindings.kind_of_use[lookups]
+    wanted.group, wanted.module = groups.number, module[lookups]
+    wanted.kind = bindings.kind_of_use[lookups]
     wanted.version = version[lookups]
     wanted.version_hidden = hidden[lookups]
     symbolic = np.array(

@@ -35,8 +35,9 @@ from rtld.elf.dlopen import (
 from rtld.elf.scalar import dynsym
 from rtld.elf.search import Search, SearchOptions
 from rtld.errors import RtldError, TargetFault
-from rtld.process.loading import Loading, is_hosted, unload_calls
+from rtld.process.loading import Loading, is_hosted, tell_scopes, unload_calls
 from rtld.process.mapping import span
+from rtld.process.world import FINI, INIT, PREINIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 
     from rtld.backends.child.channel import Channel, Request
     from rtld.backends.child.ptrace import Memory
-    from rtld.core.module import Module
+    from rtld.core.module import Module, Namespace
+    from rtld.elf.dlopen import Opened
     from rtld.process.world import World
 
     Steps = Generator[List, list[int], int]
@@ -162,36 +164,71 @@ class Service:
         if not name:
             if flags & RTLD_GLOBAL:
                 make_global(world.ns, [world.ns.main])
+            counts = world.opened.counts
+            counts[world.ns.main] = counts.get(world.ns.main, 0) + 1
+            world.ns.reporter.about(world.pid)
+            world.ns.reporter.opened(world.ns.main, counts[world.ns.main])
             return world.maps[world.ns.main]
         caller = self.caller(request)
         ns, opened = world.space(number)
         trial, opened = copy_namespace(ns), opened.copy()
         trial.search = self._search(trial.search)
-        group = open_group(trial, name, caller, noload=bool(flags & RTLD_NOLOAD))
+        reporter = trial.reporter
+        reporter.about(world.pid, number)
+        reporter.hold()
+        reporter.opening()
+        try:
+            group = open_group(trial, name, caller, noload=bool(flags & RTLD_NOLOAD))
+        except DlError:
+            reporter.release()
+            raise
         if group is None:
+            reporter.release()
             return 0
         initialised: list[Module] = []
+        known = group.root in opened.lists
         if group.new:
             for module in group.new:
                 module.hosted = is_hosted(module, trial)
             if number and not trial.global_scope.modules:
                 make_global(trial, group.order)
             loading = Loading(self, trial, group, flags, opened, number)
-            yield from loading.steps()
+            try:
+                yield from loading.steps()
+            finally:
+                reporter.release()
             initialised = loading.initialised
         else:
+            reporter.release()
+            if not known:
+                tell_scopes(trial, opened, group, flags)
+                world.tell_kept(trial)
             self.change()
             trial.bindings = None
             note_group(trial, opened, group)
         opened.counts[group.root] = opened.counts.get(group.root, 0) + 1
         if flags & RTLD_NODELETE:
             opened.pinned.update(group.new or [group.root])
-        if flags & RTLD_GLOBAL:
-            make_global(trial, group.order)
         world.set_space(number, trial, opened)
         if initialised:
             yield from self._initialise(initialised)
+            # They may have opened more.
+            trial, opened = world.space(number)
+        if known:
+            reporter.opened(group.root, opened.counts[group.root])
+        if flags & RTLD_GLOBAL:
+            self._make_global(trial, group.order)
+        if not known:
+            reporter.opened(group.root, opened.counts[group.root])
         return world.maps[group.root]
+
+    def _make_global(self, ns: Namespace, modules: list[Module]) -> None:
+        """RTLD_GLOBAL; nobody sees it before the initialisers have run (elf/dl-open.c, add_to_global_update)."""
+        have = set(ns.global_scope.modules)
+        make_global(ns, modules)
+        for module in modules:
+            if module not in have:
+                ns.reporter.made_global(module)
 
     def _search(self, search: Search) -> Search:
         """The search as the process would make it: from its directory, in its root."""
@@ -219,12 +256,12 @@ class Service:
         world = self.world
         functions = []
         for module in modules:
-            world.ns.reporter.init(module)
-            functions += world.inits.pop(module, [])
+            functions += world.told_before(INIT, module, world.inits.pop(module, []))
         if functions:
             calls = self.calls(len(functions))
-            for function in functions:
-                calls.add(CALL, function, *world.arguments)
+            argc, argv, envp = world.arguments
+            for function, told in functions:
+                calls.add(CALL, function, told or argc, argv, envp)
             calls.final = True
             yield calls
         return 0
@@ -238,6 +275,7 @@ class Service:
         _ns, opened = world.space(number)
         if opened.counts.get(module, 0) <= 0:
             if module in opened.startup:
+                self._still_open(module, 0)
                 return 0
             raise DlError(f"{self.name(module)}: shared object not open")
         self.change()
@@ -247,7 +285,10 @@ class Service:
         if self.closing:
             # Asked by a termination function: the close that is under way takes another look.
             self.close_again = True
+            self._still_open(module, opened.counts[module])
             return 0
+        if opened.counts[module] > 0:
+            self._still_open(module, opened.counts[module])
         self.closing = self.close_again = True
         try:
             while self.close_again:
@@ -256,6 +297,11 @@ class Service:
         finally:
             self.closing = False
         return 0
+
+    def _still_open(self, module: Module, count: int) -> None:
+        reporter = self.world.ns.reporter
+        reporter.about(self.world.pid, self.world.home.get(module, LM_ID_BASE))
+        reporter.closing(module, count)
 
     def _unload(self, number: int) -> Steps:
         """Terminate and unmap what nothing keeps any more."""
@@ -266,18 +312,19 @@ class Service:
             return 0
         functions = []
         for gone in going:
-            world.ns.reporter.fini(gone)
-            functions += world.finis.pop(gone, [])
+            functions += world.told_before(FINI, gone, world.finis.pop(gone, []))
         self.memory.write_many(world.fini_array())
         if functions:
             calls = self.calls(len(functions))
-            for function in functions:
-                calls.add(CALL, function)
+            for function, told in functions:
+                calls.add(CALL, function, told)
             calls.final = True
             yield calls
         # Who was opened again by a termination function stays.
         ns, opened = world.space(number)
         going = [m for m in unreachable(ns, opened) if m in set(going)]
+        for gone in going:
+            world.ns.reporter.removed(gone)
         remove(ns, opened, going)
         world.forget(going)
         world.subs += len(going)
@@ -310,9 +357,45 @@ class Service:
         if found is None and world.ns.model == "musl":
             raise DlError(f"Symbol not found: {os.fsdecode(name)}")
         if found is None:
-            text = f"{self.name(asked)}: undefined symbol: {os.fsdecode(name)}"
-            raise DlError(text + (f", version {os.fsdecode(version)}" if version else ""))
+            text = f"undefined symbol: {os.fsdecode(name)}"
+            text += f", version {os.fsdecode(version)}" if version else ""
+            self._tell(asked, scope, None, name, version)
+            ns.reporter.failed(asked, text)
+            raise DlError(f"{self.name(asked)}: {text}")
+        if handle in (0, RTLD_NEXT):
+            self._depend(asked, found[0], opened)
+        self._tell(asked, scope, found[0], name, version)
         return (yield from self.address_of(*found))
+
+    def _tell(
+        self,
+        asked: Module,
+        scope: list[Module],
+        definer: Module | None,
+        name: bytes,
+        version: bytes | None,
+    ) -> None:
+        """A look-up."""
+        reporter = self.world.ns.reporter
+        if not reporter.wants:
+            return
+        from rtld.elf.explain import tell_walk
+
+        reporter.about(self.world.pid, self.world.home.get(asked, LM_ID_BASE))
+        text = os.fsdecode(name)
+        if "symbols" in reporter.wants:
+            tell_walk(reporter, text, [scope], definer)
+        reporter.bound(asked, definer, text, os.fsdecode(version) if version else None, "normal")
+
+    def _depend(self, asked: Module, definer: Module, opened: Opened) -> None:
+        """A module whose symbol has been handed out stays as long as who asked for it (dl-lookup.c, add_dependency)."""
+        if definer is asked or definer in opened.startup or definer in opened.pinned:
+            return
+        if asked in opened.startup:
+            opened.pinned.add(definer)
+            self.world.ns.reporter.pinned(definer)
+        else:
+            opened.extra[asked] = opened.extra.get(asked, set()) | {definer}
 
     def address_of(self, module: Module, index: int) -> Steps:
         """The address of a definition, as dlsym gives it."""
@@ -489,6 +572,42 @@ class Service:
             place = b"%s%s%s" % (name, sign, hex(offset).encode() if offset else b"0")
             lines.append(b"%s(%s) [%s]" % (path, place, hex(address).encode()))
         return lines
+
+    # -- what is told -----------------------------------------------------------------------------
+
+    def init(self, request: Request) -> Steps:
+        """The initialisers of a module come next, or what else its tag says."""
+        world, number = self.world, request.args[0]
+        module = world.by_map.get(number & ~3)
+        if module is not None:
+            reporter = world.ns.reporter
+            reporter.about(world.pid, world.home.get(module, LM_ID_BASE))
+            tell = {INIT: reporter.init, FINI: reporter.fini, PREINIT: reporter.preinit}
+            tell[number & 3](module)
+        return 0
+        yield
+
+    def begin(self, request: Request) -> Steps:
+        """The initialisers of the program itself come next; the second time, its ``main``."""
+        del request
+        world = self.world
+        reporter = world.ns.reporter
+        reporter.about(world.pid)
+        (reporter.transfer if world.begun else reporter.begin)(world.ns.main)
+        world.begun = True
+        return 0
+        yield
+
+    def fini(self, request: Request) -> Steps:
+        """exit() comes to the termination functions of the next module."""
+        del request
+        world = self.world
+        if world.announced:
+            module = world.announced.pop(0)
+            world.ns.reporter.about(world.pid, world.home.get(module, LM_ID_BASE))
+            world.ns.reporter.fini(module)
+        return 0
+        yield
 
     # -- lazy binding ---------------------------------------------------------------------------------------
 

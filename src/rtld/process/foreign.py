@@ -12,15 +12,15 @@ there. What libraries ask of a dynamic linker later, dlopen and the tables of un
 from __future__ import annotations
 
 import os
+import struct
 
 from rtld.arch import ARCHES, by_name
 from rtld.backends.emulated import open_machine
-from rtld.backends.emulated.anchor import Anchor, initial_stack
 from rtld.backends.emulated.calls import Caller
 from rtld.backends.emulated.cpus import CPUS
 from rtld.backends.emulated.kernel import Ended
+from rtld.backends.emulated.linux.tree import Tree
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE
-from rtld.backends.emulated.readonly import ReadOnly
 from rtld.core.module import Module, Scope
 from rtld.core.space import page_up
 from rtld.elf import types as t
@@ -34,10 +34,12 @@ from rtld.elf.search import SearchOptions
 from rtld.elf.sysroot import Sysroot
 from rtld.errors import FormatError, NotFound, RtldError, TargetFault, UnresolvedSymbol, Unsupported
 from rtld.events import QUIET
+from rtld.process.emulated.anchor import Anchor
 from rtld.process.mapping import protection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from rtld.arch.base import Arch
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from rtld.events import Reporter
 
 STACK = 1 << 20
+TLS_ALIGN = 64
 TLS = 1 << 17  # thread-local storage of all libraries that are opened
 FIRST = 1 << 20  # the lowest address
 AT_PHDR, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAGS, AT_ENTRY = 3, 4, 5, 6, 7, 8, 9
@@ -84,7 +87,7 @@ class World:
         self.word = self.arch.bits // 8
         self.machine = open_machine(self.arch.name, first=FIRST, memory=memory, seconds=seconds)
         try:
-            self.kernel = ReadOnly(self.machine, self.root.host)
+            self.machine.kernel.set_tree(Tree(root, writable=False))
             self.caller = Caller(self.machine)
             self.arguments = (0, 0, 0)
             self._start(path)
@@ -111,11 +114,18 @@ class World:
         machine, arch = self.machine, self.arch
         libc = self._libc()
         memory = machine.memory
-        probe = Anchor(arch, self.order, 0, path.encode(), [libc], TLS)
-        base = memory.reserve(probe.size)
-        self.anchor = anchor = Anchor(arch, self.order, base, path.encode(), [libc], TLS)
-        memory.map(base, anchor.size, READ | WRITE | EXECUTE)
-        memory.write(base, anchor.image + machine.cpu.nop * 8)
+        nothing = machine.function(lambda *_: 0, 3)
+
+        def make(at: int) -> Anchor:
+            shape = (TLS, TLS_ALIGN, 0)
+            return Anchor(
+                arch, self.order, at, os.fsencode(path), [libc], shape, (nothing, nothing)
+            )
+
+        base = memory.reserve(make(0).size, TLS_ALIGN)
+        self.anchor = anchor = make(base)
+        memory.map(base, anchor.size, READ | WRITE)
+        memory.write(base, anchor.image)
         low, high = self.file.span
         loader = memory.reserve(page_up(high - low), self.file.max_align) - low
         map_segments(self, self.file, loader)
@@ -126,7 +136,7 @@ class World:
         memory.write(sp, data)
         machine.engine.set(machine.cpu.sp, sp)
         try:
-            machine._run(loader + self.file.entry, anchor.entry)
+            machine._run(loader + self.file.entry, machine._returned)
         except Ended as ended:
             raise Unsupported(
                 f"{path} did not start: exit status {ended.status}",
@@ -146,7 +156,7 @@ class World:
         anchor, arch = self.anchor, self.arch
         auxv: list[tuple[int, int | bytes]] = [
             (AT_PHDR, anchor.phdr), (AT_PHENT, anchor.phent), (AT_PHNUM, anchor.phnum), (AT_PAGESZ, PAGE),
-            (AT_BASE, loader), (AT_FLAGS, 0), (AT_ENTRY, anchor.entry), (AT_UID, 0), (AT_EUID, 0), (AT_GID, 0),
+            (AT_BASE, loader), (AT_FLAGS, 0), (AT_ENTRY, self.machine._returned), (AT_UID, 0), (AT_EUID, 0), (AT_GID, 0),
             (AT_EGID, 0), (AT_HWCAP, HWCAPS.get(arch.name, 0)), (AT_CLKTCK, 100), (AT_SECURE, 0),
             (AT_RANDOM, os.urandom(16)), (AT_EXECFN, b"anchor"),
         ]  # fmt: skip
@@ -273,7 +283,8 @@ class World:
         """Of the thread that is running."""
         engine, name = self.machine.engine, self.arch.name
         if name == "i386":
-            return self.kernel.thread_pointer
+            assert self.machine.segments is not None
+            return self.machine.segments.base(engine.get("gs"))
         if name == "s390x":
             return (engine.get("a0") & 0xFFFFFFFF) << 32 | engine.get("a1") & 0xFFFFFFFF
         names = {"x86_64": "fs_base", "arm": "c13_c0_3", "aarch64": "tpidr_el0", "riscv64": "tp"}
@@ -394,15 +405,39 @@ class World:
 
     def close(self) -> None:
         """Give everything back."""
-        kernel = self.__dict__.get("kernel")
-        if kernel is not None:
-            kernel.close()
         self.machine.close()
         for file in {module.file for module in self.ns.modules} | {self.file}:
             try:
                 file.close()
             except BufferError:
                 pass  # somebody still looks at it
+
+
+def initial_stack(
+    order: str,
+    bits: int,
+    top: int,
+    argv: Sequence[bytes],
+    env: Sequence[bytes],
+    auxv: Sequence[tuple[int, int | bytes]],
+) -> tuple[int, bytes]:
+    """(stack pointer, bytes from there to *top*): argc, argv, envp, auxv, then what they lead to."""
+    word, letter = (8, "Q") if bits == 64 else (4, "I")
+    blob = b""
+
+    def place(data: bytes) -> int:
+        nonlocal blob
+        blob = data + blob
+        return top - len(blob)
+
+    arguments = [place(each + b"\0") for each in argv]
+    variables = [place(each + b"\0") for each in env]
+    vector = [(k, place(v + b"\0") if isinstance(v, bytes) else v) for k, v in auxv]
+    numbers = [n for pair in vector for n in pair]
+    words = [len(argv), *arguments, 0, *variables, 0, *numbers, 0, 0]
+    table = struct.pack(f"{order}{len(words)}{letter}", *words)
+    sp = (top - len(blob) - len(table)) & -16
+    return sp, table + bytes(top - len(blob) - sp - word * len(words)) + blob
 
 
 def find_interpreter(root: Sysroot, cpu: str | None) -> tuple[Arch, str, str]:

@@ -28,7 +28,7 @@ from rtld.elf.relocate import build_images, relocate_relative, relocate_symbolic
 from rtld.elf.scalar import dynsym
 from rtld.elf.tls import tls_segment
 from rtld.errors import FormatError, NoSpace, NotFound, UnresolvedSymbol, VersionMismatch
-from rtld.process.foreign import map_segments, protect_segments
+from rtld.process.foreign import TLS_ALIGN, map_segments, protect_segments
 from rtld.process.mapping import PAGE
 
 TYPE_CHECKING = False
@@ -159,7 +159,7 @@ class Opening:
         """Addresses, and thread-local storage in the anchor's block."""
         world, machine = self.world, self.world.machine
         tls = world.arch.tls
-        first = tls.place_first(world.anchor.tls_size, 64)
+        first = tls.place_first(world.anchor.tls_size, TLS_ALIGN)
         for module in self.own:
             low, high = module.file.span
             size = high - low + PAGE - 1 & -PAGE

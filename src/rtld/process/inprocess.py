@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import struct
 import sys
 import threading
 
@@ -53,6 +54,11 @@ REPLACED = {name: name for name in SERVICES} | {
     "__cxa_thread_atexit_impl": "atexit",
 }
 
+_WORD = (1 << 64) - 1
+# struct link_map (<link.h>): l_addr, l_name, l_ld, l_next, l_prev; the rest is ours
+_LINK_MAP = struct.Struct("<3Q40x")
+_FOUND, _OBJECT = struct.Struct("<4Q"), struct.Struct("<8Q")
+
 _PENDING = 40  # of our link_map: destructors of thread-local objects that are still to run
 
 #: What of the host a space sees: libc only; also the program (Python's own functions); everything ld.so has loaded.
@@ -96,10 +102,12 @@ class Process:
             )
         self.lock = threading.RLock()
         self.code = machine.Code()
+        self.kernel = machine.Kernel()
         self.spaces: list[Space] = []
         self.by_map: dict[int, tuple[Space, Module]] = {}
         self.hosted: dict[str, Hosted] = {}
         self.adds = 1000
+        self.leaving = self.waiting = False
         self.keep: dict[Module, list[Any]] = {}  # memory that lives as long as a module
         self.debugging: Any = None  # inprocess_debug.Debugging
         self.watches: list[Any] = []  # inprocess_hooks.Watch, by the number their thunk has
@@ -122,6 +130,8 @@ class Process:
 
     def _leave(self) -> None:
         """Python ends: nothing may lead to it any more. What is open is finished by exit(3) itself."""
+        self.leaving = True
+        self.code.finish(self._functions())
         for space in self.spaces:
             space.bind_all()
         self.code.retire(SERVICES)
@@ -202,12 +212,15 @@ class Process:
         """A struct link_map (<link.h>) for each module: what handles point to."""
         for module in modules:
             name = b"" if module is space.ns.main else os.fsencode(module.path)
-            record = ctypes.create_string_buffer(64 + len(name) + 1)
-            at = ctypes.addressof(record)
+            record, at = machine.block(len(name) + 65)
             dynamic = module.file.segment(t.PT_DYNAMIC)
-            words = (module.base, at + 64, module.base + dynamic.vaddr if dynamic else 0, 0, 0, 0)
-            machine.write(at, b"".join([(w & (1 << 64) - 1).to_bytes(8, "little") for w in words]))
-            machine.write(at + 64, name)
+            base = module.base
+            record[: 64 + len(name)] = (
+                _LINK_MAP.pack(
+                    base & _WORD, at + 64, base + dynamic.vaddr & _WORD if dynamic else 0
+                )
+                + name
+            )
             self.keep.setdefault(module, []).append(record)
             space.maps[module] = at
             self.by_map[at] = (space, module)
@@ -217,6 +230,7 @@ class Process:
         gone = set(modules)
         for module in gone:
             at = space.maps.pop(module, None)
+            space.rows.pop(module, None)
             if at is not None:
                 self.by_map.pop(at, None)
             self.keep.pop(module, None)
@@ -231,36 +245,51 @@ class Process:
 
     def publish(self) -> None:
         """Renew the tables that unwinders and dl_iterate_phdr read, and the list for the end of the process."""
-        found, objects = [], []
-        for space, module in self.own_modules():
-            start, end = span(module)
-            frame = module.file.segment(t.PT_GNU_EH_FRAME)
-            record = space.maps[module]
-            found.append((start, end, module.base + frame.vaddr if frame else 0, record))
-            phdr, phnum = program_headers(module)
-            objects.append(
-                (
-                    module.base,
-                    record + 64,
-                    phdr,
-                    phnum,
-                    0,
-                    0,
-                    module.tls_id if module.tls_offset else 0,
-                    module.tls_offset & (1 << 64) - 1,
-                )
-            )
+        rows = [
+            space.rows.get(module) or self._rows(space, module)
+            for space in self.spaces
+            for module in space.maps
+            if not module.hosted
+        ]
         self.adds += 1
         hidden = [donor.base for space in self.spaces for donor in space.donors.values()]
-        self.code.publish(found, objects, hidden, self.adds)
+        self.code.publish(rows, hidden, self.adds)
+        if self.leaving:
+            self.code.finish(self._functions())
+        elif rows and not self.waiting:
+            # Their order is found when it is wanted: exit(3) asks us as long as Python is there.
+            self.waiting = True
+            self.code.finish([self.code.callback("finish", self._finish)])
+        if self.debugging is not None:
+            self.debugging.update()
+
+    def _rows(self, space: Space, module: Module) -> tuple[bytes, bytes]:
+        """A module's rows in the two tables (``x86_64_live``)."""
+        start, end = span(module)
+        frame = module.file.segment(t.PT_GNU_EH_FRAME)
+        record = space.maps[module]
+        phdr, phnum = program_headers(module)
+        found = _FOUND.pack(start, end, module.base + frame.vaddr if frame else 0, record)
+        row = _OBJECT.pack(
+            module.base & _WORD, record + 64, phdr, phnum, 0, 0, module.tls_id if module.tls_offset else 0,
+            module.tls_offset & _WORD,
+        )  # fmt: skip
+        space.rows[module] = found, row
+        return found, row
+
+    def _functions(self) -> list[int]:
+        """The termination functions of all that is loaded, in the order in which they are to run."""
         functions: list[int] = []
         for space in reversed(self.spaces):
             own = [module for module in space.ns.modules if module in space.initialised]
             for module in space.order.sort(own, for_fini=True):
                 functions += space.finis.get(module, ())
-        self.code.finish(functions)
-        if self.debugging is not None:
-            self.debugging.update()
+        return functions
+
+    def _finish(self) -> None:
+        """exit(3) was called by code of C while Python is running."""
+        for function in self._functions():
+            machine.call(function)
 
     def containing(self, address: int) -> tuple[Space, Module] | None:
         """The module of ours that *address* lies in."""
@@ -331,6 +360,7 @@ class Space:
         self.label = label
         self.maps: dict[Module, int] = {}
         self.finis: dict[Module, list[int]] = {}
+        self.rows: dict[Module, tuple[bytes, bytes]] = {}  # of the tables for unwinders
         self.ifuncs: dict[int, int] = {}
         self.donors: dict[Module, machine.Donor] = {}
         self.descriptors: dict[Module, tuple[int, int]] = {}

@@ -118,30 +118,30 @@ def unload(space: Space, modules: Sequence[Module]) -> None:
         close_file(module.file)
 
 
-def _array(module: Module, tag: int, size_tag: int) -> list[int]:
+def _array(module: Module, tag: int, size_tag: int) -> tuple[int, ...]:
     dynamic = module.file.dynamic
     address, size = dynamic.get(tag), (dynamic.get(size_tag) or 0) // 8
     if address is None or not size:
-        return []
-    if not any(
-        s.vaddr <= address and address + 8 * size <= s.vaddr + s.memsz for s in module.file.loads
-    ):
+        return ()
+    for s in module.file.loads:
+        if s.vaddr <= address and address + 8 * size <= s.vaddr + s.memsz:
+            break
+    else:
         raise module.file.fail(
             "dynamic section", "function array", f"{address:#x}+{8 * size:#x}", "inside a PT_LOAD"
         )
-    return list(struct.unpack(f"<{size}Q", machine.read(module.base + address, 8 * size)))
+    return struct.unpack(f"<{size}Q", machine.read(module.base + address, 8 * size))
 
 
 def init_functions(module: Module) -> list[int]:
     """DT_INIT, then DT_INIT_ARRAY."""
     first = module.file.dynamic.get(t.DT_INIT)
-    return ([module.base + first] if first else []) + _array(
-        module, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ
-    )
+    functions = _array(module, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ)
+    return [module.base + first, *functions] if first else [*functions]
 
 
 def fini_functions(module: Module) -> list[int]:
     """DT_FINI_ARRAY backwards, then DT_FINI."""
     last = module.file.dynamic.get(t.DT_FINI)
     functions = _array(module, t.DT_FINI_ARRAY, t.DT_FINI_ARRAYSZ)[::-1]
-    return functions + ([module.base + last] if last else [])
+    return [*functions, module.base + last] if last else [*functions]

@@ -269,12 +269,6 @@ def audit_group(loading: Loading) -> None:
 
 
 def _definers(loading: Loading) -> dict[tuple[Module, int], Module]:
-    if loading.answers is not None:
-        return {
-            (m, symbol): found[0]
-            for (m, symbol, _use), found in loading.answers.items()
-            if found is not None
-        }
     b = loading.ns.bindings
     if b is None or not len(b):
         return {}

@@ -28,11 +28,13 @@ from rtld.elf.dlopen import (
 from rtld.elf.initfini import init_first
 from rtld.elf.load import _add, binds_now, find_module, has_text_relocations, image_segments
 from rtld.elf.models import search_list
+from rtld.elf.quick import QuickLink
+from rtld.elf.small import GiveUp
 from rtld.elf.waiting import Ifunc
 from rtld.errors import FormatError, NotFound, UnresolvedSymbol, VersionMismatch
 from rtld.process.inprocess import PAGE, Space, is_hosted
 from rtld.process.inprocess_close import close_file, fini_functions
-from rtld.process.inprocess_tls import lend_tls
+from rtld.process.inprocess_tls import descriptor, lend_tls, write_tls
 from rtld.process.mapping import protection
 
 TYPE_CHECKING = False
@@ -70,6 +72,10 @@ def _check(module: Module) -> None:
         raise file.fail("PT_TLS", "p_vaddr", tls.vaddr, "a range inside a PT_LOAD")
 
 
+def _unique_reason(name: str) -> str:
+    return f"defines {name}, which is unique in the process (STB_GNU_UNIQUE)"
+
+
 class Loading:
     """One ``dlopen`` on its way. Nothing of it is visible before ``commit``, and ``undo`` takes everything back."""
 
@@ -88,9 +94,7 @@ class Loading:
         self.alone = alone  # without what the library needs
         self.deferred: list[str] = []  # what it will need
         self.thunks: list[tuple[Module, int, int]] = []
-        self.answers: Any = (
-            None  # what the scalar path found: (module, symbol, use) -> (definer, symbol)
-        )
+        self.link: QuickLink | None = None  # what the short way found
 
     # -- until it is relocated ------------------------------------------------------------------------
 
@@ -242,34 +246,26 @@ class Loading:
             self._relocate_columns()
 
     def _relocate_quickly(self) -> bool:
-        """The same for a few small libraries, in plain Python (``elf/quick.py``)."""
-        from rtld.elf.quick import QuickLink
-        from rtld.elf.small import GiveUp
-
-        if not self.space.quick:
+        """The same by machine code (``elf/quick.py``)."""
+        space = self.space
+        if not space.quick or space.hooks is not None:
             return False
+        now = bool(self.flags & RTLD_NOW or self.ns.search.env.get("LD_BIND_NOW"))
         try:
-            link = QuickLink(self.ns, self.own, self.search_list())
-            waiting = link.store(self._view)
+            link = QuickLink(self.ns, self.own, self.search_list(), space.process.kernel, now=now)
         except GiveUp:
             return False
-        self.ns.ifuncs = [Ifunc(None, -1, p, r, a, False) for p, r, a in waiting]
-        self.answers = link.answers
+        if link.tls or any(module.file.segment(t.PT_TLS) for module in self.own):
+            lend_tls(self, link.static_tls())
+            write_tls(self, link.tls)
+        self.ns.ifuncs = [Ifunc(None, -1, p, r, a, False) for p, r, a in link.ifuncs]
+        self.link = link
         for module in self.group.new:
             module.scopes = (self.ns.global_scope,)
         return True
 
-    @staticmethod
-    def _view(module: Module) -> tuple[Any, int, int]:
-        """The mapped writable segments of a module."""
-        segments = image_segments(module)
-        if not segments:
-            return b"", 1, 0
-        low, high = segments[0].vaddr, segments[-1].vaddr + segments[-1].memsz
-        return machine.view(module.base + low, high - low), low, high
-
     def _relocate_columns(self) -> None:
-        from rtld.elf.hosted import adjust_images
+        from rtld.elf.hosted import adjust_images, relocate_tls, tls_users
         from rtld.elf.lookup import Columns
         from rtld.elf.relocate import relocate_relative, relocate_symbolic
 
@@ -288,7 +284,8 @@ class Loading:
         if len(ns.relocations.at):
             relocate_symbolic(ns, self.own, ns.relocations, ns.bindings)
             adjust_images(ns, link_map=lambda _module: 0, binder=0)
-            lend_tls(self)
+            lend_tls(self, tls_users(ns))
+            relocate_tls(ns, lambda module, value: descriptor(self, module, value))
         for problem in ns.problems:
             if problem.kind == "text relocation" and problem.fatal:
                 raise DlError(problem.message)
@@ -380,8 +377,8 @@ class Loading:
             self._note_nodelete(space.opened)
             return []
         opened = space.opened.copy()
-        if self.answers is not None:
-            self._note_answers(opened)
+        if self.link is not None:
+            self._note_link(opened, self.link)
         elif self.own:
             note_group(ns, opened, group)
             self._note_reasons(opened)
@@ -432,10 +429,10 @@ class Loading:
 
     def _bound(self) -> Iterator[tuple[Module, Module]]:
         """(referrer, definer) of references, as relocation meets them."""
-        if self.answers is not None:
-            for (module, _symbol, _use), found in self.answers.items():
-                if found is not None:
-                    yield module, found[0]
+        if self.link is not None:
+            for module, used in self.link.used.items():
+                for definer in used:
+                    yield module, definer
             return
         r, b = self.ns.relocations, self.ns.bindings
         if r is None or not len(r.at) or not len(b):
@@ -446,21 +443,24 @@ class Loading:
         for pair in dict.fromkeys(pairs.tolist()):
             yield modules[pair // len(modules)], modules[pair % len(modules)]
 
-    def _note_answers(self, opened: Opened) -> None:
-        """``note_group`` after the quick path, which has met no unique symbol and no thread-local storage."""
-        group = self.group
+    def _note_link(self, opened: Opened, link: QuickLink) -> None:
+        """``note_group`` and ``_note_reasons`` after the short way."""
+        group, reasons = self.group, self.space.reasons
         add_scope(opened, group.root, group.order)
-        for (referrer, _symbol, _use), found in self.answers.items():
-            if found is not None and not found[0].hosted:
-                opened.extra.setdefault(referrer, set()).add(found[0])
+        for module, used in link.used.items():
+            definers = {definer for definer in used if not definer.hosted}
+            if definers:
+                opened.extra[module] = opened.extra.get(module, set()) | definers
         for module in group.new:
             if module.hosted:
                 opened.pinned.add(module)
             elif module.file.dt_flags_1 & t.DF_1_NODELETE:
                 opened.pinned.add(module)
-                self.space.reasons.setdefault(module, []).append(
-                    "asks never to be unloaded (DF_1_NODELETE)"
-                )
+                reasons.setdefault(module, []).append("asks never to be unloaded (DF_1_NODELETE)")
+        for module, name in link.unique.items():
+            if not module.hosted:
+                opened.pinned.add(module)
+                reasons.setdefault(module, []).append(_unique_reason(name))
 
     def _note_nodelete(self, opened: Opened) -> None:
         if self.flags & RTLD_NODELETE and self.group.root not in opened.pinned:
@@ -479,9 +479,7 @@ class Loading:
                 unique.setdefault(b.modules[int(b.definer[row])], b.name(row))
         for module, name in unique.items():
             if not module.hosted:
-                reasons.setdefault(module, []).append(
-                    f"defines {name}, which is unique in the process (STB_GNU_UNIQUE)"
-                )
+                reasons.setdefault(module, []).append(_unique_reason(name))
         for module in self.own:
             if module.file.dt_flags_1 & t.DF_1_NODELETE:
                 reasons.setdefault(module, []).append("asks never to be unloaded (DF_1_NODELETE)")
@@ -492,8 +490,11 @@ class Loading:
         """Nothing has happened."""
         for donor in self.donors.values():
             machine.host_close(donor.handle)
+        asked = self.space.ifuncs
         for start, size in self.reserved:
             machine.unmap(start, size)
+            for resolver in [r for r in asked if start <= r < start + size]:
+                del asked[resolver]
         for _module, start, size in self.thunks:
             machine.unmap(start, size)
         search = self.space.ns.search

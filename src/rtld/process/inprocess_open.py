@@ -56,7 +56,7 @@ def _open(
                 from rtld.process.inprocess_hooks import audit_group
 
                 audit_group(loading)
-            elif not flags & RTLD_NOW and loading.answers is None:
+            elif not flags & RTLD_NOW and loading.link is None:
                 from rtld.process.inprocess_lazy import leave_lazy
 
                 leave_lazy(loading)

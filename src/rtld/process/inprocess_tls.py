@@ -11,19 +11,24 @@ from rtld.errors import NoSpace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rtld.core.module import Module
     from rtld.process.inprocess_load import Loading
 
 _WORD = (1 << 64) - 1
 
 
-def lend_tls(loading: Loading) -> None:
-    """ld.so opens a donor for each module with PT_TLS: new and running threads get their blocks from it."""
-    from rtld.elf import donor
-    from rtld.elf.hosted import relocate_tls, tls_users
+_DTPMOD64, _DTPOFF64, _TPOFF64, _TLSDESC = 16, 17, 18, 36
 
-    ns = loading.ns
-    static = tls_users(ns)
+
+def lend_tls(loading: Loading, static: set[Module]) -> None:
+    """ld.so opens a donor for each module with PT_TLS: new and running threads get their blocks from it.
+
+    *static*: modules whose blocks have to be at a fixed distance from the thread pointer.
+    """
+    from rtld.elf import donor
+
     for module in static:
         if not module.hosted and module not in loading.own and not module.tls_offset:
             raise NoSpace(f"{module.path}: cannot allocate memory in static TLS block")
@@ -50,7 +55,26 @@ def lend_tls(loading: Loading) -> None:
         if argument >> 63:
             # ld.so had room for it in the static block: the argument is the distance, not a pointer.
             module.tls_offset = argument - (1 << 64)
-    relocate_tls(ns, lambda module, value: _descriptor(loading, module, value))
+
+
+def write_tls(
+    loading: Loading, rows: Iterable[tuple[int, int, Module | None, int, int, Module]]
+) -> None:
+    """The words of (place, type, definer, value, addend, referrer), now that all numbers are known."""
+    for place, kind, definer, value, addend, _referrer in rows:
+        value += addend
+        if kind == _TLSDESC:
+            first, second = descriptor(loading, definer, value)
+            machine.write_word(place, first)
+            machine.write_word(place + 8, second)
+        elif definer is None:
+            machine.write_word(place, 0)
+        elif kind == _DTPMOD64:
+            machine.write_word(place, definer.tls_id)
+        elif kind == _DTPOFF64:
+            machine.write_word(place, definer.tls_block + value)
+        else:
+            machine.write_word(place, definer.tls_offset + value)
 
 
 def no_static_tls(loading: Loading, module: Module, size: int, said: str) -> NoSpace:
@@ -69,7 +93,7 @@ def no_static_tls(loading: Loading, module: Module, size: int, said: str) -> NoS
     return error
 
 
-def _descriptor(loading: Loading, module: Module | None, value: int) -> tuple[int, int]:
+def descriptor(loading: Loading, module: Module | None, value: int) -> tuple[int, int]:
     """The two words of a TLS descriptor (Oliva, "TLS descriptors") for *value* of the module's block."""
     code = loading.space.process.code
     if module is None:

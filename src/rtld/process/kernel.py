@@ -13,7 +13,14 @@ import signal
 import stat
 from collections import namedtuple
 
-from rtld.backends.child.exec import can_set_exe, replace, start_over, start_self, start_traced
+from rtld.backends.child.exec import (
+    can_set_exe,
+    replace,
+    start_over,
+    start_parked,
+    start_self,
+    start_traced,
+)
 from rtld.backends.child.loading import ExecImage, Job, Placement
 from rtld.backends.child.spawn import fd_path, high, memory_file
 from rtld.elf.file import ElfFile
@@ -33,6 +40,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from rtld.backends.child.parked import Parked
     from rtld.backends.child.ptrace import Tracee
     from rtld.backends.child.spawn import Environment, Text
 
@@ -125,8 +133,9 @@ def start_stopped(
     aslr: bool = True,
     seed: int | None = None,
     sigmask: Iterable[int] | None = None,
-) -> Tracee:
-    """The same, traced by this thread and stopped at its first instruction (of its interpreter)."""
+) -> Tracee | Parked:
+    """The same, stopped at its first instruction (of its interpreter): traced by this thread, or, where that is forbidden,
+    waiting for us at the end of the list that has loaded it."""
     tracee = _start(program, argv, env, _How(aslr, seed, "ptrace", 0, sigmask, stopped=True))
     assert not isinstance(tracee, int)
     return tracee
@@ -160,7 +169,7 @@ def _start(
     argv: Sequence[Text] | None,
     env: Environment | None,
     how: _How,
-) -> int | Tracee:
+) -> int | Tracee | Parked:
     prepared = prepare(program, argv)
     try:
         job = _job(prepared, env, how)
@@ -177,6 +186,8 @@ def _start(
         try:
             tracee = start_over(job) if over else start_traced(job)
         except Unsupported:  # tracing is forbidden
+            if how.stopped:
+                return start_parked(job._replace(death_signal=int(signal.SIGKILL)))
             if how.method != "auto":
                 raise
             return start_self(job)
@@ -347,7 +358,8 @@ def _decode(path: str, target: str, fd: int) -> ElfFile:
         return ElfFile(fd, name=target)
     except FormatError as error:
         if error.field == "magic":
-            advice = f"a shell would read it as a script: /bin/sh {path}"
+            there = os.path.exists(path)
+            advice = f"a shell would read it as a script: /bin/sh {path}" if there else ""
             raise CannotRun(path, "neither an ELF file nor a script with #!", advice) from None
         raise CannotRun(path, str(error).removeprefix(f"{path}: ")) from error
 

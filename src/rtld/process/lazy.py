@@ -12,7 +12,6 @@ from rtld.elf.dlopen import default_scope
 from rtld.elf.resolve import KINDS
 from rtld.elf.scalar import dynsym, gnu_hash
 from rtld.elf.tables import tables
-from rtld.events import QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +103,15 @@ def resolve_slot(service: Service, module: Module, index: int) -> Steps:
         value = yield from service.address_of(*found)
     service.memory.write_word(module.base + slots.offsets[index], value)
     reporter = world.ns.reporter
-    if reporter is not QUIET:
+    if reporter.wants & {"symbols", "bindings"}:
+        from rtld.elf.explain import tell_walk
+
+        number = world.home.get(module, 0)
+        reporter.about(world.pid, number)
+        ns, opened = world.space(number)
+        if "symbols" in reporter.wants:
+            lists = [ns.global_scope.modules, *opened.groups.get(module, ())]
+            tell_walk(reporter, b.name(row), lists, owner)
         reporter.bound(module, owner, b.name(row), b.version_name(row), KINDS[int(b.kind[row])])
     return value
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import os
 
-from rtld.backends.child.calls import NR, call_once, find_gate
+from rtld.backends.child.calls import NR
 from rtld.backends.child.live_anchor import LiveAnchor
+from rtld.backends.child.parked import Parked
 from rtld.elf import types as t
 from rtld.elf.dlopen import glibc_words
 from rtld.elf.link import bind, find_closure, open_namespace
@@ -36,7 +37,7 @@ from rtld.process.mapping import (
     PROT_READ,
     PROT_WRITE,
 )
-from rtld.process.stopped import Stack, wait_for_trap
+from rtld.process.stopped import Stack, call_in, wait_for_trap
 from rtld.process.takeover import TakeOver
 
 TYPE_CHECKING = False
@@ -44,11 +45,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rtld.backends.child.channel import Channel
-    from rtld.backends.child.ptrace import Tracee
     from rtld.core.module import Namespace
     from rtld.elf.file import ElfFile
     from rtld.elf.small import SmallLink
     from rtld.events import Reporter
+    from rtld.process.stopped import Held
     from rtld.process.world import Pieces, World
 
 AT_PHDR, AT_PHNUM, AT_ENTRY = 3, 5, 9
@@ -93,11 +94,14 @@ def run(
         return kernel.run_program(program, arguments, env, aslr=aslr, seed=seed)
     # Where ld.so finds a program that has no file: in the root, as far as $ORIGIN goes.
     path = file.name if isinstance(program, str) else f"/memfd:{arguments[0]} (deleted)"
-    launch = Launch(file, path, list(prepared.argv), env, reporter or SPOKEN, lazy)
+    launch = Launch(
+        file, path, list(map(os.fsdecode, prepared.argv)), env, reporter or SPOKEN, lazy
+    )
     try:
         return launch.run(program, arguments, library_path, preload, aslr=aslr, seed=seed)
     except StartFailed as failure:
         # In the words of ld.so, and where it says them.
+        launch.reporter.release()
         launch.reporter.message(str(failure))
         return failure.status << 8
 
@@ -131,7 +135,7 @@ class Launch:
         self.reporter = reporter
         self.lazy = lazy
         self.ns: Namespace
-        self.tracee: Tracee
+        self.tracee: Held
         self.anchor: LiveAnchor
         self.world: World
         self.channel: Channel
@@ -171,6 +175,8 @@ class Launch:
             env = {os.fsdecode(k): os.fsdecode(v) for k, v in env.items()}
         options = SearchOptions(library_path=library_path, preload=preload, env=env)
         self.ns = ns = open_namespace(self.file, self.path, options, self.reporter)
+        self.reporter.hold()
+        self.reporter.name_main(self.argv[0])
         find_closure(ns, self.file, self.path)
         if ns.search.env.get("LD_BIND_NOW"):
             self.lazy = False
@@ -211,8 +217,11 @@ class Launch:
                 program, argv, self.env, aslr=aslr, seed=seed, sigmask=sigmask
             )
         except Unsupported as error:
-            raise Unsupported(error.what, "rtld run --interp does without") from None
+            raise Unsupported(
+                error.what, error.advice or "rtld run --interp does without"
+            ) from None
         self.pid = self.tracee.pid
+        self.reporter.about(self.pid)
         try:
             layout_tls(self.ns)
             self._plant()
@@ -235,7 +244,6 @@ class Launch:
         """Write the anchor into the process and lead ld.so to it."""
         tracee, ns = self.tracee, self.ns
         stack = self._read_stack()
-        gate = find_gate(tracee)
         interp = os.fsencode(self.file.interp or "")
         needed = [os.fsencode(m.path) for m in ns.modules if m.hosted and m is not ns.interp]
         if ns.model == "musl":
@@ -255,12 +263,14 @@ class Launch:
 
         size = make(0).size
         flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
-        base = call_once(tracee, gate, NR["mmap"], 0, size, PROT_READ | PROT_WRITE, flags, -1, 0)
+        base = call_in(tracee, NR["mmap"], 0, size, PROT_READ | PROT_WRITE, flags, -1, 0)
         if base < 0:
             raise OSError(-base, os.strerror(-base))
         self.anchor = anchor = make(base)
-        call_once(tracee, gate, NR["mprotect"], anchor.code, PAGE, PROT_READ | PROT_EXEC)
+        call_in(tracee, NR["mprotect"], anchor.code, PAGE, PROT_READ | PROT_EXEC)
         tracee.write(base, anchor.image)
+        if isinstance(tracee, Parked):
+            tracee.wait_at(anchor.control)
         memory = tracee.memory
         phdr, phnum, entry = (stack.aux[number] for number in (AT_PHDR, AT_PHNUM, AT_ENTRY))
         self._undo += [(at, memory.read(at, 8)) for at in (phdr, phnum, entry)]

@@ -10,15 +10,16 @@ from rtld.backends.child.live_anchor import CALL
 from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.elf.dlopen import (
+    RTLD_DEEPBIND,
     RTLD_NOW,
     DlError,
     bind_group,
-    initialisers,
     note_group,
     refuse_undefined,
     scope_of,
 )
-from rtld.elf.load import is_libc_family
+from rtld.elf.initfini import sort_dfs, sort_musl
+from rtld.elf.load import is_libc_family, is_symbolic
 from rtld.elf.small import GiveUp, bind_small_group
 from rtld.elf.tls import tls_segment
 from rtld.process.mapping import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from rtld.core.module import Module, Namespace
     from rtld.elf.dlopen import Group, Opened
     from rtld.elf.small import SmallLink
+    from rtld.events import Scopes
     from rtld.process.dlservice import Service
     from rtld.process.world import World
 
@@ -88,6 +90,9 @@ class Loading:
         yield from self._make_room()
         try:
             yield from self._reserve()
+            for module in group.new:
+                ns.reporter.placed(module)
+            ns.reporter.release()
             now = bool(self.flags & RTLD_NOW) or bool(ns.search.env.get("LD_BIND_NOW"))
             ns.lazy = world.lazy and not now
             self.service.change()
@@ -95,7 +100,15 @@ class Loading:
             ns.ifuncs, ns.copies, ns.descriptors = [], [], []
             if not self._link_small():
                 bind_group(ns, group, self.flags)
-                refuse_undefined(ns, group, now=now)
+                self._tell()
+                try:
+                    refuse_undefined(ns, group, now=now)
+                except DlError as error:
+                    path, _, text = error.text.partition(": ")
+                    for module in group.new:
+                        if module.path == path:
+                            ns.reporter.failed(module, text)
+                    raise
                 self._relocate()
                 yield from self._lend_tls()
             yield from self._map()
@@ -170,6 +183,8 @@ class Loading:
     def _link_small(self) -> bool:
         """Bind and relocate without numpy, where that is quicker; False if it is for the column passes."""
         ns, world = self.ns, self.world
+        if ns.reporter.wants & {"versions", "scopes", "symbols", "bindings", "reloc"}:
+            return False
         most = _SMALL if "numpy" in sys.modules else _SMALL_AT_FIRST
         small = bind_small_group(ns, self.own, scope_of(ns, self.group, self.flags), most)
         if small is None:
@@ -182,6 +197,16 @@ class Loading:
         ns.relocations = ns.bindings = None
         self.small = small
         return True
+
+    def _tell(self) -> None:
+        """Scopes and bindings, as ld.so tells them."""
+        ns, group, reporter = self.ns, self.group, self.ns.reporter
+        walks = tell_scopes(ns, self.opened, group, self.flags)
+        if reporter.wants & {"symbols", "bindings", "reloc"}:
+            from rtld.elf.explain import tell_bindings
+
+            order = [module for module in ns.relocation_order if module in walks]
+            tell_bindings(ns, reporter, order, walks)
 
     def _relocate(self) -> None:
         from rtld.elf.hosted import adjust_images
@@ -354,10 +379,17 @@ class Loading:
             world.inits[module] = init_functions(module)
             world.finis[module] = fini_functions(module)
         note_group(ns, self.opened, group, self.small)
+        world.tell_kept(ns)
         world.set_space(self.number, ns, self.opened)
         world.adds += len(group.new)
-        self.initialised = initialisers(ns, group)
-        world.constructed = [*world.constructed, *self.initialised]
+        order = (
+            sort_musl([group.root])
+            if ns.model == "musl"
+            else sort_dfs(group.order, force_first=True)[::-1]
+        )
+        new = set(group.new)
+        self.initialised = [module for module in order if module in new]
+        world.constructed += [module for module in self.initialised if not module.hosted]
         written = [*self.records, *world.link_records(), *world.tables()]
         if not service.exiting:
             written += world.fini_array()
@@ -370,6 +402,37 @@ class Loading:
         for module in self.own:
             module.image = None
         ns.arena = None
+
+
+def tell_scopes(ns: Namespace, opened: Opened, group: Group, flags: int) -> dict[Module, Scopes]:
+    """Tell what the members of a group see (elf/dl-open.c, show_scopes); returns the lists of the new ones.
+
+    A member that was opened before gets the group as one more list, and tells that; one of the start keeps what it had.
+    """
+    reporter = ns.reporter
+    lists = [ns.global_scope.modules, group.order]
+    if flags & RTLD_DEEPBIND:
+        lists.reverse()
+    walks: dict[Module, Scopes] = {
+        module: [(module,), *lists] if is_symbolic(module) else lists for module in group.new
+    }
+
+    def tell(module: Module, *, only_new: bool) -> None:
+        if module is ns.interp:
+            reporter.scope(module, ())
+        elif module in walks:
+            reporter.scope(module, walks[module])
+        elif module in opened.startup:
+            reporter.scope(module, lists[:1])
+        else:
+            before = [ns.global_scope.modules, *opened.groups.get(module, ())]
+            reporter.scope(module, [*before, group.order], len(before) if only_new else 0)
+
+    if "scopes" in reporter.wants:
+        tell(group.root, only_new=False)
+        for module in group.order:
+            tell(module, only_new=True)
+    return walks
 
 
 def unload_calls(world: World, modules: Sequence[Module], calls: List) -> None:

@@ -6,8 +6,9 @@ import os
 import signal
 import struct
 
+from rtld.backends.child.calls import call_once, find_gate
 from rtld.backends.child.live_anchor import results
-from rtld.backends.child.ptrace import EXITED, KILLED, SIGNAL
+from rtld.backends.child.ptrace import EXITED, KILLED, SIGNAL, Tracee
 from rtld.core.space import page_up
 from rtld.errors import TargetFault
 from rtld.process.mapping import page_down
@@ -15,7 +16,10 @@ from rtld.process.mapping import page_down
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.child.live_anchor import List, LiveAnchor
-    from rtld.backends.child.ptrace import Registers, Tracee
+    from rtld.backends.child.parked import Parked
+    from rtld.backends.child.ptrace import Registers
+
+    Held = Tracee | Parked  # a process that does not move
 
 AT_NULL = 0
 _WORD = (1 << 64) - 1
@@ -66,7 +70,14 @@ def lowest_mapping(pid: int, program: tuple[int, int]) -> int:
     raise TargetFault(f"the process {pid} has no mappings")
 
 
-def run_list(tracee: Tracee, anchor: LiveAnchor, calls: List, saved: Registers) -> list[int]:
+def call_in(held: Held, number: int, *args: int) -> int:
+    """One system call made by a process that stands before its first instruction; errors are negative."""
+    if isinstance(held, Tracee):
+        return call_once(held, find_gate(held), number, *args)
+    return held.call(number, *args)
+
+
+def run_list(tracee: Held, anchor: LiveAnchor, calls: List, saved: Registers) -> list[int]:
     """Let the stopped process work off a list now; returns the results."""
     tracee.write(calls.address, calls.bytes())
     regs = saved.copy()
@@ -82,7 +93,7 @@ def run_list(tracee: Tracee, anchor: LiveAnchor, calls: List, saved: Registers) 
     return results(tracee.read(calls.address, 64 * len(calls)))
 
 
-def wait_for_trap(tracee: Tracee) -> int | None:
+def wait_for_trap(tracee: Held) -> int | None:
     """Wait for the next int3; a wait status if the process ends before. Other signals are sent again."""
     late = []
     while True:

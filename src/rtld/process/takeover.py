@@ -15,6 +15,7 @@ from rtld.backends.child.calls import NR
 from rtld.backends.child.channel import SIZE as SHARED_SIZE
 from rtld.backends.child.channel import Channel
 from rtld.backends.child.live_anchor import REPLACED, List
+from rtld.backends.child.parked import Parked
 from rtld.core.module import Module
 from rtld.core.space import page_up
 from rtld.elf import types as t
@@ -26,6 +27,7 @@ from rtld.elf.scalar import dynsym
 from rtld.elf.small import GiveUp, records_with_symbols
 from rtld.elf.verneed import defined_versions, needed_versions, version_table
 from rtld.errors import FormatError, TargetFault
+from rtld.events import CALLS
 from rtld.process.mapping import (
     MAP_NORESERVE,
     MAP_SHARED,
@@ -34,15 +36,22 @@ from rtld.process.mapping import (
     pieces,
 )
 from rtld.process.stopped import lowest_mapping, run_list
-from rtld.process.world import World, fini_functions, init_functions, preinit_functions
+from rtld.process.world import (
+    INIT,
+    PREINIT,
+    World,
+    fini_functions,
+    init_functions,
+    preinit_functions,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.child.live_anchor import LiveAnchor
-    from rtld.backends.child.ptrace import Registers, Tracee
+    from rtld.backends.child.ptrace import Registers
     from rtld.core.module import Namespace
     from rtld.elf.small import SmallLink
-    from rtld.process.stopped import Stack
+    from rtld.process.stopped import Held, Stack
     from rtld.process.world import Pieces
 
 AT_BASE, AT_SYSINFO_EHDR = 7, 33
@@ -58,7 +67,7 @@ class TakeOver:
     def __init__(
         self,
         ns: Namespace,
-        tracee: Tracee,
+        tracee: Held,
         anchor: LiveAnchor,
         stack: Stack,
         small: SmallLink | None,
@@ -85,6 +94,9 @@ class TakeOver:
         world = self.world
         self._adopt_hosted()
         self._choose_addresses()
+        for module in ns.modules:
+            self.reporter.placed(module)
+        self.reporter.release()
         world.replace_functions(ns, [module for module in ns.modules if module.hosted])
         modules = [module for module in ns.modules if not module.hosted]
         records = world.add_records(ns.modules)
@@ -175,6 +187,7 @@ class TakeOver:
         vdso = Module(file, name, len(ns.modules))
         vdso.soname, vdso.hosted, vdso.init_index = file.soname, True, len(ns.modules)
         vdso.base = base - file.span[0]
+        self.world.vdso = vdso
         ns.modules.insert(len(ns.modules) if ns.model == "musl" else 1, vdso)
         for alias in (name, vdso.soname):
             if alias:
@@ -355,15 +368,23 @@ class TakeOver:
         """Initialisers and termination functions; then the registers of the program's first instruction."""
         ns, world, anchor, stack = self.ns, self.world, self.anchor, self.stack
         memory = self.tracee.memory
-        functions = preinit_functions(ns.main)
+        world.told = bool(self.reporter.wants & CALLS)
         world.constructed = [module for module in ns.init_order if not module.hosted]
+        # (function, its argument if it is ours: what is to be told)
+        functions = world.told_before(PREINIT, ns.main, preinit_functions(ns.main))
         for module in ns.init_order:
-            if not module.hosted and module is not ns.main:
-                self.reporter.init(module)
-                functions += init_functions(module)
-        own = init_functions(ns.main) if self._libc_initialises() else []
+            if module is not ns.main:
+                own = [] if module.hosted else init_functions(module)
+                functions += world.told_before(INIT, module, own)
+        own, begin = [], [anchor.label("begin")] if world.told else []
         if ns.model == "musl":
-            functions, own = [], functions + own
+            # Its libc calls all of them.
+            own = [function for function, told in functions if not told]
+            functions = []
+        if self._libc_initialises():
+            own += [*begin, *init_functions(ns.main), *begin]
+        else:
+            functions += [(function, 0) for function in 2 * begin]
         world.finis = {module: fini_functions(module) for module in modules}
         world.arguments = (stack.argc, stack.argv, stack.envp)
         world.argv0 = memory.read_word(stack.argv)
@@ -375,9 +396,11 @@ class TakeOver:
             *world.fini_array(),
             *self._undo,
         ]
-        calls = List(world.heap.allocate(64 * (len(functions) + 1)))
-        for function in functions:
-            calls.add(layout.CALL, function, stack.argc, stack.argv, stack.envp)
+        calls = List(world.heap.allocate(64 * (len(functions) + 2)))
+        if isinstance(self.tracee, Parked):
+            calls.add(NR["close"], self.tracee.descriptor)
+        for function, told in functions:
+            calls.add(layout.CALL, function, told or stack.argc, stack.argv, stack.envp)
         written.append((calls.address, calls.bytes()))
         memory.write_many(written)
         regs = saved.copy()

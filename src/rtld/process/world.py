@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Pieces = list[tuple[int, bytes | bytearray | memoryview]]
 
+#: What is told of a module: tags of its link_map's address.
+INIT, FINI, PREINIT = 1, 2, 3
 _HISTORY = 64  # earlier states that are kept
 _RETIRED = 15  # tables that may still be read
 
@@ -90,6 +92,7 @@ class World:
         self.pid = pid
         self.ns = ns
         self.opened = Opened(ns.modules)
+        self.opened.counts[ns.main] = 1
         self.spaces: dict[int, tuple[Namespace, Opened]] = {}  # namespaces made by dlmopen, from 1
         self.namespaces = 0
         self.home: dict[Module, int] = {}  # module -> its namespace, where that is not the base
@@ -113,6 +116,11 @@ class World:
         self.arguments: tuple[int, int, int] = (0, 0, 0)  # of initialisers: argc, argv, envp
         self.argv0 = 0  # address of the program's name
         self.lazy = False
+        self.begun = False  # has the program begun to initialise itself?
+        self.told = False  # is somebody to be told whose functions are called?
+        self.announced: list[Module] = []  # those of ``fini_array``, in the order of their calls
+        self.vdso: Module | None = None
+        self.kept: set[Module] = set()  # those whose DF_1_NODELETE has been told
         self.slots: dict[
             Module, Any
         ] = {}  # PLT slots that may still be unbound: process.lazy.Slots
@@ -132,7 +140,9 @@ class World:
         other = World(copy_namespace(self.ns), self.anchor, pid)
         for name, value in vars(self).items():
             if name not in ("ns", "pid", "history"):
-                copied = value.copy() if isinstance(value, dict | list | Heap | Opened) else value
+                copied = (
+                    value.copy() if isinstance(value, dict | list | set | Heap | Opened) else value
+                )
                 setattr(other, name, copied)
         return other
 
@@ -355,6 +365,26 @@ class World:
                 return module.base + file.phoff - s.offset + s.vaddr, file.phnum
         return 0, 0
 
+    def tell_kept(self, ns: Namespace) -> None:
+        """DF_1_NODELETE: a dlopen makes it count for all that is loaded by now (elf/dl-open.c, activate_nodelete)."""
+        for module in ns.modules:
+            if module not in self.kept and module.file.dt_flags_1 & t.DF_1_NODELETE:
+                self.kept.add(module)
+                ns.reporter.kept(module)
+
+    # -- functions that are told about ------------------------------------------------------------
+
+    def told_before(
+        self, what: int, module: Module, functions: Sequence[int]
+    ) -> list[tuple[int, int]]:
+        """*functions* of a module, for a list: (function, 0); before them, if somebody wants to know, our own with its argument.
+
+        ld.so names every module, that which has no function, too.
+        """
+        calls = [(function, 0) for function in functions]
+        known = self.told and module is not self.vdso and (what != PREINIT or calls)
+        return [(self.anchor.label("init"), self.maps[module] | what), *calls] if known else calls
+
     # -- termination ------------------------------------------------------------------------------
 
     def fini_array(self) -> Pieces:
@@ -367,8 +397,13 @@ class World:
         order += sort_dfs(self.ns.modules, force_first=True)
         if self.ns.model == "musl":
             order = self.constructed[::-1]
-        functions = [function for module in order for function in self.finis.get(module, ())]
-        functions.insert(0, self.anchor.label("exiting"))
+        functions = [self.anchor.label("exiting")]
+        self.announced = []
+        for module in order:
+            if self.told and (module in self.finis or module.hosted) and module is not self.vdso:
+                self.announced.append(module)
+                functions.append(self.anchor.label("fini"))
+            functions += self.finis.get(module, ())
         data = b"".join(f.to_bytes(8, "little") for f in reversed(functions))
         at = self.heap.allocate(max(len(data), 8))
         old = self._blocks.get("fini")

@@ -18,7 +18,7 @@ from rtld.backends.emulated.kernel import Ended, Kernel
 from rtld.backends.emulated.machine import Machine
 from rtld.errors import TargetFault
 
-SERVED = sorted(name.removeprefix("sys_") for name in vars(Kernel) if name.startswith("sys_"))
+SERVED = sorted(name.removeprefix("sys_") for name in dir(Kernel) if name.startswith("sys_"))
 BASE = 0x10000
 
 

@@ -138,7 +138,7 @@ def test_addresses_of_traps_that_nobody_has(machine: Machine) -> None:
     last = machine.function(lambda: 0, 0) + TRAP
     with pytest.raises(Fault, match="middle of nowhere"):
         machine.call(last)
-    for _ in range(TRAPS // TRAP - 3):
+    for _ in range(TRAPS // TRAP - 4):
         machine.trap(lambda: 0)
     with pytest.raises(NoSpace, match="no more than"):
         machine.trap(lambda: 0)
@@ -451,7 +451,7 @@ def test_no_files(cpu: str, machine: Machine, cc: CC, tmp_path: Path) -> None:
     program.data(f'path: .asciz "{secret}"').data("room: .zero 8")
     outcome = emulated(machine, program.compiled(cc))
     assert outcome == (bytes(6), 6)
-    assert machine.kernel.unknown == {"openat": 1}
+    assert machine.kernel.calls["openat"] == 1
 
 
 def test_no_descriptors_of_the_host(cpu: str, machine: Machine, cc: CC) -> None:
@@ -481,6 +481,5 @@ def test_no_memory_of_the_host(cpu: str, machine: Machine, cc: CC) -> None:
     assert kernel.sys_mmap(machine.memory.size - 0x1000, 0x2000, 3, 0x32, 2**64 - 1, 0) < 0
     assert kernel.sys_mmap(1 << 63, 0x1000, 3, 0x32, 2**64 - 1, 0) < 0
     assert kernel.sys_mmap(0, 1 << 62, 3, 0x22, 2**64 - 1, 0) < 0
-    assert kernel.sys_mmap(0, 0x1000, 3, 0x02, 1, 0) < 0
     with pytest.raises(TargetFault):
         kernel.sys_write(1, 0x1000, 0xFFFFFFFFFFFF)

@@ -9,8 +9,9 @@ import shutil
 
 import toolchain
 from rtld.debian.fetch import Unreachable
-from rtld.debian.sysroot import ARCHITECTURES, Progress, Request, create, read_state
+from rtld.debian.sysroot import ARCHITECTURES, Request, create, read_state
 from rtld.errors import RtldError
+from rtld.events import Progress
 
 CPUS = ("i386", "x86_64", "arm", "aarch64", "riscv64", "s390x")
 PACKAGES = ("zlib1g", "libsqlite3-0", "openssl")

@@ -229,7 +229,7 @@ def test_calls_inside_one_another(library: rtld.Library) -> None:
     def again(depth: int, _x: float) -> int:
         return int(library.deeper(again, depth - 1))
 
-    assert library.deeper(again, 30) == 30
+    assert library.deeper(again, 25) == 25
     with pytest.raises(TargetFault, match="inside one another"):
         library.deeper(again, 200)
     assert library.add(1, 2) == 3

@@ -7,6 +7,7 @@
 ``machine``    the machine code of that, x86-64 and i386
 ``anchor``     the smallest ELF executable around it
 ``loading``    the list that loads a program, as the kernel would
+``parked``     a process that waits for us without being traced
 ``exec``       the kernel's part of ``execve`` for any program, done from outside
 =============  ==================================================================
 """

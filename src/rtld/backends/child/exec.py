@@ -6,10 +6,11 @@ gives the clean process: stack with argv, envp and auxv, AT_RANDOM, HWCAP, vdso,
 signals reset.  The anchor then maps program and interpreter, patches the auxiliary vector in place, tells the kernel about
 it (PR_SET_MM_MAP: brk, /proc/self/exe, /proc/self/auxv, cmdline), removes itself and jumps to the entry point.
 
-Three ways of the same list:
+Four ways of the same list:
 
     self     the anchor does all of it, unwatched; no ptrace, one execve
     traced   it stops before the jump, for a tracer that wants to stay
+    parked   it waits before the jump, for one who cannot trace (``parked.py``)
     over     the kernel executes the *real* file, traced, and we put our mappings in place of its own: /proc/self/exe is then
              right without CAP_CHECKPOINT_RESTORE, which setting it afterwards needs
 """
@@ -54,6 +55,8 @@ from rtld.backends.child.spawn import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rtld.backends.child.parked import Parked
 
 
 def can_set_exe() -> bool:
@@ -120,6 +123,43 @@ def start_traced(job: Job, options: int = PTRACE_O_EXITKILL) -> Tracee:
     tracee = adopt(pid, read_end, options)
     finish(tracee, loading)
     return tracee
+
+
+def start_parked(job: Job) -> Parked:
+    """The same without a tracer: it waits for us, having loaded itself.  /proc/self/exe is as with ``start_self``."""
+    import socket
+
+    from rtld.backends.child.parked import Parked, WaitingLoop
+
+    loading = Loading(job)
+    calls, anchor = loading.calls, loading.anchor
+    read_end, status = status_pipe()
+    ours, low = socket.socketpair()
+    theirs = number = high(low.fileno())
+    low.close()
+    fds = descriptors(job)
+    try:
+        calls.call("munmap", anchor.base, anchor.size)
+        calls.forget_posix_spawn()
+        failing = calls.failing(status)
+        loading.write(failing, [*fds, status], own_exe=False)
+        loop = WaitingLoop(calls, theirs, calls.leaving())
+        loading.go()
+        pid = spawn_anchor(job, anchor.image(job.program.stack), [*fds, status, theirs])
+        os.close(status)
+        status = -1
+        os.close(theirs)
+        theirs = -1
+        if not ours.recv(1):
+            record = os.read(read_end, RECORD)
+            os.waitpid(pid, 0)
+            raise_failure(signed_result(record, 64)[1] if record else -errno.EFAULT)
+    finally:
+        os.close(read_end)
+        for fd in (status, theirs):
+            if fd >= 0:
+                os.close(fd)
+    return Parked(pid, ours, number, loading, loop)
 
 
 def start_over(job: Job, options: int = PTRACE_O_EXITKILL) -> Tracee:

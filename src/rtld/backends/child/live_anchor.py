@@ -41,7 +41,9 @@ CONTROL_ITERATE  = 0x40   # libc's dl_iterate_phdr, or 0
 CONTROL_TIMEOUT  = 0x48   # struct timespec
 CONTROL_NONCE    = 0x60   # a random number, by which the linker knows its processes
 CONTROL_EXITING  = 0x68   # not 0: exit() is calling the termination functions
+CONTROL_SOCKET   = 0x70   # without a tracer: the descriptor by which the process says that it waits
 CONTROL_FALLBACK = 0x80   # libc's own functions, by number of service: for those who outlive the linker
+CONTROL_PARKED   = 0x180  # of a process that waits: rsp, rdx, fs_base, then where to go on: rip, rdi, r12, r13
 CONTROL_HIDDEN   = 0x58   # what libc's dl_iterate_phdr is not to tell: count, then dlpi_addr
 
 # Operations of a list besides system calls.
@@ -51,7 +53,7 @@ END, CALL, MOVE = -1, -2, -3
 #: The services of the linker, by number.
 SERVICES = (
     "dlopen", "dlmopen", "dlsym", "dlvsym", "dlclose", "dlerror", "dladdr", "dladdr1", "dlinfo", "bind",
-    "backtrace_symbols", "backtrace_symbols_fd",
+    "backtrace_symbols", "backtrace_symbols_fd", "init", "begin", "fini",
 )  # fmt: skip
 
 #: What calls of these functions are led to: a stub of the anchor.

@@ -6,6 +6,7 @@ import ctypes
 import importlib
 import sys
 
+from rtld.backends.emulated.brake import Brake
 from rtld.errors import TargetFault, Unsupported
 
 TYPE_CHECKING = False
@@ -89,6 +90,7 @@ class Engine:
         self.refused: tuple[str, int] | None = None
         self.in_hook = False
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_refused)
+        self._brake = Brake(self._uc, self._library, unicorn.UC_HOOK_BLOCK)
         self._access = {
             getattr(unicorn, f"UC_MEM_{access}_{kind}"): (_ACCESS[access], _WORDS[kind])
             for access in _ACCESS
@@ -104,6 +106,10 @@ class Engine:
     def set(self, register: str, value: int) -> None:
         self._uc.reg_write(self._numbers[register], value)
 
+    def set_table(self, register: str, base: int, limit: int) -> None:
+        """A register of x86 that says where a descriptor table is."""
+        self._uc.reg_write(self._numbers[register], (0, base, limit, 0))
+
     def bank(self, *registers: str, width: int = 8) -> Bank:
         """Registers of up to *width* bytes that are often read together."""
         numbers = [self._numbers[name] for name in registers]
@@ -113,6 +119,10 @@ class Engine:
         """Where to go on: the program counter, with bit 0 set in Thumb state."""
         pc = self.get(self.cpu.pc)
         return pc | (self.get("cpsr") >> 5 & 1) if self._thumb else pc
+
+    def thumb(self) -> int:
+        """1 in Thumb state, else 0."""
+        return self.get("cpsr") >> 5 & 1 if self._thumb else 0
 
     def save(self) -> object:
         """All registers."""
@@ -148,6 +158,7 @@ class Engine:
     def run(self, start: int, until: int, count: int = 0) -> None:
         """Run until that address, so many instructions, or ``stop``. Stopped; what a hook raises is raised here."""
         outer, self.in_hook = self.in_hook, False
+        self._brake.loosen()
         try:
             self._uc.emu_start(start, until, 0, count)
         except self._u.UcError as error:
@@ -156,8 +167,15 @@ class Engine:
             self.in_hook = outer
 
     def stop(self) -> None:
-        """From a hook, or from another thread."""
+        """From a hook."""
         self._uc.emu_stop()
+
+    def stop_soon(self) -> None:
+        """From another thread."""
+        if self._brake.usable:
+            self._brake.pull()
+        else:
+            self._uc.emu_stop()
 
     def close(self) -> None:
         """Nothing can be run any more; whose memory it was may unmap it."""

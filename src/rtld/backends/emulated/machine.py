@@ -6,7 +6,6 @@ end, ``call`` one function. Python functions get addresses that the guest can ju
 
 from __future__ import annotations
 
-import select
 import struct
 import time
 from signal import SIGILL, SIGSEGV, SIGTRAP
@@ -16,6 +15,8 @@ from rtld.backends.emulated.engine import Engine, Stopped
 from rtld.backends.emulated.faults import Fault, LimitReached
 from rtld.backends.emulated.kernel import STANDARD, Ended, Kernel
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE, Memory
+from rtld.backends.emulated.process import Process
+from rtld.backends.emulated.segments import Segments
 from rtld.backends.emulated.watch import Watch
 from rtld.core.space import page_up
 from rtld.errors import NoSpace, TargetFault
@@ -23,8 +24,9 @@ from rtld.errors import NoSpace, TargetFault
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Self
+    from typing import NoReturn, Self
 
+    from rtld.backends.emulated.linux.tasks import Task
     from rtld.core.image import Image
 
 TRAPS = 16 * PAGE  # room for the addresses that mean Python
@@ -32,6 +34,7 @@ TRAP = 16  # bytes of one of them
 CALL_STACK = 1 << 18
 RED_ZONE = 256  # below the stack pointer, of whoever is running
 DEPTH = 50  # calls inside one another; Unicorn itself fails at 64
+TURN = 0.01  # seconds that one of several threads runs
 CHUNK = 1 << 20  # instructions between two looks at the clock, where they are counted
 
 ExitStatus = int  # the program's own, or 128 + the number of the signal that ended it
@@ -60,12 +63,19 @@ class Machine:
         self._depth = 0
         self._deadline = 0.0
         self._stack = 0
+        self._left: tuple[int, Callable[[], object]] | None = None
+        self._forked = False
+        #: Where the CPU goes on; valid while it stands still, outside of hooks. Bit 0: Thumb.
+        self.resume = 0
+        self.turn = False  # the task that runs gives way
+        self.process = Process()
         self._handlers: dict[int, Callable[[], int]] = {}
         self._traps = self.memory.reserve(TRAPS, high=True)
         self.memory.map(self._traps, TRAPS, READ | EXECUTE)
         self._set_up()
         self.memory.write(self._traps, self.cpu.nop * (TRAPS // len(self.cpu.nop)))
-        self.kernel = Kernel(self.cpu, self.engine, self.memory, descriptors, self._wait_for)
+        self.segments = Segments(self) if cpu == "i386" else None
+        self.kernel = Kernel(self, descriptors)
         self._never = self._new_trap(self._lost)
         self._returned = self._new_trap(self._lost)
         self.engine.on_reached(self._traps, self._traps + TRAPS - 1, self._on_trap)
@@ -138,12 +148,27 @@ class Machine:
 
     def start(self, entry: int, sp: int) -> ExitStatus:
         """Run a program from its first instruction to its end. TargetFault: Fault, LimitReached."""
-        self.engine.set(self.cpu.sp, sp)
         try:
-            self._run(entry, self._never)
+            self.go(entry, sp)
         except Ended as ended:
             return ended.status
-        raise AssertionError("only Ended leads out of a program")
+
+    def go(self, entry: int, sp: int) -> NoReturn:
+        """The same; how it ends is an exception: Ended, Replaced (by execve), TargetFault."""
+        self.engine.set(self.cpu.sp, sp)
+        self._run(entry, self._never)
+        raise AssertionError("only an exception leads out of a program")
+
+    def map_lines(self) -> list[str]:
+        """The memory in the words of /proc/PID/maps."""
+        lines = []
+        for start, end, rights in self.memory.regions:
+            letters = "".join(
+                letter if rights & bit else "-"
+                for letter, bit in (("r", READ), ("w", WRITE), ("x", EXECUTE))
+            )
+            lines.append(f"{start:08x}-{end:08x} {letters}p 00000000 00:00 0\n")
+        return lines
 
     def call(self, address: int, *arguments: int) -> int:
         """Call a C function with integers and pointers; its result as an unsigned word."""
@@ -200,52 +225,132 @@ class Machine:
 
     def _run(self, start: int, until: int) -> None:
         """Go on until that address; what leads elsewhere is an exception."""
-        engine, watch = self.engine, self._watch
         if not self._depth and self.seconds is not None:
             self._deadline = time.monotonic() + self.seconds
-        left = self.instructions
+        if not self._depth:
+            self._left, self.kernel.task.sleep = None, None  # of a run that was broken off
         self._depth += 1
         try:
-            while True:
-                count = 0 if left is None else min(left, CHUNK)
-                engine.refused = None
-                stops = watch.stops
+            self._go_on(start, until)
+        except Stopped as error:
+            raise self._explain(error) from None
+        finally:
+            self._depth -= 1
+
+    def _go_on(self, start: int, until: int) -> None:
+        engine, watch, kernel = self.engine, self._watch, self.kernel
+        left = self.instructions
+        while True:
+            count = 0 if left is None else min(left, CHUNK)
+            engine.refused = None
+            stops, ticks = watch.stops, watch.ticks
+            try:
                 if left is None:
                     with watch:
                         engine.run(start, until)
                 else:
                     engine.run(start, until, count)
                     left -= count
-                start = engine.resume_at()
-                if start & -2 == until:
-                    return
-                if self.seconds is not None and time.monotonic() > self._deadline:
-                    raise self._late()
-                if left == 0:
-                    raise LimitReached(f"{self.instructions} instructions have run", start)
-                if left is None and stops == watch.stops:
-                    raise self._fault("an instruction that halts the CPU", SIGSEGV)
-        except Stopped as error:
-            raise self._explain(error) from None
-        finally:
-            self._depth -= 1
+            except (Fault, Stopped) as error:
+                self.resume = engine.resume_at()
+                start = self._handled(error)
+                continue
+            gone, self._left = self._left, None
+            if gone is None:
+                self.resume = engine.resume_at()
+            else:
+                self.resume, action = gone
+                action()
+            if self.resume & -2 == until:
+                return
+            if self.seconds is not None and time.monotonic() > self._deadline:
+                raise self.late()
+            if left == 0:
+                raise LimitReached(f"{self.instructions} instructions have run", self.resume)
+            if left is None and gone is None and stops == watch.stops:
+                raise self._fault("an instruction that halts the CPU", SIGSEGV)
+            if watch.ticks != ticks:
+                self.process.drain()
+            if kernel.waiting():
+                kernel.schedule(turn=self.turn or watch.ticks != ticks)
+                self.turn = False
+                kernel.deliver()
+            start = self.resume
 
-    def _late(self) -> LimitReached:
+    def _handled(self, error: Fault | Stopped) -> int:
+        """Where to go on after a fault, if the guest handles it; else the Fault is raised."""
+        fault = error if isinstance(error, Fault) else self._explain(error)
+        if not self.kernel.handles(fault):
+            raise fault
+        return self.resume
+
+    # -- between two runs ---------------------------------------------------------------------------
+
+    def leave(self, resume: int, action: Callable[[], object]) -> None:
+        """From a hook: stop the CPU; then *action*, with ``resume`` where it would go on."""
+        self._left = (resume, action)
+        self._watch.stops += 1
+        self.engine.stop()
+
+    def call_at(self, pc: int) -> int:
+        """Where the system call stands that has stopped the CPU with this program counter; bit 0: Thumb."""
+        entry = self.cpu.entry
+        if entry.interrupt is None or entry.advance:
+            return pc
+        thumb = self.engine.thumb()
+        return pc - (2 if thumb else self.cpu.call_size) | thumb
+
+    def behind_call(self, pc: int) -> int:
+        """Where it goes on."""
+        at = self.call_at(pc)
+        return at + (2 if at & 1 else self.cpu.call_size)
+
+    def finish_call(self, result: int) -> None:
+        """The call that ``resume`` stands at is done."""
+        self.engine.set(self.cpu.entry.result, result & self.kernel.mask)
+        self.resume += 2 if self.resume & 1 else self.cpu.call_size
+
+    def switched(self, task: Task) -> None:
+        """The CPU has another task's registers now."""
+        if self.segments is not None:
+            self.segments.switch(task)
+
+    def quicken(self) -> None:
+        """There are several tasks: turns are to be short."""
+        self._watch.tick = TURN
+
+    def watch_bell(self, descriptor: int | None) -> None:
+        """Stop the CPU when that can be read: a signal has come."""
+        self._watch.bell = descriptor
+
+    @property
+    def deadline(self) -> float | None:
+        """When the run is to be over."""
+        return None if self.seconds is None else self._deadline
+
+    def late(self) -> LimitReached:
         return LimitReached(f"{self.seconds:g} seconds are over", self.engine.get(self.cpu.pc))
 
-    def _wait_for(self, descriptor: int) -> None:
-        """Until there is something to be read, or the time is over."""
-        if self.seconds is not None:
-            left = max(self._deadline - time.monotonic(), 0)
-            if not select.select([descriptor], [], [], left)[0]:
-                raise self._late()
+    def forked(self) -> None:
+        """In the child of a fork."""
+        self._forked = True
+        self._watch.forked()
+        self.process.born()
+        self._watch.bell = self.process.wakeup
+
+    def is_kernels(self, start: int, size: int) -> bool:
+        """Are there pages among them that are ours: traps, segment descriptors?"""
+        if start < self._traps + TRAPS and self._traps < start + size:
+            return True
+        at = self.segments.table if self.segments is not None else 0
+        return bool(at) and start < at + PAGE and at < start + size
 
     # -- what the CPU asks for ----------------------------------------------------------------------
 
     def _on_interrupt(self, number: int) -> None:
         if number == self.cpu.entry.interrupt:
             self.kernel.serve()
-            if self.cpu.entry.advance and self.instructions is None:
+            if self.cpu.entry.advance and self.instructions is None and self._left is None:
                 # The program counter was written: a later stop would find it out of date (quirks). _run goes on.
                 self._watch.stops += 1
                 self.engine.stop()
@@ -319,8 +424,19 @@ class Machine:
         return self._new_trap(lambda: handler(*entry(self)))
 
     def _on_trap(self, address: int) -> None:
-        handler = self._handlers.get(address, self._lost)
-        self.engine.set(self.cpu.pc, handler())
+        target = self._handlers.get(address, self._lost)()
+        if self._left is not None:
+            return
+        if self.cpu.entry.advance and self.instructions is None:
+            self.leave(
+                target, _nothing
+            )  # a written program counter would be lost by a later stop (quirks)
+        else:
+            self.engine.set(self.cpu.pc, target)
 
     def _lost(self) -> int:
         raise self._fault("a jump into the middle of nowhere", SIGSEGV)
+
+
+def _nothing() -> None:
+    """Only stop."""

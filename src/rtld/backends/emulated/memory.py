@@ -7,7 +7,10 @@ CPU; what the host reads and writes for it goes through a memoryview of the same
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import mmap
+import os
 
 from rtld.backends.emulated.ranges import Ranges
 from rtld.core.space import page_up
@@ -21,6 +24,7 @@ PAGE = 0x1000
 READ, WRITE, EXECUTE = 1, 2, 4  # as PROT_* of <sys/mman.h>, and as Unicorn has them
 SIZES = {32: 1 << 32, 64: 1 << 36}
 _NORESERVE = 0x4000  # MAP_NORESERVE, which Python 3.11 does not name
+_MAP_SHARED, _MAP_FIXED = 0x01, 0x10
 
 
 class Memory:
@@ -33,6 +37,7 @@ class Memory:
         self.mapped = 0
         self.reserved = Ranges()
         self.regions = Ranges()  # value: rights
+        self._foreign = Ranges()  # where there is other memory than the arena's own
         self._engine = engine
         try:
             flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
@@ -71,11 +76,41 @@ class Memory:
 
     # -- memory -------------------------------------------------------------------------------------
 
-    def map(self, start: int, size: int, rights: int) -> None:
-        """Put zeros there, whatever was there before. NoSpace beyond the limit."""
+    def map(self, start: int, size: int, rights: int, *, shared: bool = False) -> None:
+        """Put zeros there, whatever was there before. NoSpace beyond the limit. *shared*: with processes forked later."""
+        self._take(start, size)
+        if shared:
+            self._place(start, size, _MAP_SHARED | mmap.MAP_ANONYMOUS, -1, 0)
+        self._add(start, size, rights)
+
+    def map_file(
+        self, start: int, size: int, rights: int, fd: int, offset: int, *, shared: bool = False
+    ) -> None:
+        """Put a file's pages there; *shared*: what is written goes into the file. OSError as of mmap."""
+        if shared and rights & WRITE and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDWR:
+            raise PermissionError(errno.EACCES, "not open for writing")
+        self._take(start, size)
+        self._place(start, size, _MAP_SHARED if shared else mmap.MAP_PRIVATE, fd, offset)
+        self._add(start, size, rights)
+
+    def _take(self, start: int, size: int) -> None:
         self.unmap(start, size)
         if self.mapped + size > self.limit:
             raise NoSpace(f"the program wants more than {self.limit:#x} bytes of memory")
+
+    def _place(self, start: int, size: int, flags: int, fd: int, offset: int) -> None:
+        """Other memory than zeros of our own, at the guest's address."""
+        protection = mmap.PROT_READ | mmap.PROT_WRITE
+        if (
+            fd >= 0
+            and flags & _MAP_SHARED
+            and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+        ):
+            protection = mmap.PROT_READ
+        map_at(self._base + start, size, protection, flags, fd, offset)
+        self._foreign.add(start, start + size)
+
+    def _add(self, start: int, size: int, rights: int) -> None:
         self.reserved.add(start, start + size)
         self.regions.add(start, start + size, rights)
         self.mapped += size
@@ -86,8 +121,15 @@ class Memory:
         self.reserved.remove(start, start + size)
         for low, high, _ in self.regions.remove(start, start + size):
             self._engine.unmap(low, high - low)
-            self._arena.madvise(mmap.MADV_DONTNEED, low, high - low)  # back to zeros
+            self.discard(low, high - low)
             self.mapped -= high - low
+        for low, high, _ in self._foreign.remove(start, start + size):
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+            map_at(self._base + low, high - low, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
+
+    def discard(self, start: int, size: int) -> None:
+        """Back to what a page is before it is touched: zeros, or the file's bytes."""
+        self._arena.madvise(mmap.MADV_DONTNEED, start, size)
 
     def protect(self, start: int, size: int, rights: int) -> None:
         """Change what may be done with whole pages. TargetFault where there is no memory."""
@@ -136,3 +178,21 @@ class Memory:
             self._arena.close()
         except BufferError:
             pass
+
+
+def map_at(address: int, size: int, protection: int, flags: int, fd: int, offset: int) -> None:
+    """mmap with MAP_FIXED, which Python's own does not have. OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_long,
+    )
+    got = libc.mmap(address, size, protection, flags | _MAP_FIXED, fd, offset)
+    if got != address:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

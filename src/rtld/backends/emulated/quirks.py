@@ -26,6 +26,7 @@ QUIRKS = (
     Quirk("all",    "a region of mem_map is copied when a page of it gets other rights",        "-",               "memory.Memory maps its own memory with mem_map_ptr"),
     Quirk("all",    "the 65th emu_start inside one another fails, the next one crashes",        "-",               "machine.DEPTH"),
     Quirk("all",    "with a timeout, emu_start starts a thread: 0.16 ms more",                   "-",               "watch.Watch stops it from a thread"),
+    Quirk("all",    "after emu_stop from a thread, an instruction that changes memory is done again",  "-",         "brake.Brake stops between blocks"),
     Quirk("all",    "a count of instructions makes everything slow",                            "-",               "only where there is a limit"),
     Quirk("all",    "guests run in the privileged state: what only a kernel may do is done",     "-",               "none: it reaches the emulated CPU, and nothing else"),
     Quirk("x86",    "unmasked SSE exceptions are not raised (as in QEMU)",                      "-",               "none"),

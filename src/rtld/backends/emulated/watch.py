@@ -6,6 +6,7 @@ leaves no such place.
 
 from __future__ import annotations
 
+import select
 import threading
 
 TYPE_CHECKING = False
@@ -24,6 +25,11 @@ class Watch:
 
     def __init__(self, engine: Engine) -> None:
         self.stops = 0
+        self.ticks = 0
+        self.tick = TICK
+        self.bell: int | None = (
+            None  # a descriptor that has something to read when a signal has come
+        )
         self._engine = engine
         self._depth = 0
         self._runs = 0
@@ -42,15 +48,24 @@ class Watch:
         with self._lock:
             self._depth -= 1
 
+    def forked(self) -> None:
+        """In the child of a fork: the thread is not there, and the lock may have been held."""
+        self._lock = threading.Lock()
+        self._thread = None
+
     def _tick(self) -> None:
         pause = threading.Event()
         idle, seen = 0, self._runs
         while True:
-            pause.wait(TICK)
+            if self.bell is None:
+                pause.wait(self.tick)
+            elif select.select([self.bell], [], [], self.tick)[0]:
+                pause.wait(0.001)  # whoever has been called for hears it between two runs
             with self._lock:
                 if self._depth and not self._engine.in_hook:
                     self.stops += 1
-                    self._engine.stop()
+                    self.ticks += 1
+                    self._engine.stop_soon()
                 idle = 0 if self._depth or seen != self._runs else idle + 1
                 seen = self._runs
                 if idle == IDLE:

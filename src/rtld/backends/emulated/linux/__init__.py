@@ -1,0 +1,12 @@
+"""Linux as a guest sees it: system calls by subject. What is not here answers ENOSYS, and is counted by name.
+
+============  ======================================================================================
+``calls``     what all subjects share: the guest's words, strings and structures; ending, sleeping
+``io``        read, write, seek, pipes, descriptors;  ``poll``: waiting for them
+``files``     names: open, stat, directories;  ``tree``: which host file a guest's name is (confinement)
+``status``    struct stat and its relatives, CPU by CPU;  ``proc``: the few files of /proc there are
+``memory``    brk, mmap and its like;  ``clocks``: time and sleep
+``tasks``     threads: clone, futex, who runs next;  ``signals``: handlers, masks, sending
+``process``   fork, exec, wait, identity, limits;  ``sockets``: only with permission
+============  ======================================================================================
+"""

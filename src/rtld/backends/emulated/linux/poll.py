@@ -1,0 +1,196 @@
+"""Waiting for descriptors: poll, select, epoll."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+
+from rtld.backends.emulated.linux.calls import Sleep, failed, int32
+from rtld.backends.emulated.linux.files import Files
+from rtld.backends.emulated.linux.io import O_CLOEXEC
+from rtld.backends.emulated.linux.tasks import Tasks
+
+_MOST = 1 << 16
+
+
+class Poll(Files, Tasks):
+    """All of them are made of one host poll, and a sleep until one of the descriptors is ready."""
+
+    def _ask(self, wanted: list[tuple[int, int]]) -> dict[int, int]:
+        poll = select.poll()
+        masks: dict[int, int] = {}
+        for host, events in wanted:
+            masks[host] = masks.get(host, 0) | events
+        for host, events in masks.items():
+            poll.register(host, events)
+        return dict(poll.poll(0))
+
+    def _wait_for(self, wanted: list[tuple[int, int]], seconds: float | None) -> dict[int, int]:
+        """host -> events, empty when the time is over."""
+        import time
+
+        found = self._ask(wanted)
+        if found or seconds == 0:
+            return found
+        deadline = self.until(seconds)
+        if deadline is not None and time.monotonic() >= deadline:
+            return {}
+        read = tuple(host for host, events in wanted if events & ~select.POLLOUT or not events)
+        write = tuple(host for host, events in wanted if events & select.POLLOUT)
+        raise Sleep(read=read, write=write, deadline=deadline)
+
+    def _poll(self, address: int, count: int, seconds: float | None) -> int:
+        if count > _MOST:
+            raise failed(errno.EINVAL)
+        entries = [self.unpack("iHH", address + 8 * i) for i in range(count)]
+        invalid = any(fd >= 0 and fd not in self.descriptors for fd, _, _ in entries)
+        wanted = [
+            (self.descriptors[fd], events) for fd, events, _ in entries if fd in self.descriptors
+        ]
+        found = self._wait_for(wanted, 0 if invalid else seconds)
+        number = 0
+        for i, (fd, events, _) in enumerate(entries):
+            if fd < 0:
+                got = 0
+            elif fd not in self.descriptors:
+                got = select.POLLNVAL
+            else:
+                got = found.get(self.descriptors[fd], 0) & (
+                    events | select.POLLERR | select.POLLHUP | select.POLLNVAL
+                )
+            number += got != 0
+            self.put(address + 8 * i + 6, self.pack("H", got))
+        return number
+
+    def sys_poll(self, address: int, count: int, timeout: int, *_: int) -> int:
+        milliseconds = int32(timeout)
+        return self._poll(address, count, None if milliseconds < 0 else milliseconds / 1000)
+
+    def _timeout(self, address: int, *, wide: bool) -> float | None:
+        return self.nanoseconds(address, wide=wide) / 1e9 if address else None
+
+    def sys_ppoll(self, address: int, count: int, timeout: int, *_: int) -> int:
+        return self._poll(address, count, self._timeout(timeout, wide=False))
+
+    def sys_ppoll_time64(self, address: int, count: int, timeout: int, *_: int) -> int:
+        return self._poll(address, count, self._timeout(timeout, wide=True))
+
+    def _select(self, count: int, sets: tuple[int, int, int], seconds: float | None) -> int:
+        if count > _MOST:
+            raise failed(errno.EINVAL)
+        size = -(-count // self.bits) * self.word
+        events = (select.POLLIN, select.POLLOUT, select.POLLPRI)
+        asked: list[list[int]] = []
+        wanted = []
+        for address, event in zip(sets, events, strict=True):
+            numbers = self._numbers(address, size) if address else []
+            asked.append(numbers)
+            wanted += [(self.host(fd), event) for fd in numbers]
+        found = self._wait_for(wanted, seconds)
+        total = 0
+        for address, numbers, event in zip(sets, asked, events, strict=True):
+            if not address:
+                continue
+            extra = select.POLLHUP | select.POLLERR if event != select.POLLPRI else 0
+            ready = [fd for fd in numbers if found.get(self.descriptors[fd], 0) & (event | extra)]
+            total += len(ready)
+            bits = sum(1 << fd for fd in ready)
+            words = [bits >> self.bits * i & self.mask for i in range(size // self.word)]
+            self.put(address, b"".join(word.to_bytes(self.word, self.order) for word in words))
+        return total
+
+    def _numbers(self, address: int, size: int) -> list[int]:
+        words = self.words(address, size // self.word)
+        return [
+            self.bits * i + bit
+            for i, word in enumerate(words)
+            if word
+            for bit in range(self.bits)
+            if word >> bit & 1
+        ]
+
+    def sys_pselect6(
+        self, count: int, read: int, write: int, other: int, timeout: int, *_: int
+    ) -> int:
+        return self._select(count, (read, write, other), self._timeout(timeout, wide=False))
+
+    def sys_pselect6_time64(
+        self, count: int, read: int, write: int, other: int, timeout: int, *_: int
+    ) -> int:
+        return self._select(count, (read, write, other), self._timeout(timeout, wide=True))
+
+    def sys__newselect(
+        self, count: int, read: int, write: int, other: int, timeout: int, *_: int
+    ) -> int:
+        seconds = None
+        if timeout:
+            whole, part = self.unpack("ll", timeout)
+            seconds = whole + part / 1e6
+        return self._select(count, (read, write, other), seconds)
+
+    def sys_select(
+        self, count: int, read: int, write: int, other: int, timeout: int, *_: int
+    ) -> int:
+        return self.sys__newselect(count, read, write, other, timeout)
+
+    # -- epoll --------------------------------------------------------------------------------------
+
+    def sys_epoll_create1(self, flags: int, *_: int) -> int:
+        handle = select.epoll(flags=select.EPOLL_CLOEXEC)
+        host = os.dup(handle.fileno())
+        os.set_inheritable(host, False)
+        handle.close()
+        return self.add(host, cloexec=bool(flags & O_CLOEXEC))
+
+    def sys_epoll_create(self, _size: int, *_: int) -> int:
+        return self.sys_epoll_create1(0)
+
+    @property
+    def _event(self) -> str:
+        """struct epoll_event: packed on x86."""
+        return "IQ" if self.cpu.name in ("i386", "x86_64") else "I4xQ"
+
+    def sys_epoll_ctl(self, handle: int, operation: int, fd: int, event: int, *_: int) -> int:
+        with_epoll = select.epoll.fromfd(os.dup(self.host(handle)))
+        key = (self.host(handle), fd & 0xFFFFFFFF)
+        host = self.host(fd)
+        try:
+            if int32(operation) == 2:
+                with_epoll.unregister(host)
+                self.epolls.pop(key, None)
+                return 0
+            events, data = self.unpack(self._event, event)
+            if int32(operation) == 1:
+                with_epoll.register(host, events)
+            else:
+                with_epoll.modify(host, events)
+            self.epolls[key] = (host, data)
+        finally:
+            with_epoll.close()
+        return 0
+
+    epolls: dict[tuple[int, int], tuple[int, int]]
+
+    def _epoll_wait(self, handle: int, result: int, most: int, seconds: float | None) -> int:
+        host = self.host(handle)
+        if not 0 < most < _MOST:
+            raise failed(errno.EINVAL)
+        self._wait_for([(host, select.POLLIN)], seconds)
+        with_epoll = select.epoll.fromfd(os.dup(host))
+        try:
+            found = with_epoll.poll(0, most)
+        finally:
+            with_epoll.close()
+        data = {known: value for (owner, _), (known, value) in self.epolls.items() if owner == host}
+        packed = [self.pack(self._event, events, data.get(fd, 0)) for fd, events in found]
+        self.put(result, b"".join(packed))
+        return len(packed)
+
+    def sys_epoll_pwait(self, handle: int, result: int, most: int, timeout: int, *_: int) -> int:
+        milliseconds = int32(timeout)
+        return self._epoll_wait(
+            handle, result, most, None if milliseconds < 0 else milliseconds / 1000
+        )
+
+    sys_epoll_wait = sys_epoll_pwait

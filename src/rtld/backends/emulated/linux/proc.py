@@ -1,0 +1,147 @@
+"""The few names below /proc and /dev that programs need. They are made here, from what the guest itself is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from rtld.backends.emulated.linux.calls import failed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rtld.backends.emulated.linux.files import Files
+
+#: Devices that are the host's own: they hold nothing.
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+
+
+class Proc:
+    """Made-up files, and the names of descriptors."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+
+    def _self(self, path: str) -> str | None:
+        """What follows /proc/self/ in a name; None if it is another."""
+        for prefix in ("/proc/self/", "/proc/thread-self/", f"/proc/{os.getpid()}/"):
+            if path.startswith(prefix):
+                return path[len(prefix) :]
+        return None
+
+    def _descriptor(self, path: str) -> int | None:
+        if path in _STREAMS:
+            return _STREAMS[path]
+        rest = path[8:] if path.startswith("/dev/fd/") else None
+        if rest is None:
+            own = self._self(path)
+            rest = own[3:] if own is not None and own.startswith("fd/") else None
+        return int(rest) if rest is not None and rest.isdecimal() else None
+
+    def text(self, path: str) -> str | None:
+        """The contents of a made-up file; None if there is none of that name."""
+        files = self.files
+        own = self._self(path)
+        if own == "maps":
+            return "".join(files.machine.map_lines())
+        if own == "cmdline":
+            return "\0".join(os.fsdecode(word) for word in files.machine.process.argv) + "\0"
+        if own == "comm":
+            return files.executable.rpartition("/")[2][:15] + "\n"
+        if own == "status":
+            pid = os.getpid()
+            name = files.executable.rpartition("/")[2][:15]
+            size = files.memory.mapped >> 10
+            return f"Name:\t{name}\nState:\tR (running)\nTgid:\t{pid}\nPid:\t{pid}\nPPid:\t{os.getppid()}\nVmSize:\t{size} kB\nVmRSS:\t{size} kB\n"
+        if own in ("mounts", "mountinfo") or path == "/proc/mounts":
+            return "root / rtld rw 0 0\n"
+        if path == "/proc/cpuinfo":
+            return f"processor\t: 0\nmodel name\t: emulated {files.cpu.name}\n\n"
+        if path == "/proc/meminfo":
+            total = files.memory.limit >> 10
+            free = total - (files.memory.mapped >> 10)
+            return (
+                f"MemTotal: {total:>14} kB\nMemFree: {free:>15} kB\nMemAvailable: {free:>10} kB\n"
+            )
+        if path == "/proc/filesystems":
+            return "nodev\tproc\n\text4\n"
+        if path == "/proc/sys/kernel/osrelease":
+            return "6.1.0\n"
+        if path == "/proc/sys/vm/overcommit_memory":
+            return "0\n"
+        return None
+
+    def open(self, path: str, flags: int) -> tuple[int, str] | None:
+        """(host's descriptor, name); None if the name is an ordinary one."""
+        if path in DEVICES:
+            return os.open(
+                path, flags & (os.O_ACCMODE | os.O_NONBLOCK) | os.O_CLOEXEC | os.O_NOCTTY
+            ), path
+        number = self._descriptor(path)
+        if number is not None:
+            host = self.files.host(number)
+            name = self.files.names.get(number, "")
+            if name and stat.S_ISREG(os.fstat(host).st_mode):
+                return self.files.open_host(-100, name, flags & ~os.O_CREAT)
+            return os.dup(host), name
+        if self._self(path) == "exe":
+            return self.files.open_host(-100, self.files.executable, flags)
+        text = self.text(path)
+        if text is None:
+            return None
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise failed(errno.EACCES)
+        host = os.memfd_create("proc", os.MFD_CLOEXEC)
+        os.write(host, text.encode("utf-8", "surrogateescape"))
+        os.lseek(host, 0, os.SEEK_SET)
+        return host, path
+
+    def stat(self, path: str, follow: bool) -> os.stat_result | None:
+        if path in DEVICES:
+            return os.stat(path)
+        number = self._descriptor(path)
+        if number is not None:
+            return os.fstat(self.files.host(number))
+        if self._self(path) == "exe" and follow:
+            return self._of_executable()
+        if self._self(path) in ("exe", "cwd", "root") and not follow:
+            return os.stat_result((0o120777, 1, 0, 1, 0, 0, 64, 0, 0, 0))
+        text = self.text(path)
+        if text is None:
+            return None
+        return os.stat_result((0o100444, 1, 0, 1, 0, 0, 0, 0, 0, 0))
+
+    def _of_executable(self) -> os.stat_result:
+        host, _ = self.files.open_host(-100, self.files.executable, os.O_RDONLY)
+        try:
+            return os.fstat(host)
+        finally:
+            os.close(host)
+
+    def readlink(self, path: str) -> str | None:
+        own = self._self(path)
+        if own == "exe":
+            return self.files.executable
+        if own == "cwd":
+            return self.files.cwd
+        if own == "root":
+            return "/"
+        if path == "/proc/self":
+            return str(os.getpid())
+        number = self._descriptor(path)
+        if number is None:
+            return None
+        host = self.files.host(number)
+        name = self.files.names.get(number)
+        if name:
+            return name
+        info = os.fstat(host)
+        kind = (
+            "pipe"
+            if stat.S_ISFIFO(info.st_mode)
+            else "socket"
+            if stat.S_ISSOCK(info.st_mode)
+            else ""
+        )
+        return f"{kind}:[{info.st_ino}]" if kind else "/dev/tty" if os.isatty(host) else "/dev/null"

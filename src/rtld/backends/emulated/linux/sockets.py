@@ -1,0 +1,64 @@
+"""Sockets: off, unless the user has said ``--net``; pairs of them, which lead nowhere else, are always there."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from rtld.backends.emulated.linux.calls import failed
+from rtld.backends.emulated.linux.io import MOST, O_CLOEXEC
+from rtld.backends.emulated.linux.process import Processes
+from rtld.backends.emulated.memory import WRITE
+
+_FLAGS = 0o2004000  # SOCK_CLOEXEC, SOCK_NONBLOCK
+
+
+class Sockets(Processes):
+    """A pair is a two-way pipe."""
+
+    def sys_socket(self, *_: int) -> int:
+        raise failed(errno.EACCES)
+
+    def sys_socketpair(self, family: int, kind: int, protocol: int, result: int, *_: int) -> int:
+        if family != socket.AF_UNIX:
+            raise failed(errno.EAFNOSUPPORT)
+        self.memory.view(result, 8, WRITE)
+        pair = socket.socketpair(socket.AF_UNIX, kind & ~_FLAGS, protocol)
+        fds = []
+        for end in pair:
+            end.setblocking(not kind & 0o4000)
+            fds.append(self.add(end.detach(), cloexec=bool(kind & O_CLOEXEC)))
+        self.put(result, self.pack("II", *fds))
+        return 0
+
+    def sys_sendto(
+        self, fd: int, buffer: int, size: int, _flags: int, address: int, *_: int
+    ) -> int:
+        if address:
+            raise failed(errno.EISCONN)
+        return self.sys_write(fd, buffer, size)
+
+    def sys_recvfrom(self, fd: int, buffer: int, size: int, flags: int, *_: int) -> int:
+        host = self.host(fd)
+        self.ready(host)
+        end = socket.socket(fileno=host)
+        try:
+            got = end.recv_into(self.memory.view(buffer, min(size, MOST), WRITE), 0, flags & 2)
+        finally:
+            end.detach()
+        self.memory.changed(buffer, got)
+        return got
+
+    def sys_send(self, fd: int, buffer: int, size: int, *_: int) -> int:
+        return self.sys_write(fd, buffer, size)
+
+    def sys_recv(self, fd: int, buffer: int, size: int, flags: int, *_: int) -> int:
+        return self.sys_recvfrom(fd, buffer, size, flags)
+
+    def sys_shutdown(self, fd: int, how: int, *_: int) -> int:
+        end = socket.socket(fileno=self.host(fd))
+        try:
+            end.shutdown(how)
+        finally:
+            end.detach()
+        return 0

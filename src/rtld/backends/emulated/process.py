@@ -1,0 +1,65 @@
+"""What an emulated machine that is a process has, and a bare one has not: a family, signals of the host, an argument list.
+
+A bare machine (``Process()``) may not fork, and nothing of the host's reaches it.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rtld.backends.emulated.family import Family
+
+
+class Process:
+    """*family*: None for a bare machine. *check*: told the descriptor and name of a program before execve takes it."""
+
+    def __init__(
+        self,
+        family: Family | None = None,
+        argv: list[bytes] | None = None,
+        check: Callable[[int, str], None] | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.family = family
+        self.argv = argv or []
+        self.check = check
+        self.random = random
+
+    @property
+    def wakeup(self) -> int | None:
+        """A descriptor that can be read when a signal has come."""
+        return None if self.family is None else self.family.wakeup
+
+    @property
+    def catches(self) -> bool:
+        """Do signals of the host go to the guest?"""
+        return self.wakeup is not None
+
+    def drain(self) -> None:
+        if self.family is not None:
+            self.family.drain()
+
+    def born(self) -> None:
+        if self.family is not None:
+            self.family.born()
+
+    def may_fork(self) -> bool:
+        return self.family is not None and self.family.room()
+
+    def remember(self, pid: int) -> None:
+        if self.family is not None:
+            self.family.remember(pid)
+
+    def forget(self, pid: int) -> None:
+        if self.family is not None:
+            self.family.forget(pid)
+
+    def relatives(self, wanted: int) -> list[int]:
+        """The processes that kill(wanted) means."""
+        if self.family is not None:
+            return self.family.chosen(wanted)
+        return [os.getpid()] if wanted in (0, os.getpid()) else []

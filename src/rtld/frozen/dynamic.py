@@ -1,0 +1,242 @@
+"""What ld.so reads of the image: the tables at its end, the dynamic section, the import slots."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import numpy as np
+
+from rtld.core.space import page_up
+from rtld.elf import types as t
+from rtld.frozen.exports import soname
+from rtld.frozen.lookup import modules_table, names_table
+from rtld.frozen.manifest import note
+from rtld.frozen.relocate import tls_image
+from rtld.frozen.startup import (
+    make_steps,
+    module_names,
+    services,
+    terminators,
+    write_code,
+)
+from rtld.frozen.unwind import merged_table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rtld.core.module import Module
+    from rtld.frozen.layout import Protections
+    from rtld.frozen.plan import Plan, Stamp
+
+_RELATIVE = 8
+
+
+class Part:
+    """Sections of one part of the image, one behind the other."""
+
+    def __init__(self, plan: Plan, address: int) -> None:
+        self.plan = plan
+        self.at = address
+
+    def add(
+        self, name: str, data: bytes, kind: str = "PROGBITS", align: int = 8, flags: str = "A"
+    ) -> int:
+        """Put *data* next; returns its address."""
+        self.at += -self.at % align
+        address = self.at
+        self.plan.put(address, data)
+        self.at += len(data)
+        self.plan.headers[name] = (kind, address, len(data), flags)
+        return address
+
+
+class DataSizes:
+    """Sizes of the new data, known before there are addresses."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.slots = 8 * (len(plan.imports.module) + len(plan.imports.slots))
+        self.needed = [m for m in plan.hosted if m is not plan.ns.interp or _asked_for(plan, m)]
+        self.dynamic = 16 * (len(self.needed) + 40)
+        functions = sum((m.file.dynamic.get(t.DT_FINI_ARRAYSZ, 0) or 0) + 8 for m in plan.fused)
+        self.fini = functions
+        self.tls = plan.ns.tls.size
+        align = max(plan.ns.tls.align, 16)
+        self.names = [module_names(m) for m in plan.fused[1:]] if plan.aliasing else []
+        self.relro = -(-(self.slots + self.dynamic + self.fini) // align) * align + self.tls + 64
+        self.data = plan.imports.data_size + sum(
+            25 + len(name) for names in self.names for name in names
+        )
+
+
+def _asked_for(plan: Plan, module: Module) -> bool:
+    return any(module in other.needed for other in plan.fused)
+
+
+def write_tables(
+    plan: Plan, sizes: DataSizes, protections: Protections, stamps: Sequence[Stamp]
+) -> None:
+    """Everything new; afterwards ``plan.end`` is known and all pieces are there."""
+    symbols = plan.symbols
+    relative: list[int] = []
+    needed = [symbols.strings.add(_needed_name(plan, m)) for m in sizes.needed]
+    verneed, files = symbols.versions.verneed(symbols.strings)
+    verdef = symbols.versions.verdef(symbols.strings, os.fsencode(os.path.basename(plan.main.path)))
+    runpath = run_path(plan)
+    runpath_at = symbols.strings.add(os.fsencode(runpath)) if runpath else 0
+
+    relro = Part(plan, plan.relro)
+    relro.add(".got", bytes(sizes.slots), flags="WA")
+    dynamic_at = plan.relro + -(-sizes.slots // 16) * 16
+    relro.at = dynamic_at + sizes.dynamic
+    functions = terminators(plan)
+    fini_at = relro.add(".fini_array", struct.pack(f"<{len(functions)}Q", *functions), flags="WA")
+    relative += range(fini_at, relro.at, 8)
+    tls, words = tls_image(plan)
+    tls_at = (
+        relro.add(".tdata", tls, align=max(plan.ns.tls.align, 16), flags="WAT")
+        if plan.ns.tls.size
+        else 0
+    )
+    relative += [tls_at + word for word in words]
+    plan.segments["tls"] = (tls_at, len(tls))
+    _write_names(plan, sizes, relative)
+
+    tables = Part(plan, plan.tables)
+    hash_at = tables.add(".gnu.hash", symbols.hash, "GNU_HASH")
+    symtab_at = tables.add(".dynsym", symbols.symbols.tobytes(), "DYNSYM")
+    versym_at = tables.add(".gnu.version", symbols.versym.astype("<u2").tobytes(), "VERSYM", 2)
+    verneed_at = tables.add(".gnu.version_r", verneed, "VERNEED")
+    verdef_at = tables.add(".gnu.version_d", verdef, "VERDEF")
+    rela = _relocations(plan, relative)
+    rela_at = tables.add(".rela.dyn", rela, "RELA")
+    plan_at = (tables.at + 15) & -16
+    plan.debug = dynamic_at + 8  # DT_DEBUG stands first
+    steps = make_steps(plan, protections, stamps)
+    tables.at = plan_at
+    entry = plan.main.base + plan.main.file.entry
+    tables.add(".rtld.start", steps.bytes(plan_at, entry), align=16)
+    strtab_at = plan.strings_at = tables.add(
+        ".dynstr", b"".join(symbols.strings.parts), "STRTAB", 1
+    )
+    if services(plan):
+        plan.lookup_tables = (
+            tables.add(".rtld.names", names_table(plan)),
+            tables.add(".rtld.modules", modules_table(plan, tables.at + 7 & -8)),
+        )
+    write_code(plan, plan_at)
+    hdr_at = (tables.at + 7) & -8
+    table = merged_table(plan, hdr_at)
+    tables.add(".eh_frame_hdr", table)
+    plan.segments["unwind"] = (hdr_at, len(table))
+    note_data = note(plan, stamps)
+    note_at = tables.add(".note.rtld", note_data, "NOTE", 4)
+    plan.segments["note"] = (note_at, len(note_data))
+    plan.end = page_up(tables.at)
+
+    count = len(relative) if plan.pie else 0
+    entries = [(t.DT_DEBUG, 0), *[(t.DT_NEEDED, at) for at in needed]]
+    if runpath:
+        entries.append((t.DT_RUNPATH, runpath_at))
+    entries += _own_initialisers(plan.main)
+    # fmt: off
+    entries += [
+        (t.DT_FINI_ARRAY, fini_at), (t.DT_FINI_ARRAYSZ, 8 * len(functions)),
+        (t.DT_GNU_HASH, hash_at), (t.DT_STRTAB, strtab_at), (t.DT_SYMTAB, symtab_at),
+        (t.DT_STRSZ, symbols.strings.size), (t.DT_SYMENT, 24), (t.DT_RELA, rela_at), (t.DT_RELASZ, len(rela)),
+        (t.DT_RELAENT, 24), (t.DT_VERSYM, versym_at), (t.DT_FLAGS, t.DF_BIND_NOW),
+        (t.DT_FLAGS_1, t.DF_1_NOW | (t.DF_1_PIE if plan.pie else 0)),
+    ]
+    # fmt: on
+    if count:
+        entries.append((t.DT_RELACOUNT, count))
+    if files:
+        entries += [(t.DT_VERNEED, verneed_at), (t.DT_VERNEEDNUM, files)]
+    if symbols.versions.defined:
+        entries += [(t.DT_VERDEF, verdef_at), (t.DT_VERDEFNUM, len(symbols.versions.defined) + 1)]
+    entries.append((t.DT_NULL, 0))
+    data = b"".join(struct.pack("<QQ", *entry) for entry in entries)
+    assert len(data) <= sizes.dynamic
+    plan.put(dynamic_at, data)
+    plan.headers[".dynamic"] = ("DYNAMIC", dynamic_at, len(data), "WA")
+    plan.segments["dynamic"] = (dynamic_at, len(data))
+
+
+def _needed_name(plan: Plan, module: Module) -> bytes:
+    """By which name ld.so finds a hosted module: libc's by soname, others where they were found."""
+    return (
+        soname(plan, module.index)
+        if module.is_libc_family
+        else os.fsencode(os.path.abspath(module.path))
+    )
+
+
+def _own_initialisers(main: Module) -> list[tuple[int, int]]:
+    """DT_INIT and DT_INIT_ARRAY of the program; libc runs them, and older programs themselves."""
+    dynamic = main.file.dynamic
+    result = []
+    if dynamic.get(t.DT_INIT):
+        result.append((t.DT_INIT, main.base + dynamic[t.DT_INIT]))
+    if dynamic.get(t.DT_INIT_ARRAYSZ):
+        result.append((t.DT_INIT_ARRAY, main.base + dynamic[t.DT_INIT_ARRAY]))
+        result.append((t.DT_INIT_ARRAYSZ, dynamic[t.DT_INIT_ARRAYSZ]))
+    return result
+
+
+def _relocations(plan: Plan, relative: list[int]) -> bytes:
+    """RELATIVE for our own words of a position-independent image, then the imports, COPY last."""
+    out = bytearray()
+    if plan.pie:
+        values = _values(plan, relative)
+        for place, value in zip(relative, values, strict=True):
+            out += struct.pack("<QQQ", place, _RELATIVE, value)
+    for place, symbol, kind, addend in plan.symbols.relocations:
+        out += struct.pack("<QQq", place, symbol << 32 | kind, addend)
+    return bytes(out)
+
+
+def _values(plan: Plan, places: list[int]) -> list[int]:
+    """What stands at places of the new data."""
+    result = []
+    pieces = sorted((p for p in plan.pieces if plan.relro <= p.address), key=lambda p: p.address)
+    starts = np.array([p.address for p in pieces], np.int64)
+    for place in places:
+        piece = pieces[int(np.searchsorted(starts, place, side="right")) - 1]
+        at = place - piece.address
+        result.append(int.from_bytes(piece.data[at : at + 8], "little"))
+    return result
+
+
+def _write_names(plan: Plan, sizes: DataSizes, relative: list[int]) -> None:
+    """The chain of struct libname_list {name, next, dont_free} that the start-up code appends to our link_map."""
+    names = [name for module in sizes.names for name in module]
+    if not names:
+        return
+    first = plan.names = plan.data + plan.imports.data_size
+    text_at = first + 24 * len(names)
+    nodes, texts = bytearray(), bytearray()
+    for number, name in enumerate(names):
+        after = first + 24 * (number + 1) if number + 1 < len(names) else 0
+        nodes += struct.pack("<QQQ", text_at + len(texts), after, 1)
+        texts += name + b"\0"
+        relative += (
+            [first + 24 * number, first + 24 * number + 8] if after else [first + 24 * number]
+        )
+    plan.put(first, bytes(nodes + texts))
+
+
+def run_path(plan: Plan) -> str:
+    """Where dlopen looks for what is not in the image: the directories of all modules' DT_RUNPATH and DT_RPATH."""
+    directories: dict[str, None] = {}
+    for module in plan.fused:
+        for text in (module.file.runpath, module.file.rpath):
+            for directory in (text or "").split(":"):
+                if directory:
+                    origin = os.path.dirname(
+                        os.path.realpath(module.path) if module is plan.main else module.path
+                    )
+                    origin = os.path.abspath(origin)
+                    expanded = directory.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)
+                    directories[expanded] = None
+    return ":".join(directories)

@@ -1,0 +1,183 @@
+"""Section headers and .symtab, for gdb, perf and nm; nothing that runs reads them.
+
+Each module is one section, named after its file; .symtab has the functions and variables of all modules' dynamic symbols
+under library-qualified names.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import numpy as np
+
+from rtld.arch.x86_64_freeze import START
+from rtld.elf import types as t
+from rtld.elf.flat import flat
+from rtld.frozen.exports import SYMBOL, definitions, symbol_rows
+from rtld.frozen.unwind import debugger_frames
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rtld.elf.flat import I64
+    from rtld.frozen.plan import Plan
+
+# fmt: off
+_KINDS = {
+    "PROGBITS": 1, "SYMTAB": 2, "STRTAB": 3, "RELA": 4, "DYNAMIC": 6, "NOTE": 7, "DYNSYM": 11,
+    "GNU_HASH": 0x6FFFFFF6, "VERDEF": 0x6FFFFFFD, "VERNEED": 0x6FFFFFFE, "VERSYM": 0x6FFFFFFF,
+}
+_FLAGS = {"W": 1, "A": 2, "X": 4, "T": 0x400}
+_BATCH = 1 << 15  # names copied at a time
+_ENTSIZE = {"DYNSYM": 24, "SYMTAB": 24, "RELA": 24, "DYNAMIC": 16, "VERSYM": 2}
+# fmt: on
+
+
+def number_sections(plan: Plan) -> None:
+    """Section header numbers of the modules: 1 is the program."""
+    for number, module in enumerate(plan.fused, 1):
+        plan.section_of[module.index] = number
+
+
+def symbol_table(plan: Plan) -> tuple[bytes, bytes]:
+    """(.symtab, .strtab): every definition of every module as ``name@file``, the program's own without more."""
+    rows = definitions(plan)
+    rows.keep((rows.section != t.SHN_UNDEF) & (rows.section != t.SHN_ABS))
+    columns = plan.ns.columns
+    symbols = symbol_rows(plan, rows)
+    thread = (rows.info & np.uint32(15)) == t.STT_TLS
+    # A symbol of its own section only: gdb and perf want addresses, not offsets in a thread's block.
+    rows.keep(~thread)
+    symbols = symbols[~thread]
+    names = columns.names(rows.name)
+    suffixes = [b""] * len(columns.modules)
+    for module in plan.fused[1:]:
+        suffixes[module.index] = b"@" + os.fsencode(os.path.basename(module.path))
+    strings, offsets = _qualified(names.position, names.length, rows.module, suffixes)
+    symbols["st_name"] = offsets
+    own = _own_symbols(plan, strings)
+    return bytes(24) + own.tobytes() + symbols.tobytes(), bytes(strings)
+
+
+def _qualified(
+    position: I64, length: I64, module: I64, suffixes: list[bytes]
+) -> tuple[bytearray, I64]:
+    """All names with their module's suffix, one behind the other, and where each begins."""
+    tails = np.frombuffer(b"".join(suffixes) or b"\0", np.uint8)
+    tail_length = np.array([len(s) for s in suffixes], np.int64)
+    tail_begin = np.cumsum(tail_length) - tail_length
+    total = length + tail_length[module] + 1
+    begin = 1 + np.cumsum(total) - total
+    out = np.zeros(1 + int(total.sum()), np.uint8)
+    for low in range(0, len(length), _BATCH):
+        rows = slice(low, low + _BATCH)
+        at, source = _spread(begin[rows], position[rows], length[rows])
+        out[at] = flat("|u1")[source]
+        at, source = _spread(
+            (begin + length)[rows], tail_begin[module[rows]], tail_length[module[rows]]
+        )
+        out[at] = tails[source]
+    return bytearray(out.tobytes()), begin
+
+
+def _spread(target: I64, source: I64, length: I64) -> tuple[I64, I64]:
+    """Indices of every byte of runs of *length* from *source* to *target*."""
+    ends = np.cumsum(length)
+    step = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - length, length)
+    return np.repeat(target, length) + step, np.repeat(source, length) + step
+
+
+def _own_symbols(plan: Plan, strings: bytearray) -> Any:
+    """The image's own code."""
+    from rtld.frozen.startup import label
+
+    rows = np.zeros(2, SYMBOL)
+    code = len(plan.fused) + 1
+    trampolines = 8 * len(plan.imports.module)
+    for row, (name, address, size) in zip(
+        rows,
+        (
+            ("rtld_trampolines", plan.code, trampolines),
+            ("rtld_start", label(plan, "start"), len(START)),
+        ),
+        strict=True,
+    ):
+        row["st_name"], row["st_info"], row["st_shndx"] = len(strings), 2, code
+        row["st_value"], row["st_size"] = address, size
+        strings += name.encode() + b"\0"
+    return rows
+
+
+def section_headers(plan: Plan, size: int) -> tuple[bytes, tuple[int, int, int]]:
+    """Bytes to stand behind the image's *size* bytes, and (e_shoff, e_shnum, e_shstrndx)."""
+    names = bytearray(b"\0")
+    symtab, strtab = symbol_table(plan)
+    rows: list[
+        tuple[str, int, int, int, int, int, int]
+    ] = []  # name, type, flags, address, offset, size, link
+    for module in plan.fused:
+        low, high = module.file.span
+        name = os.path.basename(module.path)
+        begin = module.base + low
+        if module is plan.main:
+            # Its segments are the image's: gdb wants no section that spans two.
+            code = [load for load in module.file.loads if load.flags & t.PF_X] or module.file.loads
+            begin, high = module.base + code[0].vaddr, low + code[0].memsz
+        rows.append((name, 1, 6, begin, begin - plan.base, high - low, 0))
+    rows.append((".rtld.code", 1, 6, plan.code, plan.code - plan.base, plan.code_size, 0))
+    order = list(plan.headers)
+    first = len(rows) + 1
+    number = {name: first + i for i, name in enumerate(order)}
+    for name in order:
+        kind, address, length, flags = plan.headers[name]
+        bits = sum(_FLAGS[letter] for letter in flags)
+        link = {
+            "DYNSYM": ".dynstr", "DYNAMIC": ".dynstr", "VERDEF": ".dynstr", "VERNEED": ".dynstr",
+            "GNU_HASH": ".dynsym", "VERSYM": ".dynsym", "RELA": ".dynsym",
+        }.get(kind)  # fmt: skip
+        rows.append(
+            (
+                name,
+                _KINDS[kind],
+                bits,
+                address,
+                address - plan.base,
+                length,
+                number[link] if link else 0,
+            )
+        )
+    offsets = []
+    symtab_at = size
+    strtab_at = symtab_at + len(symtab)
+    names_at = strtab_at + len(strtab)
+    frames = debugger_frames(plan, (plan.end + 0xFFFF) & -0x10000)
+    rows.append((".eh_frame", 1, 0, (plan.end + 0xFFFF) & -0x10000, names_at, len(frames), 0))
+    names_at += len(frames)
+    rows.append((".symtab", 2, 0, 0, symtab_at, len(symtab), len(rows) + 2))
+    rows.append((".strtab", 3, 0, 0, strtab_at, len(strtab), 0))
+    for name in [*[row[0] for row in rows], ".shstrtab"]:
+        offsets.append(len(names))
+        names += os.fsencode(name) + b"\0"
+    rows.append((".shstrtab", 3, 0, 0, names_at, len(names), 0))
+    data = bytearray(symtab + strtab + frames + names)
+    data += bytes(-len(data) % 8)
+    shoff = size + len(data)
+    data += bytes(64)
+    info = {
+        "VERDEF": len(plan.symbols.versions.defined) + 1,
+        "VERNEED": len({file for file, _ in plan.symbols.versions.needed}),
+        "DYNSYM": 1,
+        "SYMTAB": 3,
+    }
+    kinds = {value: name for name, value in _KINDS.items()}
+    for (_name, number_of_kind, mask, address, offset, length, link_to), at in zip(
+        rows, offsets, strict=True
+    ):
+        title = kinds[number_of_kind]
+        data += struct.pack(
+            "<IIQQQQIIQQ", at, number_of_kind, mask, address, offset, length, link_to, info.get(title, 0), 8 if mask else 1,
+            _ENTSIZE.get(title, 0),
+        )  # fmt: skip
+    return bytes(data), (shoff, len(rows) + 1, len(rows))

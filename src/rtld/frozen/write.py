@@ -1,0 +1,222 @@
+"""The image as a file: headers, the modules' bytes, the new parts. All at once or not at all.
+
+It is written into a file without a name and linked into its directory when it is whole; a process that is killed leaves
+nothing. Pages that nobody needs (zeros, tables of the linker that have done their work) are holes.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+
+import numpy as np
+
+from rtld.core.space import page_up
+from rtld.elf import types as t
+from rtld.frozen.layout import dead_ranges, is_thin, largest_alignment, program_headers
+from rtld.frozen.manifest import DIGEST_SIZE, digest
+from rtld.frozen.plan import PAGE, Load
+from rtld.frozen.sections import section_headers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from rtld.core.module import Module
+    from rtld.frozen.layout import Protections
+    from rtld.frozen.plan import Plan
+
+    Progress = Callable[[str, int, int], None]
+
+
+def write_image(
+    plan: Plan, protections: Protections, path: str, mode: int, progress: Progress
+) -> tuple[int, int]:
+    """Write the image to *path*; returns (bytes, bytes on disk). OSError leaves what was there before."""
+    directory = os.path.dirname(os.path.abspath(path))
+    fd, name = _open_unnamed(directory)
+    try:
+        _fill(plan, protections, fd, progress)
+        os.fchmod(fd, mode)
+        status = os.fstat(fd)
+        name = _give_name(fd, name, directory)
+        os.replace(name, path)
+        name = None
+    finally:
+        os.close(fd)
+        if name is not None:
+            try:
+                os.unlink(name)
+            except OSError:
+                pass
+    return status.st_size, status.st_blocks * 512
+
+
+def _open_unnamed(directory: str) -> tuple[int, str | None]:
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), None
+    except OSError as error:
+        import errno
+
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    import tempfile
+
+    fd, name = tempfile.mkstemp(prefix=".rtld-", dir=directory)
+    return fd, name
+
+
+def _give_name(fd: int, name: str | None, directory: str) -> str:
+    if name is not None:
+        return name
+    import secrets
+
+    name = os.path.join(directory, f".rtld-{secrets.token_hex(8)}")
+    # With a descriptor of a directory (not used: the path is absolute) Python calls linkat, which can follow the link.
+    os.link(f"/proc/self/fd/{fd}", name, src_dir_fd=fd, follow_symlinks=True)
+    return name
+
+
+def _fill(plan: Plan, protections: Protections, fd: int, progress: Progress) -> None:
+    loads = program_headers(plan, protections)
+    size = plan.end - plan.base
+    tail, sections = section_headers(plan, size)
+    os.ftruncate(fd, size)
+    total = len(plan.fused)
+    for number, module in enumerate(plan.fused):
+        progress("writing", number, total)
+        for address, data in _module_bytes(plan, module):
+            _write(fd, data, address - plan.base)
+    for piece in plan.pieces:
+        _write(fd, piece.data, piece.address - plan.base)
+    _write(fd, tail, size)
+    _write(fd, _head(plan, loads, sections), 0)
+    progress("hashing", 0, 1)
+    note_at, note_size = plan.segments["note"]
+    place = note_at + note_size - DIGEST_SIZE - plan.base
+    with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as whole, memoryview(whole) as view:
+        _write(fd, digest(view, place), place)
+    progress("writing", total, total)
+
+
+def _write(fd: int, data: Any, offset: int) -> None:
+    view = memoryview(data).cast("B")
+    while len(view):
+        done = os.pwrite(fd, view, offset)
+        view = view[done:]
+        offset += done
+
+
+def _module_bytes(plan: Plan, module: Module) -> Iterator[tuple[int, Any]]:
+    """(address, bytes) of what the image holds of a module."""
+    image = module.image
+    thin = is_thin(plan, module)
+    for load in module.file.loads:
+        if image is not None and len(image.bytes) and image.low <= load.vaddr < image.high:
+            data = image.view(load.vaddr, load.filesz)
+            if load.flags & t.PF_W and load.memsz > load.filesz:
+                # Relocation may have written behind what the file has: COPY into .bss.
+                data = image.view(load.vaddr, load.memsz)
+            yield from _used_pages(module.base + load.vaddr, data)
+        elif thin:
+            continue
+        else:
+            yield from _living_pages(module, load)
+
+
+def _used_pages(address: int, data: Any) -> Iterator[tuple[int, Any]]:
+    """Runs of pages that are not all zero."""
+    lead = -address % PAGE
+    if lead and len(data[:lead]) and data[:lead].any():
+        yield address, data[:lead]
+    whole = len(data[lead:]) // PAGE * PAGE
+    rows = data[lead : lead + whole].reshape(-1, PAGE).view(np.uint64)
+    used = rows.any(axis=1)
+    edges = np.flatnonzero(np.diff(used, prepend=False, append=False)).reshape(-1, 2)
+    for begin, end in edges.tolist():
+        yield address + lead + begin * PAGE, data[lead + begin * PAGE : lead + end * PAGE]
+    rest = data[lead + whole :]
+    if len(rest) and rest.any():
+        yield address + lead + whole, rest
+
+
+def _living_pages(module: Module, load: Any) -> Iterator[tuple[int, Any]]:
+    """A segment's own bytes, without whole pages of tables that have done their work."""
+    at, end = load.offset, load.offset + load.filesz
+    shift = module.base + load.vaddr - load.offset
+    for begin, stop in dead_ranges(module.file, load):
+        begin, stop = page_up(begin), stop & -PAGE
+        if stop > begin:
+            if begin > at:
+                yield at + shift, module.file.data[at:begin]
+            at = stop
+    if end > at:
+        yield at + shift, module.file.data[at:end]
+
+
+# -- headers --------------------------------------------------------------------------------------------
+
+
+def _head(plan: Plan, loads: list[Load], sections: tuple[int, int, int]) -> bytes:
+    """ELF header, program headers, interpreter."""
+    main = plan.main.file
+    interp = os.fsencode(main.interp or "") + b"\0"
+    rows: list[
+        tuple[int, int, int, int, int, int]
+    ] = []  # type, flags, address, filesz, memsz, align
+    segments = plan.segments
+    align = largest_alignment(plan) if plan.pie else PAGE
+    rows += [
+        (t.PT_LOAD, load.flags, load.start, load.stored - load.start, load.end - load.start, align)
+        for load in loads
+    ]
+    count = len(rows) + 7 + (1 if plan.ns.tls.size else 0)
+    interp_at = plan.base + 64 + 56 * count
+    note_at, note_size = segments["note"]
+    unwind_at, unwind_size = segments["unwind"]
+    dynamic_at, dynamic_size = segments["dynamic"]
+    front = [
+        (t.PT_PHDR, 4, plan.base + 64, 56 * count, 56 * count, 8),
+        (t.PT_INTERP, 4, interp_at, len(interp), len(interp), 1),
+    ]
+    rest = [
+        (t.PT_DYNAMIC, 6, dynamic_at, dynamic_size, dynamic_size, 8),
+        (t.PT_NOTE, 4, note_at, note_size, note_size, 4),
+        (t.PT_GNU_EH_FRAME, 4, unwind_at, unwind_size, unwind_size, 4),
+        (t.PT_GNU_RELRO, 4, plan.relro, plan.data - plan.relro, plan.data - plan.relro, 1),
+    ]
+    if plan.ns.tls.size:
+        at, stored = segments["tls"]
+        rest.append((t.PT_TLS, 4, at, stored, plan.ns.tls.size, plan.ns.tls.align))
+    stack = _stack_flags(plan)
+    rows = [*front, *rows, *rest]
+    out = bytearray()
+    for kind, flags, address, filesz, memsz, align in rows:
+        offset = address - plan.base
+        out += struct.pack("<IIQQQQQQ", kind, flags, offset, address, address, filesz, memsz, align)
+    out += struct.pack("<IIQQQQQQ", t.PT_GNU_STACK, stack, 0, 0, 0, 0, 0, 16)
+    number = len(rows) + 1
+    shift = interp_at - plan.base - 64
+    out = bytearray(out.ljust(shift, b"\0"))
+    from rtld.frozen.startup import label
+
+    kind = t.ET_DYN if plan.pie else t.ET_EXEC
+    shoff, shnum, shstrndx = sections
+    ident = bytes(main.data[:16])
+    head = ident + struct.pack(
+        "<HHIQQQIHHHHHH", kind, main.machine, 1, label(plan, "start"), 64, shoff, main.flags, 64, 56, number,
+        64, shnum, shstrndx,
+    )  # fmt: skip
+    return head + bytes(out) + interp
+
+
+def _stack_flags(plan: Plan) -> int:
+    """PT_GNU_STACK of the whole: executable if any module's is, or if one has none."""
+    flags = t.PF_R | t.PF_W
+    for module in plan.fused:
+        stack = module.file.segment(t.PT_GNU_STACK)
+        if stack is None or stack.flags & t.PF_X:
+            flags |= t.PF_X
+    return flags

@@ -1,0 +1,87 @@
+"""A module's memory: its sections in one array, moved to where it is, its IAT filled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rtld.core.module import Problem
+from rtld.errors import FormatError, RelocationError
+from rtld.pe import basereloc
+from rtld.pe.types import IMAGE_FILE_RELOCS_STRIPPED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rtld.pe.columns import Array
+    from rtld.pe.file import PeFile
+    from rtld.pe.module import PeModule, PeNamespace, Table
+
+#: What is written where an import has nobody: an address that nothing is ever mapped at.
+NOWHERE = 0x0BADBEEF
+
+
+def map_image(file: PeFile) -> Array:
+    """uint8[span]: the image as it is mapped, at its preferred base."""
+    image = np.zeros(file.span, np.uint8)
+    octets = np.frombuffer(file.data, np.uint8)
+    for section in file.sections:
+        filled = min(section.filled, len(image) - section.address)
+        if filled > 0:
+            image[section.address : section.address + filled] = octets[section.offset : section.offset + filled]  # fmt: skip
+    return image
+
+
+def move(file: PeFile, image: Array, base: int) -> dict[str, int]:
+    """Apply base relocations, and keep the header's ImageBase true (as Windows does). RelocationError."""
+    delta = base - file.base
+    if not delta:
+        return {}
+    if file.characteristics & IMAGE_FILE_RELOCS_STRIPPED:
+        raise RelocationError(file.name, f"it has no base relocations, and {file.base:#x} is taken")
+    counts = basereloc.apply(file, image, delta)
+    at = file.nt_offset + (48 if file.bits == 64 else 52)
+    word = file.bits // 8
+    image[at : at + word] = np.frombuffer(base.to_bytes(word, "little"), np.uint8)
+    return counts
+
+
+def fill_iat(ns: PeNamespace, module: PeModule, table: Table, image: Array) -> None:
+    """The address of every definition into its slot."""
+    if not len(table.imports):
+        return
+    bases = np.array([m.base for m in ns.modules] + [0], np.uint64)
+    definer = np.array(table.definer, np.int64)
+    values = bases[definer] + np.array(table.rva, np.uint64)
+    values[definer < 0] = NOWHERE
+    width = module.file.bits // 8
+    slots = table.imports.slot
+    inside = (slots >= 0) & (slots + width <= len(image))
+    if not inside.all():
+        bad = int(slots[int(np.argmin(inside))])
+        raise module.file.fail("import directory", "FirstThunk", bad, "an address in the image")
+    for byte in range(width):
+        image[slots + byte] = (values >> np.uint64(8 * byte)).astype(np.uint8)
+
+
+def build_images(ns: PeNamespace, modules: list[PeModule]) -> None:
+    """``module.image`` of every module: relocated, its imports filled in. What fails is a problem of the namespace."""
+    for module in modules:
+        image = map_image(module.file)
+        try:
+            ns.counts[module] = move(module.file, image, module.base)
+            for table in (module.table, module.delayed):
+                if table is not None:
+                    fill_iat(ns, module, table, image)
+        except (FormatError, RelocationError) as error:
+            ns.problems.append(Problem("relocation", module.path, "base relocations", str(error)))
+        module.image = image
+
+
+def count_relocations(ns: PeNamespace, modules: list[PeModule]) -> None:
+    """``ns.counts`` without an image: what being moved costs each module that is not at its preferred base."""
+    for module in modules:
+        try:
+            relocs = basereloc.base_relocs(module.file)
+        except FormatError as error:
+            ns.problems.append(Problem("relocation", module.path, error.field, str(error)))
+            continue
+        ns.counts[module] = relocs.counts() if module.base != module.file.base else {}

@@ -1,0 +1,591 @@
+"""Our linker's part of an emulated process: everything but the libc family is found, bound, relocated and initialised here.
+
+    process = start_linked(system, "/usr/bin/sort", argv, env, options)
+
+``plant`` puts an anchor in the program's place; the guest's ld.so starts it, and with it libc. At the anchor's entry point,
+which means Python, ``Guest.take_over`` is read like a pipeline; it ends at the program's own first instruction.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rtld.core.space import page_up
+from rtld.elf import types as t
+from rtld.elf.link import bind, find_closure, open_namespace, relocate
+from rtld.elf.load import store_word
+from rtld.elf.search import SearchOptions
+from rtld.elf.sysroot import Sysroot
+from rtld.elf.tls import layout_tls, round_up
+from rtld.errors import RtldError, TargetFault
+from rtld.process.emulated.anchor import Anchor
+from rtld.process.emulated.execve import (
+    AT_ENTRY,
+    AT_PHDR,
+    AT_PHENT,
+    AT_PHNUM,
+    READ,
+    WRITE,
+    Image,
+    map_load,
+)
+from rtld.process.emulated.layouts import PAGE
+from rtld.process.loading import is_hosted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rtld.arch.base import Arch
+    from rtld.backends.emulated.machine import Machine
+    from rtld.core.image import Image as ModuleImage
+    from rtld.core.module import Module, Namespace
+    from rtld.elf.file import ElfFile
+    from rtld.process.emulated.execve import Process
+    from rtld.process.emulated.system import System
+
+RESERVE = 1 << 16  # thread-local storage for libraries that the program opens
+HIDDEN = b"LD_"  # variables that are our linker's affair; ld.so must not see them
+SHOWN = b"LD_LIBRARY_PATH="
+
+
+class StartFailed(RtldError):
+    """The program cannot be linked; ``status`` is what ld.so would have exited with."""
+
+    def __init__(self, text: str, status: int = 127) -> None:
+        self.text = text
+        self.status = status
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def can_link(file: ElfFile) -> bool:
+    """Is there anything for us to link?"""
+    return file.dynamic is not None and file.interp is not None and bool(file.needed)
+
+
+class _Root(Sysroot):
+    """The guest's names for the linker: the same walk as the guest's kernel does."""
+
+    __slots__ = ("_tree",)
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system.sysroot or "/nonexistent")
+        self._tree = system.tree
+
+    def host(self, path: str) -> str:
+        with self._tree.find(path) as place:
+            directory = os.readlink(f"/proc/self/fd/{place.fd}")
+            return directory if place.name == "." else f"{directory.rstrip('/')}/{place.name}"
+
+
+class Guest:
+    """One program and its libraries in an emulated process."""
+
+    def __init__(
+        self,
+        process: Process,
+        *,
+        lazy: bool = True,
+        library_path: str | None = None,
+        preload: Any = None,
+    ) -> None:
+        self.process = process
+        self.system = process.system
+        self.machine: Machine = process.machine
+        self.arch: Arch = process.arch
+        self.word = self.arch.word
+        self.file = process.program.file
+        self.order = self.file.order
+        self.reporter = process.system.reporter
+        self.anchor: Anchor
+        self.arguments = (0, 0, 0)  # of initialisers: argc, argv, envp
+        self.ifuncs: dict[int, int] = {}  # resolver -> what it said
+        self.finis: dict[Module, list[int]] = {}
+        self.constructed: list[Module] = []
+        self.ns = self._find(lazy, library_path, preload)
+        self._undo: list[tuple[int, bytes]] = []
+        self._slots: dict[Module, dict[int, int]] = {}  # position of a record -> row
+        self._stub = 0
+
+    # -- before there is anything in memory -----------------------------------------------------------
+
+    def _find(self, lazy: bool, library_path: str | None, preload: Any) -> Namespace:
+        """The closure, and who of it is hosted."""
+        process = self.process
+        env = {}
+        for text in process.env:
+            name, _, value = text.partition(b"=")
+            env[os.fsdecode(name)] = os.fsdecode(value)
+        kernel = self.machine.kernel
+        options = SearchOptions(
+            env=env, sysroot=self.system.sysroot or "/nonexistent", cwd=kernel.cwd, cpu="baseline",
+            library_path=library_path, preload=preload,
+        )  # fmt: skip
+        ns = open_namespace(self.file, "", options, self.reporter)
+        path = process.program.path
+        root = ns.search.sysroot = _Root(self.system)
+        ns.search.main_path = path
+        if not root.host(path).startswith(root.root + "/"):
+            root.outside = os.path.dirname(path)  # the program is bound under its own path
+        find_closure(ns, self.file, path)
+        ns.lazy = lazy and not ns.search.env.get("LD_BIND_NOW")
+        for module in ns.modules:
+            module.hosted = is_hosted(module, ns)
+        if ns.interp is not None:
+            ns.interp.hosted = True
+        self._refuse_missing(ns)
+        layout_tls(ns)
+        return ns
+
+    def _refuse_missing(self, ns: Namespace) -> None:
+        program = os.fsdecode(self.process.argv[0])
+        for problem in ns.problems:
+            if problem.kind == "library" and problem.fatal:
+                raise StartFailed(
+                    f"{program}: error while loading shared libraries: {problem.message}"
+                )
+            if problem.kind == "preload":
+                self.reporter.message(f"ERROR: ld.so: {problem.message}")
+
+    # -- the anchor -------------------------------------------------------------------------------------
+
+    def plant(self) -> None:
+        """Put the anchor into memory; when the stack has been built, ``lead`` leads ld.so to it."""
+        ns, machine, tls = self.ns, self.machine, self.ns.tls
+        if self.arch.tls.variant == 2:
+            size = round_up(tls.size + RESERVE, tls.align)
+            shape = (size, tls.align, 0)
+            self.tls_start = -size
+        else:
+            # The lowest block stands where the program's code expects it: the anchor's begins there.
+            self.tls_start = min(
+                (m.tls_offset for m in tls.modules), default=self.arch.tls.tcb_size
+            )
+            end = max(
+                (m.tls_offset + m.file.segment(t.PT_TLS).memsz for m in tls.modules),
+                default=self.tls_start,
+            )
+            shape = (end - self.tls_start + RESERVE, tls.align, self.tls_start % tls.align)
+        needed = [os.fsencode(m.path) for m in ns.modules if m.hosted and m is not ns.interp]
+        if ns.model == "musl":
+            needed = [os.fsencode(self.file.interp or "")]
+        interp = os.fsencode(self.file.interp or "")
+        functions = (machine.function(self._initialise, 3), machine.function(self._finish, 0))
+
+        def make(base: int) -> Anchor:
+            return Anchor(self.arch, self.order, base, interp, needed, shape, functions)
+
+        base = machine.memory.reserve(make(0).size, high=True)
+        self.anchor = make(base)
+        machine.memory.map(base, self.anchor.size, READ | WRITE)
+        machine.memory.write(base, self.anchor.image)
+
+    def lead(self) -> None:
+        """Change the auxiliary vector, and hide variables, until ``take_over``."""
+        machine, aux = self.machine, self.process.aux
+        entry = machine.trap(self.take_over)
+        values = {
+            AT_PHDR: self.anchor.phdr,
+            AT_PHENT: self.anchor.phent,
+            AT_PHNUM: self.anchor.phnum,
+            AT_ENTRY: entry,
+        }
+        for kind, value in values.items():
+            at, before = aux[kind]
+            self._undo.append((at, self.pack(before)))
+            machine.write(at, self.pack(value))
+        argc = machine.word(self.process.sp)
+        argv = self.process.sp + self.word
+        envp = argv + self.word * (argc + 1)
+        self.arguments = (argc, argv, envp)
+        at = envp
+        while pointer := machine.word(at):
+            text = machine.read(pointer, 16)
+            if text.startswith(HIDDEN) and not text.startswith(SHOWN):
+                self._undo.append((pointer, b"L"))
+                machine.write(pointer, b"X")
+            at += self.word
+
+    # -- at the anchor's entry point ------------------------------------------------------------------
+
+    def take_over(self) -> int:
+        """Link everything; where to go on: the program's first instruction."""
+        ns = self.ns
+        self.adopt_hosted()
+        bind(ns)
+        self._check_bound()
+        self._choose_addresses()
+        relocate(ns)
+        changes = self._adjust()
+        own = [module for module in ns.modules if not module.hosted]
+        for module in own:
+            self.map_module(module)
+        self._copies()
+        self._tls_images()
+        self._tell_debuggers()
+        for module in own:
+            self.fill(module)
+        for place, value in changes:
+            self.write_word(place, value)
+        self.resolve_ifuncs()
+        for module in own:
+            self.protect(module)
+        for at, data in self._undo:
+            self.machine.write(at, data)
+        self._run_initialisers()
+        self.reporter.transfer(ns.main)
+        return int(ns.main.base + self.file.entry)
+
+    def adopt_hosted(self) -> None:
+        """Where ld.so has put the libc family (<link.h>: r_debug, link_map)."""
+        ns, machine = self.ns, self.machine
+        at = machine.word(machine.word(self.anchor.debug) + self.word)
+        found: list[tuple[int, str]] = []
+        while at and len(found) < 100:
+            base, name, _, at = (machine.word(at + self.word * i) for i in range(4))
+            found.append((base, os.fsdecode(self.read_string(name)) if name else ""))
+        wanted = {m.path: m for m in ns.modules if m.hosted}
+        if ns.interp is not None:
+            wanted[ns.interp.path] = ns.interp
+            assert self.process.interp is not None
+            ns.interp.base = self.process.interp.base
+        by_name = {
+            name: m
+            for m in wanted.values()
+            for name in (m.soname, os.path.basename(m.path))
+            if name
+        }
+        for base, path in found[1:]:
+            module = wanted.get(path) or by_name.get(os.path.basename(path))
+            if module is not None:
+                module.base = base
+        lost = [m.path for m in wanted.values() if not m.base]
+        if lost:
+            raise TargetFault(f"the guest's dynamic linker has not loaded {lost[0]}")
+        for module in ns.tls.modules:
+            module.tls_id = 1
+            module.tls_block = module.tls_offset - self.tls_start
+
+    def _check_bound(self) -> None:
+        """What ld.so refuses before the program's first instruction."""
+        from rtld.process.live import first_undefined
+
+        program = os.fsdecode(self.process.argv[0])
+        problems = self.ns.problems
+        versions = [p.message for p in problems if p.kind == "version" and p.fatal]
+        if versions:
+            raise StartFailed("\n".join(f"{program}: {message}" for message in versions), 1)
+        for problem in problems:
+            if problem.kind in {"no version information", "copy size"}:
+                self.reporter.message(f"{program}: {problem.message}")
+        undefined = first_undefined(self.ns, now=not self.ns.lazy)
+        if undefined is not None:
+            raise StartFailed(f"{program}: symbol lookup error: {undefined}")
+
+    def _choose_addresses(self) -> None:
+        """As mmap would: below everything, the first module first; the program has its place."""
+        ns, memory = self.ns, self.machine.memory
+        ns.main.base = self.process.program.base
+        for module in ns.modules:
+            if module.hosted or module is ns.main:
+                continue
+            low, high = module.file.span
+            size = page_up(high) - (low & -PAGE)
+            module.base = memory.reserve(size, module.file.max_align, high=True) - (low & -PAGE)
+
+    def _adjust(self) -> list[tuple[int, int]]:
+        """What stands beside hosted modules; the words of these that must change."""
+        from rtld.elf.hosted import adjust_images, hosted_changes
+
+        ns = self.ns
+        numbers = {module: i + 1 for i, module in enumerate(ns.columns.modules)}
+        binder = self.machine.on_bind(self.bind) if ns.lazy else 0
+        adjust_images(ns, link_map=numbers.__getitem__, binder=binder)
+        for row in ns.descriptors:
+            words = {"entry": 0, "argument": 0}
+            if row.offset is not None:
+                words = {"entry": self.descriptor_stub(), "argument": row.offset + row.addend}
+            for i, part in enumerate(self.arch.tls.descriptor):
+                store_word(row.module, row.place - row.module.base + i * self.word, words[part])
+        return hosted_changes(ns)
+
+    def descriptor_stub(self) -> int:
+        """The address of the code behind TLS descriptors."""
+        if not self._stub:
+            memory = self.machine.memory
+            self._stub = memory.reserve(PAGE, high=True)
+            memory.map(self._stub, PAGE, READ | 4)
+            memory.write(self._stub, self.arch.stubs["tlsdesc_static"].code)
+        return self._stub
+
+    # -- into memory ------------------------------------------------------------------------------------
+
+    def map_module(self, module: Module) -> None:
+        """The file's pages; what linking has changed comes later (``fill``)."""
+        own = module is self.ns.main
+        fd = (
+            self.process.program.fd
+            if own
+            else os.open(module.file.path, os.O_RDONLY | os.O_CLOEXEC)
+        )
+        try:
+            image = Image(module.file, fd, module.path)
+            image.base = module.base
+            for load in module.file.loads:
+                map_load(self.machine, image, load)
+        finally:
+            if not own:
+                os.close(fd)
+        self.reporter.placed(module)
+
+    def fill(self, module: Module) -> None:
+        """The bytes of its writable segments, as the linker has made them."""
+        image: ModuleImage = module.image
+        memory = self.machine.memory
+        for load in image.segments:
+            if load.filesz:
+                size = min(load.filesz, image.high - load.vaddr)
+                memory.write(module.base + load.vaddr, memoryview(image.view(load.vaddr, size)))
+
+    def _copies(self) -> None:
+        """COPY relocations: from hosted modules as they are now, else as relocated; their places are zeros of the program's."""
+        for copy in self.ns.copies:
+            if not copy.size:
+                continue
+            place = copy.module.base + copy.place
+            if copy.definer.hosted:
+                data: Any = self.machine.read(copy.definer.base + copy.source, copy.size)
+                memoryview(copy.module.image.view(copy.place, copy.size))[:] = data
+            else:
+                data = bytes(memoryview(copy.module.image.view(copy.place, copy.size)))
+            self.machine.write(place, data)
+
+    def _tls_images(self) -> None:
+        """Initialised thread-local data, for the first thread and for those to come."""
+        pointer = self.machine.kernel.get_tls()
+        for module in self.ns.tls.modules:
+            segment = module.file.segment(t.PT_TLS)
+            image = module.image
+            if (
+                image is not None
+                and image.low <= segment.vaddr
+                and segment.vaddr + segment.filesz <= image.high
+            ):
+                data = bytes(memoryview(image.view(segment.vaddr, segment.filesz)))
+            else:
+                data = bytes(module.file.contents(segment))
+            self.machine.write(self.anchor.tls_image + module.tls_block, data)
+            self.machine.write(pointer + module.tls_offset & self.machine.kernel.mask, data)
+
+    def _tell_debuggers(self) -> None:
+        """DT_DEBUG of the program leads to ld.so's list."""
+        main = self.ns.main
+        dynamic = main.file.segment(t.PT_DYNAMIC)
+        for i, (tag, _value) in enumerate(main.file.dynamic.entries):
+            if tag == t.DT_DEBUG:
+                store_word(
+                    main,
+                    dynamic.vaddr + 2 * self.word * i + self.word,
+                    self.machine.word(self.anchor.debug),
+                )
+
+    def resolve_ifuncs(self) -> None:
+        """Ask each resolver once, in the guest, and write what it says."""
+        for ifunc in self.ns.ifuncs:
+            value = self.resolve(ifunc.resolver) + ifunc.addend
+            self.write_word(ifunc.place, value)
+            for copy in self.ns.copies:
+                within = ifunc.place - copy.definer.base - copy.source
+                if 0 <= within <= copy.size - self.word:
+                    self.write_word(copy.module.base + copy.place + within, value)
+
+    def resolve(self, resolver: int) -> int:
+        """What an IFUNC's resolver says (arch/*: what it is called with)."""
+        if resolver not in self.ifuncs:
+            hwcap = self.process.aux[16][1]
+            arguments: tuple[int, ...] = (hwcap,)
+            if self.arch.name == "aarch64":
+                arguments = (hwcap | 1 << 62, self._hwcaps())
+            elif self.arch.name == "riscv64":
+                arguments = (hwcap, 0)
+            self.ifuncs[resolver] = self.machine.call(resolver, *arguments)
+        return self.ifuncs[resolver]
+
+    def _hwcaps(self) -> int:
+        """struct __ifunc_arg_t { size, hwcap, hwcap2 }, behind the descriptors' code."""
+        at = self.descriptor_stub() + 64
+        self.machine.write(at, self.pack(24, self.process.aux[16][1], 0))
+        return at
+
+    def protect(self, module: Module) -> None:
+        """RELRO."""
+        relro = module.file.segment(t.PT_GNU_RELRO)
+        if relro is not None:
+            start = module.base + relro.vaddr & -PAGE
+            end = module.base + relro.vaddr + relro.memsz & -PAGE
+            if start < end:
+                self.machine.memory.protect(start, end - start, READ)
+
+    # -- functions of the program -----------------------------------------------------------------------
+
+    def functions(
+        self, module: Module, single: int, array: int, size: int
+    ) -> tuple[int, list[int]]:
+        """(DT_INIT or the like, the array's functions as they stand in memory)."""
+        dynamic = module.file.dynamic
+        first = dynamic.get(single)
+        at, count = dynamic.get(array), (dynamic.get(size) or 0) // self.word
+        found = (
+            [self.machine.word(module.base + at + self.word * i) for i in range(count)]
+            if at
+            else []
+        )
+        last = self.machine.kernel.mask
+        return (module.base + first if first else 0), [f for f in found if f not in (0, last)]
+
+    def _run_initialisers(self) -> None:
+        """Those of libraries, dependencies first; the program's are libc's to ask for, if it does."""
+        ns = self.ns
+        main_last = ns.model == "musl" or start_version(ns) == "GLIBC_2.34"
+        self._own_init: list[int] = []
+        _, preinit = self.functions(ns.main, 0, t.DT_PREINIT_ARRAY, t.DT_PREINIT_ARRAYSZ)
+        for function in preinit if ns.model != "musl" else []:
+            self.machine.call(function, *self.arguments)
+        for module in ns.init_order:
+            if module.hosted:
+                continue
+            last, functions = self.functions(module, t.DT_FINI, t.DT_FINI_ARRAY, t.DT_FINI_ARRAYSZ)
+            self.finis[module] = functions[::-1] + ([last] if last else [])
+            self.constructed.append(module)
+            first, functions = self.functions(module, t.DT_INIT, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ)
+            functions = ([first] if first else []) + functions
+            if module is ns.main:
+                self._own_init = functions if main_last else []
+                continue
+            self.reporter.init(module)
+            for function in functions:
+                self.machine.call(function, *self.arguments)
+
+    def _initialise(self, argc: int, argv: int, envp: int) -> int:
+        """libc calls the anchor's initialiser: now it is the program's turn."""
+        own, self._own_init = self._own_init, []
+        if own:
+            self.reporter.init(self.ns.main)
+        for function in own:
+            self.machine.call(function, argc, argv, envp)
+        return 0
+
+    def _finish(self) -> int:
+        """libc calls the anchor's termination function at exit: all of them, dependents first."""
+        from rtld.elf.initfini import sort_dfs
+
+        if self.ns.model == "musl":
+            order = self.constructed[::-1]
+        else:
+            order = sort_dfs(self.ns.modules, force_first=True)
+        for module in order:
+            functions = self.finis.pop(module, [])
+            if functions:
+                self.reporter.fini(module)
+            for function in functions:
+                self.machine.call(function)
+        return 0
+
+    # -- lazy binding -------------------------------------------------------------------------------------
+
+    def bind(self, number: int, index: int) -> int:
+        """A PLT slot is used for the first time: fill it; the function's address."""
+        ns = self.ns
+        r, b = ns.relocations, ns.bindings
+        module = ns.columns.modules[number - 1]
+        rows = self._slots.get(module)
+        if rows is None:
+            import numpy as np
+
+            chosen = np.flatnonzero(
+                (r.module == number - 1) & (r.type == ns.arch.reloc_types.jump_slot)
+            )
+            rows = self._slots[module] = dict(
+                zip(r.at[chosen].tolist(), chosen.tolist(), strict=True)
+            )
+        row = rows[self._record(module, index)]
+        reference = int(r.reference[row])
+        value = self.definition(reference, module)
+        place = int.from_bytes(self._record_bytes(module, index), self._byteorder) + module.base
+        self.write_word(place, value)
+        if self.reporter.wants & {"bindings"}:
+            definer = int(b.definer[reference])
+            found = ns.columns.modules[definer] if definer >= 0 else None
+            self.reporter.bound(module, found, b.name(reference), b.version_name(reference), "")
+        return value
+
+    @property
+    def _byteorder(self) -> Any:
+        return "little" if self.order == "<" else "big"
+
+    def _entry(self, module: Module, index: int) -> int:
+        """Offset in the file of a record of DT_JMPREL."""
+        dynamic = module.file.dynamic
+        size = self.word * (3 if dynamic.get(t.DT_PLTREL) == t.DT_RELA else 2)
+        return int(module.file.file_offset(dynamic[t.DT_JMPREL] + size * index, size, "DT_JMPREL"))
+
+    def _record(self, module: Module, index: int) -> int:
+        from rtld.elf.flat import position
+
+        return position(module.file.data) + self._entry(module, index)
+
+    def _record_bytes(self, module: Module, index: int) -> bytes:
+        at = self._entry(module, index)
+        return bytes(module.file.data[at : at + self.word])
+
+    def definition(self, reference: int, module: Module) -> int:
+        """The address that a reference means; TargetFault in ld.so's words where there is none."""
+        import numpy as np
+
+        ns = self.ns
+        b, columns = ns.bindings, ns.columns
+        number = int(b.definer[reference])
+        if number < 0:
+            raise TargetFault(
+                f"symbol lookup error: {module.path}: undefined symbol: {b.name(reference)}"
+            )
+        definer, symbol = columns.modules[number], int(b.definition[reference])
+        override = ns.overrides.get((definer, symbol))
+        if override is not None:
+            return int(override)
+        at = columns.symbol_position(np.array([number]), np.array([symbol]))
+        info, _, section = columns.meta(at)
+        value = int(columns.value(at)[0]) + (definer.base if int(section[0]) != t.SHN_ABS else 0)
+        return self.resolve(value) if int(info[0]) & 15 == t.STT_GNU_IFUNC else value
+
+    # -- words --------------------------------------------------------------------------------------------
+
+    def pack(self, *values: int) -> bytes:
+        """Words in the guest's order."""
+        mask = self.machine.kernel.mask
+        return b"".join([(value & mask).to_bytes(self.word, self._byteorder) for value in values])
+
+    def write_word(self, address: int, value: int) -> None:
+        self.machine.write(address, self.pack(value))
+
+    def read_word(self, address: int) -> int:
+        return self.machine.word(address)
+
+    def read_string(self, address: int) -> bytes:
+        return self.machine.kernel.string(address)
+
+
+def start_version(ns: Namespace) -> str | None:
+    """The version of __libc_start_main that a program refers to."""
+    b = ns.bindings
+    import numpy as np
+
+    main = ns.columns.modules.index(ns.main)
+    for reference in np.flatnonzero(b.referrer == main).tolist():
+        if b.name(reference) == "__libc_start_main":
+            version = b.version_name(reference)
+            return str(version) if version is not None else None
+    return None

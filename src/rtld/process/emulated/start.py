@@ -1,0 +1,124 @@
+"""What ``rtld run`` says, made into an emulated machine: which program, which files it sees, which limits it has."""
+
+from __future__ import annotations
+
+import os
+
+from rtld.arch import arch_for
+from rtld.backends.emulated.linux.tree import Bind, Tree
+from rtld.elf.file import ElfFile
+from rtld.errors import FormatError
+from rtld.events import SPOKEN
+from rtld.process.emulated.run import run
+from rtld.process.emulated.system import MEMORY, Link, System
+from rtld.process.kernel import CannotRun
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rtld.events import Reporter
+
+#: Directories of cross compilers that are named otherwise than the multiarch ones.
+_TOOLCHAINS = {"i386": ("i686-linux-gnu",), "ppc64le": ("powerpc64le-linux-gnu",)}
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def run_emulated(
+    program: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    sysroot: str | None = None,
+    binds: Sequence[str] = (),
+    link: Link | None = None,
+    seconds: float | None = None,
+    memory: int = MEMORY,
+    layout: str = "linux",
+    seed: int | None = None,
+    fixed: bool = False,
+    reporter: Reporter = SPOKEN,
+    finished: Callable[[System], object] | None = None,
+) -> int:
+    """Run *program*, a path of the sysroot or of this computer; its wait status.
+
+    *binds*: "HOST:GUEST" or "HOST:GUEST:ro", more files for the guest to see. *link*: how our linker is to link; None: the
+    guest's own does. *finished* is told when the first process has ended. CannotRun, StartFailed.
+    """
+    given = [parse_bind(text) for text in binds]
+    inside = find_inside(program, sysroot, given, env.get("PATH", PATH))
+    if inside is None:
+        path = os.path.abspath(program)
+        if not os.path.exists(path):
+            raise CannotRun(program, "No such file or directory", status=127)
+        if sysroot is None:
+            sysroot, more = default_sysroot(path)
+            given += more
+        if Tree(sysroot, given).guest_path(path) is None:
+            given.append(Bind(os.path.dirname(path), os.path.dirname(path), writable=False))
+        inside = Tree(sysroot, given).guest_path(path) or path
+    system = System(
+        sysroot=sysroot, binds=given, seconds=seconds, memory=memory, layout=layout, seed=seed, fixed=fixed,
+        reporter=reporter,
+    )  # fmt: skip
+    cwd = system.tree.guest_path(os.getcwd()) or "/"
+    try:
+        return run(system, inside, argv, env, cwd=cwd, link=link)
+    finally:
+        if finished is not None:
+            finished(system)
+
+
+def parse_bind(text: str) -> Bind:
+    """HOST:GUEST[:ro]. ValueError."""
+    parts = text.split(":")
+    if (
+        len(parts) not in (2, 3)
+        or not parts[1].startswith("/")
+        or parts[2:] not in ([], ["ro"], ["rw"])
+    ):
+        raise ValueError(text)
+    if not os.path.exists(parts[0]):
+        raise FileNotFoundError(parts[0])
+    return Bind(parts[0], parts[1], writable=parts[2:] != ["ro"])
+
+
+def find_inside(program: str, sysroot: str | None, binds: Sequence[Bind], path: str) -> str | None:
+    """The guest's path of a program that the sysroot has: absolute, or found in PATH."""
+    if sysroot is None:
+        return None
+    tree = Tree(sysroot, binds)
+    names = (
+        [program]
+        if "/" in program
+        else [f"{directory or '.'}/{program}" for directory in path.split(":")]
+    )
+    for name in names:
+        if not name.startswith("/"):
+            continue
+        try:
+            with tree.find(name) as place:
+                if place.exists and place.name != ".":
+                    return name
+        except OSError:
+            continue
+    return None
+
+
+def default_sysroot(path: str) -> tuple[str | None, list[Bind]]:
+    """The libraries that a cross compiler for the program's CPU has brought, if there is one."""
+    try:
+        file = ElfFile(path)
+        arch = arch_for(file.machine, file.bits, file.order, file.flags)
+    except (OSError, FormatError):
+        return None, []
+    interp = file.interp
+    if arch is None or interp is None:
+        return None, []
+    for triplet in (*arch.triplets, *_TOOLCHAINS.get(arch.name, ())):
+        root = f"/usr/{triplet}"
+        if interp.startswith(root + "/") and os.path.exists(interp):
+            return root, [Bind(root, root, writable=False)]
+        if os.path.exists(root + interp):
+            return root, []
+    return None, []

@@ -1,0 +1,83 @@
+"""What all processes of one emulated machine share: files, limits, addresses by chance, who is told."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from rtld.backends.emulated import open_machine
+from rtld.backends.emulated.linux.tree import Bind, Tree
+from rtld.events import QUIET
+from rtld.process.emulated.layouts import Chance
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rtld.arch.base import Arch
+    from rtld.backends.emulated.family import Family
+    from rtld.backends.emulated.machine import Machine
+    from rtld.events import Reporter
+
+MEMORY = 1 << 32
+
+
+class Link(NamedTuple):
+    """How our linker links: PLT slots at their first call (*lazy*) or all at once; LD_LIBRARY_PATH and LD_PRELOAD instead of
+    the environment's.
+    """
+
+    lazy: bool = True
+    library_path: str | None = None
+    preload: Any = None
+
+
+class System:
+    """One emulated machine, as the user has described it.
+
+    sysroot  the guest's root directory; None: an empty one
+    binds    more of the host's files (``tree.Bind``)
+    seconds, memory  the most a process may take
+    seed     of addresses and AT_RANDOM; fixed: no chance at all
+    """
+
+    def __init__(
+        self,
+        *,
+        sysroot: str | None = None,
+        binds: Iterable[Bind] = (),
+        seconds: float | None = None,
+        memory: int = MEMORY,
+        layout: str = "linux",
+        seed: int | None = None,
+        fixed: bool = False,
+        reporter: Reporter = QUIET,
+    ) -> None:
+        self.sysroot = os.path.abspath(sysroot) if sysroot is not None else None
+        self.binds = list(binds)
+        self.tree = Tree(self.sysroot, self.binds)
+        self.seconds = seconds
+        self.memory = memory
+        self.layout = layout
+        self.chance = Chance(seed, fixed=fixed)
+        self.reporter = reporter
+        self.family: Family | None = None
+        self.link: Link | None = None
+        self.unknown: dict[str, int] = {}
+
+    def open(self, arch: Arch) -> Machine:
+        """A CPU with nothing in its memory, that sees the system's files."""
+        machine = open_machine(
+            arch.name,
+            first=0x10000,
+            memory=self.memory,
+            seconds=self.seconds,
+            descriptors={0: 0, 1: 1, 2: 2},
+        )
+        machine.kernel.set_tree(self.tree)
+        return machine
+
+    def bind(self, host: str, guest: str, *, writable: bool = True) -> None:
+        """Let the guest see another of the host's files."""
+        self.binds.append(Bind(host, guest, writable))
+        self.tree = Tree(self.sysroot, self.binds)

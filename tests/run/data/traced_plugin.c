@@ -1,0 +1,20 @@
+/* A plugin that says when it begins and ends, and refers to itself, to libc and to nobody. */
+#include <stdio.h>
+
+int value = 1;
+extern int nowhere(void) __attribute__((weak));
+
+int answer(void)
+{
+    return nowhere ? nowhere() : value;
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    fputs("begin " NAME "\n", stderr);
+}
+
+__attribute__((destructor)) static void end(void)
+{
+    fputs("end " NAME "\n", stderr);
+}
