@@ -282,7 +282,8 @@ class Machine:
             if watch.ticks != ticks:
                 self.process.drain()
             if kernel.waiting():
-                kernel.schedule(turn=self.turn or watch.ticks != ticks)
+                # Inside a call that Python has made nobody gives way: others would return into it.
+                kernel.schedule(turn=(self.turn or watch.ticks != ticks) and self._depth == 1)
                 self.turn = False
                 kernel.deliver()
             start = self.resume

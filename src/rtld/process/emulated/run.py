@@ -40,9 +40,8 @@ def run(
     system.family = Family()
     words = [os.fsencode(word) for word in argv]
     variables = [os.fsencode(f"{name}={value}") for name, value in env.items()]
-    system.link = link
+    system.link, system.cwd = link, cwd
     process = _start(system, path, words, variables, None, None)
-    process.machine.kernel.cwd = cwd
     with _Host(process):
         return _run(system, process, tell)
 

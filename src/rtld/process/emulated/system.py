@@ -75,6 +75,7 @@ class System:
         self.layout = layout
         self.chance = Chance(seed, fixed=fixed)
         self.reporter = reporter
+        self.cwd = "/"  # of the first process
         self.family: Family | None = None
         self.cache = PageCache()
         self.link: Link | None = None
@@ -90,7 +91,7 @@ class System:
             seconds=self.seconds,
             descriptors={0: 0, 1: 1, 2: 2},
         )
-        machine.kernel.set_tree(self.tree)
+        machine.kernel.set_tree(self.tree, self.cwd)
         machine.memory.page_in(self.cache)
         return machine
 
