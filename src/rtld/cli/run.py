@@ -41,6 +41,10 @@ the program; its input, output and signals are the program's own.""",
         Option("--sysroot",      "DIR",  "the program's root directory; it is run on an emulated CPU"),
         Option("--bind",         "HOST:GUEST", "let it see more of this computer's files (HOST:GUEST:ro: not to be changed)",
                many=True),
+        Option("--layout",       "NAME", "addresses as linux (the default), qnx or liteos gives them; emulated CPUs only"),
+        Option("--map",          "",     "draw the address space when the program has ended (--json: for programs)"),
+        Option("--machine-stats", "",    "tell what the emulated machine has done: page faults, pages shared, system calls"),
+        Option("--json",         "",     "what --map and --machine-stats tell, as JSON"),
         Option("--timeout",      "SEC",  "end it after so many seconds; emulated CPUs only"),
         Option("--memory",       "MIB",  "the most memory a process of it may have; emulated CPUs only"),
     ),
@@ -178,12 +182,33 @@ def _run_emulated(
         if system.unknown:
             names = ", ".join(f"{call} ({count})" for call, count in system.unknown.items())
             tell(f"{program}: system calls answered with ENOSYS: {names}")
+        _tell_machine(system, options)
 
     return run_emulated(
         program, _arguments(options), env, sysroot=options.sysroot, binds=options.bind, link=link,
         seconds=_number(options.timeout, "--timeout"), seed=seed, fixed=options.no_aslr, reporter=reporter,
+        layout=options.layout or "linux",
         memory=int((_number(options.memory, "--memory") or 4096) * (1 << 20)), finished=finished,
     )  # fmt: skip
+
+
+def _tell_machine(system: Any, options: Options) -> None:
+    """What is left to see when the program has ended, on standard error: standard output is the program's."""
+    if system.last is None or not (options.map or options.machine_stats):
+        return
+    from rtld.process.emulated.portrait import as_json, draw, statistics, tell_statistics
+
+    if options.json:
+        import json
+
+        told = {"map": as_json(system.last)} if options.map else {}
+        told |= {"statistics": statistics(system)} if options.machine_stats else {}
+        sys.stderr.write(json.dumps(told) + "\n")
+        return
+    if options.map:
+        sys.stderr.write(draw(system.last))
+    if options.machine_stats:
+        sys.stderr.write(tell_statistics(system))
 
 
 def _number(text: str | None, option: str) -> float | None:

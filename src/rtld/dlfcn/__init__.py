@@ -77,13 +77,27 @@ __all__ = [
 ]
 
 LM_ID_BASE, LM_ID_NEWLM = 0, -1
+#: Options of a machine that libraries of another CPU are loaded onto.
+_OF_MACHINES = ("cpu", "library_path", "seconds", "memory", "reporter")
 
 
-def dlopen(source: Source | None, flags: int = RTLD_NOW, **options: Any) -> Library:
+def dlopen(
+    source: Source | None,
+    flags: int = RTLD_NOW,
+    *,
+    sysroot: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Any:
     """Load a library and what it needs into this process; ``Namespace.dlopen`` of the default namespace.
 
     *source*: a name to be searched for, a path, bytes, a descriptor, a binary file; None is the program itself.
+    *sysroot*: load it from that directory instead, onto an emulated CPU, whichever it is for; the result is a ``ForeignLibrary``.
     """
+    if sysroot is not None:
+        from rtld.dlfcn.foreign.namespace import foreign_namespace
+
+        own = {name: options.pop(name) for name in _OF_MACHINES if name in options}
+        return foreign_namespace(sysroot, **own).dlopen(source, flags, **options)
     return default_namespace().dlopen(source, flags, **options)
 
 

@@ -88,6 +88,7 @@ class Engine:
         self._thumb = family == "ARM"
         #: The last access that failed: words, address.
         self.refused: tuple[str, int] | None = None
+        self.wanted = (0, 0, False)  # the same: address, size, whether it was to be written
         self.in_hook = False
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_refused)
         self._brake = Brake(self._uc, self._library)
@@ -194,6 +195,7 @@ class Engine:
         verb, reason = self._access[access]
         many = "" if verb == _ACCESS["FETCH"] else f" of {size} byte{'s' * (size != 1)}"
         self.refused = f"{verb}{many} at {address:#x}, {reason}", address
+        self.wanted = address, size, verb == _ACCESS["WRITE"]
         return False
 
     def on_interrupt(self, handler: Callable[[int], None]) -> None:

@@ -78,6 +78,7 @@ class Machine:
         self._trapped = 0x80 if self.cpu.entry.interrupt is None else self.cpu.entry.interrupt
         self._behind = 0 if self.cpu.entry.advance else len(self.cpu.trap)
         self.segments = Segments(self) if cpu == "i386" else None
+        self.memory.label(self._traps, TRAPS, "[rtld]")
         self.kernel = Kernel(self, descriptors)
         self._never = self._new_trap(self._lost)
         self._returned = self._new_trap(self._lost)
@@ -169,7 +170,11 @@ class Machine:
                 letter if rights & bit else "-"
                 for letter, bit in (("r", READ), ("w", WRITE), ("x", EXECUTE))
             )
-            lines.append(f"{start:08x}-{end:08x} {letters}p 00000000 00:00 0\n")
+            what, offset = self.memory.place(start) or ("", 0)
+            offset = offset if what.startswith("/") else 0
+            lines.append(
+                f"{start:08x}-{end:08x} {letters}p {offset:08x} 00:00 0 {what}".rstrip() + "\n"
+            )
         return lines
 
     def call(self, address: int, *arguments: int) -> int:
@@ -255,6 +260,9 @@ class Machine:
                     left -= count
             except (Fault, Stopped) as error:
                 self.resume = engine.resume_at()
+                if engine.refused is not None and self.memory.fault(*engine.wanted):
+                    start = self.resume
+                    continue
                 start = self._handled(error)
                 continue
             gone, self._left = self._left, None
@@ -274,7 +282,8 @@ class Machine:
             if watch.ticks != ticks:
                 self.process.drain()
             if kernel.waiting():
-                kernel.schedule(turn=self.turn or watch.ticks != ticks)
+                # Inside a call that Python has made nobody gives way: others would return into it.
+                kernel.schedule(turn=(self.turn or watch.ticks != ticks) and self._depth == 1)
                 self.turn = False
                 kernel.deliver()
             start = self.resume
@@ -338,6 +347,8 @@ class Machine:
         self._forked = True
         self._watch.forked()
         self.process.born()
+        if self.memory.pager is not None:
+            self.memory.pager.forked()
         self._watch.bell = self.process.wakeup
 
     def is_kernels(self, start: int, size: int) -> bool:

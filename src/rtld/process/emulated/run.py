@@ -15,7 +15,8 @@ from rtld.backends.emulated.faults import Fault, LimitReached
 from rtld.backends.emulated.linux.calls import Ended, Replaced
 from rtld.errors import RtldError
 from rtld.process.emulated.execve import Process, do_execve
-from rtld.process.emulated.system import Link
+from rtld.process.emulated.postmortem import describe
+from rtld.process.emulated.system import Link, StartFailed
 from rtld.process.kernel import CannotRun
 
 TYPE_CHECKING = False
@@ -39,9 +40,8 @@ def run(
     system.family = Family()
     words = [os.fsencode(word) for word in argv]
     variables = [os.fsencode(f"{name}={value}") for name, value in env.items()]
-    system.link = link
+    system.link, system.cwd = link, cwd
     process = _start(system, path, words, variables, None, None)
-    process.machine.kernel.cwd = cwd
     with _Host(process):
         return _run(system, process, tell)
 
@@ -130,6 +130,9 @@ def _run(system: System, process: Process, tell: Callable[[str], object]) -> int
                     next_one.fd,
                     machine,
                 )
+            except StartFailed as failure:
+                system.reporter.message(str(failure))
+                status = failure.status << 8
             except (RtldError, OSError) as error:
                 tell(str(error))
                 status = getattr(error, "status", 126) << 8
@@ -139,12 +142,20 @@ def _run(system: System, process: Process, tell: Callable[[str], object]) -> int
                 continue
         except Ended as ended:
             status = ended.signal or ended.status << 8
-        except (Fault, LimitReached) as error:
+        except Fault as fault:
+            tell(describe(process, fault))
+            status = fault.signal
+        except LimitReached as error:
             tell(str(error))
             status = error.status - 128
+        except StartFailed as failure:
+            # In the words of ld.so, and where it says them.
+            system.reporter.message(str(failure))
+            status = failure.status << 8
         except KeyboardInterrupt:
             status = int(signal.SIGINT)
         break
+    system.last = process
     for name, count in process.machine.unknown_calls().items():
         system.unknown[name] = system.unknown.get(name, 0) + count
     if os.getpid() != pid or (system.family is not None and os.getpid() != system.family.first):

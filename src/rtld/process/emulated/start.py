@@ -10,7 +10,7 @@ from rtld.elf.file import ElfFile
 from rtld.errors import FormatError
 from rtld.events import SPOKEN
 from rtld.process.emulated.run import run
-from rtld.process.emulated.system import MEMORY, Link, System
+from rtld.process.emulated.system import MEMORY, Link, StartFailed, System
 from rtld.process.kernel import CannotRun
 
 TYPE_CHECKING = False
@@ -64,6 +64,9 @@ def run_emulated(
     cwd = system.tree.guest_path(os.getcwd()) or "/"
     try:
         return run(system, inside, argv, env, cwd=cwd, link=link)
+    except StartFailed as failure:
+        reporter.message(str(failure))
+        return failure.status << 8
     finally:
         if finished is not None:
             finished(system)
