@@ -9,7 +9,7 @@ has linked it once before. Medians of both. "first" is the CPU time of the first
 of numpy and of rtld's modules included, and "peak" is that process's largest resident size.
 
 ld.so counts cycles of the time-stamp counter; glibc 2.36 of Debian 12 prints them without their last digit. Whether this
-one does is measured: its count for the largest program must agree with the CPU time of the process. Under load ld.so's
+one does is measured: its count for the largest program must agree with the wall time of the process. Under load ld.so's
 own figures, being wall time, get worse and rtld's, being CPU time, hardly do: there the ratio of the two best ones is to be
 believed.
 """
@@ -119,8 +119,8 @@ def ask_loader(program: str, preload: str) -> tuple[dict[str, int], Run]:
 
 
 def printed_digits(printed: int, rate: float, used: Run) -> int:
-    """10 if the count printed lacks its last digit, else 1: whichever agrees with the time the process used."""
-    return min((1, 10), key=lambda factor: abs(factor * printed / rate - used.cpu))
+    """10 if the count printed lacks its last digit, else 1: whichever agrees with the time the process took."""
+    return min((1, 10), key=lambda factor: abs(factor * printed / rate - used.wall))
 
 
 def median(rows: list[dict[str, Any]], key: str) -> float:

@@ -13,6 +13,7 @@ from rtld.arch import ARCHES, by_name, kernels
 from rtld.arch.base import Stub
 from rtld.arch.calling import CALLED, convention
 from rtld.arch.x86_64_bind import BIND
+from rtld.arch.x86_64_relr import RELR
 from rtld.arch.x86_64_versions import VERSIONS
 from rtld.core.terms import A, P, S
 
@@ -79,7 +80,7 @@ def test_text_and_holes() -> None:
     assert stub.fill(0, {"map": {"S": 1, "A": 4}}, ">")[4:] == (1).to_bytes(4, "big")
 
 
-@pytest.mark.parametrize("stub", [BIND, VERSIONS], ids=["bind", "versions"])
+@pytest.mark.parametrize("stub", [BIND, VERSIONS, RELR], ids=["bind", "versions", "relr"])
 def test_kernels_are_their_assembly(stub: Stub, tmp_path: Path) -> None:
     if not shutil.which("x86_64-linux-gnu-as"):
         pytest.skip("no x86_64-linux-gnu-as")

@@ -63,7 +63,9 @@ def test_examples_parse(rtld: Rtld, name: str) -> None:
         ["tree", "--nothing", "/bin/ls"],
         ["tree", "--max-depth"],
         ["tree", "--max-depth", "many", "/bin/ls"],
-        ["tree", "--model", "bionic", "/bin/ls"],
+        ["tree", "--model", "plan9", "/bin/ls"],
+        ["tree", "--model", "glibc", "--system-path", "/lib", "/bin/ls"],
+        ["run", "--model", "bionic", "true"],
         ["tree", "--json=yes", "/bin/ls"],
         ["tree", "--env", "NOVALUE", "/bin/ls"],
         ["tree", "--sysroot", "/nonexistent", "/bin/ls"],
@@ -90,7 +92,11 @@ def test_unreadable_files(rtld: Rtld, tmp_path: Path, name: str) -> None:
     text.write_text("no ELF file")
     cut = tmp_path / "cut"
     cut.write_bytes(Path("/bin/ls").read_bytes()[:80])
-    extra = {"why": ["symbol"], "diff-models": ["glibc", "musl"]}.get(name, [])
+    extra = {
+        "why": ["symbol"],
+        "diff-models": ["glibc", "musl"],
+        "rebase": ["--base", "0x10000"],
+    }.get(name, [])
     for path in (tmp_path / "nothing", text, cut):
         status, out, err = rtld(name, path, *extra)
         assert (status, out) == (3, "")

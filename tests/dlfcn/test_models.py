@@ -32,6 +32,7 @@ def files(lib: Lib) -> dict[str, str]:
     link = ("-Wl,--no-as-needed", need, f"-Wl,-rpath,{Path(need).parent}", "-Wl,-z,lazy")
     return {
         "need": need,
+        "directory": str(Path(need).parent),
         "preload": lib(define % (PRELOAD, PRELOAD, PRELOAD), name="libpreload.so"),
         "global": lib(define % (GLOBAL, GLOBAL, GLOBAL), name="libglobal.so"),
         "plain": lib("int name(void); int ask(void) { return name(); }", *link, name="libplain.so"),
@@ -80,7 +81,8 @@ def test_who_answers(
     files: dict[str, str], model: str, library: str, flags: int, others: str, answer: int
 ) -> None:
     preload = [files["preload"]] if "preload" in others else []
-    with rtld.Namespace(model=model, preload=preload) as ns:
+    # QNX has no RUNPATH, Android no RPATH.
+    with rtld.Namespace(model=model, preload=preload, library_path=files["directory"]) as ns:
         if "global" in others:
             ns.dlopen(files["global"], RTLD_NOW | RTLD_GLOBAL)
         assert ns.dlopen(files[library], RTLD_NOW | flags).ask() == answer

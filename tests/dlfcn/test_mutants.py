@@ -57,11 +57,12 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.parametrize("flags", ["", "-Wl,-z,pack-relative-relocs"])
 @pytest.mark.parametrize("first", [0, 2000])
-def test_mutants(first: int, lib: Callable[..., str], tmp_path: Path) -> None:
+def test_mutants(first: int, flags: str, lib: Callable[..., str], tmp_path: Path) -> None:
     versions = tmp_path / "v"
     versions.write_text("V1 { global: versioned; }; V2 { global: *; };\n")
-    path = lib(SOURCE, f"-Wl,--version-script={versions}", "-Wl,--hash-style=gnu")
+    path = lib(SOURCE, f"-Wl,--version-script={versions}", "-Wl,--hash-style=gnu", *flags.split())
     progress = tmp_path / "number"
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", SCRIPT, str(FUZZ), path, str(first), "2000", str(progress)],

@@ -352,3 +352,29 @@ def test_threads(lib: Callable[..., str]) -> None:
         thread.join()
     assert not wrong
     assert mappings(path) == 0
+
+
+FORKS = """
+import os, threading, rtld
+rtld.dlopen("libz.so.1").close()
+stop = False
+def work():
+    while not stop:
+        with rtld.Namespace() as ns: ns.dlopen("libz.so.1").zlibVersion()
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads: thread.start()
+ended = []
+for _ in range(20):
+    pid = os.fork()
+    if not pid:
+        with rtld.Namespace() as ns: ns.dlopen("libz.so.1").zlibVersion()
+        os._exit(7)
+    ended.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+stop = True
+for thread in threads: thread.join()
+print(set(ended))
+"""
+
+
+def test_fork_while_threads_open() -> None:
+    assert script(FORKS) == "{7}\n"

@@ -32,19 +32,20 @@ CASES = [case for case in casefile.all_cases() if "x86_64" in case.targets and c
 
 @pytest.mark.skipif(toolchain.HOST != "x86_64", reason="images are for x86-64")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_case(case: Case) -> None:
+def test_case(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = toolchain.missing(WANT, cxx=case.cxx)
     if lacking:
         require(lacking)
     place = case.build(WANT)
     env = toolchain.environment(WANT, case.environment(place))
     program = place / "main"
+    monkeypatch.chdir(place)  # an empty element of a path means it
     expected = outcome([program, *case.args], env=env, cwd=place)
     image = place / f"main.{os.getpid()}.frozen"
     try:
         for form, options in FORMS.items():
             try:
-                freeze(find(program, env=env, cwd=str(place)), image, **options)
+                freeze(find(program, env=env), image, **options)
             except NotFreezable:
                 # The original does not start either, or dies of the first call.
                 assert case.problems or expected[0] != 0 or b"not found" in expected[2], form

@@ -121,6 +121,26 @@ def command(data: bytes, place: str) -> str:
     return "status " + " ".join(map(str, sorted(statuses)))
 
 
+def freeze(data: bytes, place: str) -> None:
+    """The mutant as a library of ``main``, which is frozen: exports, unwind tables, start files, note."""
+    from rtld.frozen import freeze as frozen
+    from rtld.process.link import find
+
+    write(os.path.join(place, "libfuzzed.so"), data)
+    found = find(os.path.join(place, "main"), env={"LD_LIBRARY_PATH": place})
+    frozen(found, os.path.join(place, "image"), pie=len(data) % 2 == 0)
+
+
+def image(data: bytes, place: str) -> None:
+    """The mutant as an image that is checked."""
+    from rtld.frozen.check import check_image
+
+    path = os.path.join(place, "mutant")
+    write(path, data)
+    checked = check_image(path)
+    str(checked.as_json())
+
+
 def write(path: str, data: bytes) -> None:
     """A new file each time: an old map of the same path must not change under somebody's feet."""
     with contextlib.suppress(FileNotFoundError):
@@ -220,6 +240,8 @@ WHAT: dict[str, Callable[[bytes, str], str | None]] = {
     "link": link,
     "library": library,
     "command": command,
+    "freeze": freeze,
+    "image": image,
     "pe": pe,
 }
 

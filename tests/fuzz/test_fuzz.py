@@ -75,6 +75,7 @@ SYSTEM = ("/bin/true", "/lib/x86_64-linux-gnu/libdl.so.2", "/lib/x86_64-linux-gn
 DECODED = 40_000
 LINKED = 2_000
 COMMANDED = 800
+FROZEN = 1_000
 PE = 20_000
 CHUNKS = 4
 
@@ -238,3 +239,20 @@ def test_command(library: Callable[[str], Path], cc: Callable[..., Path], tmp_pa
     assert good == {"status 0": 1}
     counts = attempts("command", 0, COMMANDED, [place / "main", place / "libfuzzed.so"], tmp_path)
     assert {"status 0", "status 3"} <= counts.keys()
+
+
+@pytest.mark.fuzz
+@pytest.mark.skipif(toolchain.HOST != "x86_64", reason="images are for x86-64")
+@pytest.mark.parametrize("what", ["freeze", "image"])
+def test_frozen(
+    what: str, library: Callable[[str], Path], cc: Callable[..., Path], tmp_path: Path
+) -> None:
+    from rtld.frozen import freeze
+
+    place = tmp_path / "good"
+    place.mkdir()
+    program_beside(library("all"), cc, place)
+    if what == "image":
+        freeze(str(place / "main"), str(place / "image"))
+    subject = place / ("image" if what == "image" else "libfuzzed.so")
+    attempts(what, 0, FROZEN, [subject], tmp_path)

@@ -98,13 +98,14 @@ KERNELS = {
     """),
     # void number_names(const u64 *at, const u64 *hash, u64 n, const u8 *base, struct table *t, i64 *number)
     #
-    #   struct table { u64 *slot, mask; u64 *where; u64 count, insert; i64 budget; };
+    #   struct table { struct { u64 key, at; } *slot; u64 mask, count, insert; i64 budget; };
     #
     #   for (i = 0; i < n; i++) number[i] = number of the name at base + at[i] in the table, or -1
     #
-    # Open addressing: a slot is hash << 32 | number, 0 when empty; hashes count without their lowest bit, which a
-    # .gnu.hash chain has lost. where[number] is one name of that number. With insert a new name gets number count++.
-    # Each slot passed costs one of budget; when none is left the function returns, budget < 0, its work undone.
+    # Open addressing. A slot's key is hash << 32 | number, 0 when empty; hashes count without their lowest bit, which a
+    # .gnu.hash chain has lost. Its other half is where one name of that number is. mask is of bytes: 16 * (slots - 1).
+    # With insert a new name gets number count++. Each slot passed costs one of budget; when none is left the function
+    # returns, budget < 0, its work undone. Slots are fetched sixteen names ahead, the names they lead to eight.
     # rbx = i, rbp = slot, r13 and r14 = the two names compared, r15 = how their words differ, r12 = where a NUL is.
     "number_names": Stub("""
         53                               push %rbx
@@ -117,34 +118,41 @@ KERNELS = {
         4d 8b 58 08                      mov 8(%r8), %r11
         31 db                            xor %ebx, %ebx
         48 39 d3                 next:   cmp %rdx, %rbx
-        0f 83 01 01 00 00                jae done
-        4c 8d 63 08                      lea 8(%rbx), %r12
+        0f 83 21 01 00 00                jae done
+        4c 8d 63 10                      lea 16(%rbx), %r12
         49 39 d4                         cmp %rdx, %r12
         4c 0f 43 e3                      cmovae %rbx, %r12
         4e 8b 2c e7                      mov (%rdi,%r12,8), %r13
         42 0f 18 0c 29                   prefetcht0 (%rcx,%r13)
         42 8b 04 e6                      mov (%rsi,%r12,8), %eax
         83 c8 01                         or $1, %eax
-        48 0f af 05 e9 00 00 00          imul mixer(%rip), %rax
-        48 c1 e8 20                      shr $32, %rax
+        48 0f af 05 09 01 00 00          imul mixer(%rip), %rax
+        48 c1 e8 1c                      shr $28, %rax
         4c 21 d8                         and %r11, %rax
-        41 0f 18 0c c2                   prefetcht0 (%r10,%rax,8)
+        41 0f 18 0c 02                   prefetcht0 (%r10,%rax)
+        4c 8d 63 08                      lea 8(%rbx), %r12
+        49 39 d4                         cmp %rdx, %r12
+        4c 0f 43 e3                      cmovae %rbx, %r12
+        42 8b 04 e6                      mov (%rsi,%r12,8), %eax
+        83 c8 01                         or $1, %eax
+        48 0f af 05 e3 00 00 00          imul mixer(%rip), %rax
+        48 c1 e8 1c                      shr $28, %rax
+        4c 21 d8                         and %r11, %rax
+        4d 8b 6c 02 08                   mov 8(%r10,%rax), %r13
+        42 0f 18 0c 29                   prefetcht0 (%rcx,%r13)
         8b 04 de                         mov (%rsi,%rbx,8), %eax
         83 c8 01                         or $1, %eax
         48 89 c5                         mov %rax, %rbp
-        48 0f af 2d cc 00 00 00          imul mixer(%rip), %rbp
-        48 c1 ed 20                      shr $32, %rbp
+        48 0f af 2d c1 00 00 00          imul mixer(%rip), %rbp
+        48 c1 ed 1c                      shr $28, %rbp
         4c 21 dd                 probe:  and %r11, %rbp
-        4d 8b 24 ea                      mov (%r10,%rbp,8), %r12
+        4d 8b 24 2a                      mov (%r10,%rbp), %r12
         4d 85 e4                         test %r12, %r12
-        74 72                            je absent
-        4d 89 e7                         mov %r12, %r15
-        49 c1 ef 20                      shr $32, %r15
-        41 39 c7                         cmp %eax, %r15d
-        75 5b                            jne other
-        45 89 e4                         mov %r12d, %r12d
-        4d 8b 78 10                      mov 16(%r8), %r15
-        4f 8b 34 e7                      mov (%r15,%r12,8), %r14
+        74 6a                            je absent
+        49 c1 ec 20                      shr $32, %r12
+        41 39 c4                         cmp %eax, %r12d
+        75 55                            jne other
+        4d 8b 74 2a 08                   mov 8(%r10,%rbp), %r14
         4c 8b 2c df                      mov (%rdi,%rbx,8), %r13
         49 01 ce                         add %rcx, %r14
         49 01 cd                         add %rcx, %r13
@@ -153,9 +161,9 @@ KERNELS = {
         4d 31 e7                         xor %r12, %r15
         4c 89 e0                         mov %r12, %rax
         48 f7 d0                         not %rax
-        4c 2b 25 8c 00 00 00             sub ones(%rip), %r12
+        4c 2b 25 8a 00 00 00             sub ones(%rip), %r12
         49 21 c4                         and %rax, %r12
-        4c 23 25 8a 00 00 00             and highs(%rip), %r12
+        4c 23 25 88 00 00 00             and highs(%rip), %r12
         4c 89 f8                         mov %r15, %rax
         4c 09 e0                         or %r12, %rax
         75 0a                            jne decide
@@ -165,29 +173,28 @@ KERNELS = {
         49 8d 44 24 ff           decide: lea -1(%r12), %rax
         4c 31 e0                         xor %r12, %rax
         4c 85 f8                         test %r15, %rax
-        74 40                            je same
+        74 3e                            je same
         8b 04 de                         mov (%rsi,%rbx,8), %eax
         83 c8 01                         or $1, %eax
-        49 ff 48 28              other:  decq 40(%r8)
-        78 44                            js done
-        48 ff c5                         inc %rbp
-        eb 82                            jmp probe
+        49 ff 48 20              other:  decq 32(%r8)
+        78 42                            js done
+        48 83 c5 10                      add $16, %rbp
+        eb 8a                            jmp probe
         49 c7 c4 ff ff ff ff     absent: mov $-1, %r12
-        49 83 78 20 00                   cmpq $0, 32(%r8)
-        74 25                            je store
-        4d 8b 60 18                      mov 24(%r8), %r12
-        49 ff 40 18                      incq 24(%r8)
+        49 83 78 18 00                   cmpq $0, 24(%r8)
+        74 22                            je store
+        4d 8b 60 10                      mov 16(%r8), %r12
+        49 ff 40 10                      incq 16(%r8)
         48 c1 e0 20                      shl $32, %rax
         4c 09 e0                         or %r12, %rax
-        49 89 04 ea                      mov %rax, (%r10,%rbp,8)
+        49 89 04 2a                      mov %rax, (%r10,%rbp)
         48 8b 04 df                      mov (%rdi,%rbx,8), %rax
-        4d 8b 78 10                      mov 16(%r8), %r15
-        4b 89 04 e7                      mov %rax, (%r15,%r12,8)
+        49 89 44 2a 08                   mov %rax, 8(%r10,%rbp)
         eb 04                            jmp store
-        45 8b 24 ea              same:   mov (%r10,%rbp,8), %r12d
+        45 8b 24 2a              same:   mov (%r10,%rbp), %r12d
         4d 89 24 d9              store:  mov %r12, (%r9,%rbx,8)
         48 ff c3                         inc %rbx
-        e9 f6 fe ff ff                   jmp next
+        e9 d6 fe ff ff                   jmp next
         41 5f                    done:   pop %r15
         41 5e                            pop %r14
         41 5d                            pop %r13
@@ -198,5 +205,28 @@ KERNELS = {
         15 7c 4a 7f b9 79 37 9e  mixer:  .quad 0x9e3779b97f4a7c15
         01 01 01 01 01 01 01 01  ones:   .quad 0x0101010101010101
         80 80 80 80 80 80 80 80  highs:  .quad 0x8080808080808080
+    """),
+    # void add_base(const u64 *rows, u64 n, u8 *image, u64 low, u64 room, struct { u64 base, left; } *state)
+    #
+    #   for (; n; n--, rows += 3) if (rows[0] - low <= room) *(u64 *)(image + rows[0] - low) = rows[2] + base; else break;
+    #   left = n;
+    #
+    # Elf64_Rela records promised to be RELATIVE: r_offset, r_info, r_addend. It stops at a place outside the image.
+    "add_base": Stub("""
+        4d 8b 11           mov (%r9), %r10
+        48 85 f6     next: test %rsi, %rsi
+        74 1f              je done
+        48 8b 07           mov (%rdi), %rax
+        48 29 c8           sub %rcx, %rax
+        4c 39 c0           cmp %r8, %rax
+        77 14              ja done
+        4c 8b 5f 10        mov 16(%rdi), %r11
+        4d 01 d3           add %r10, %r11
+        4c 89 1c 02        mov %r11, (%rdx,%rax)
+        48 83 c7 18        add $24, %rdi
+        48 ff ce           dec %rsi
+        eb dc              jmp next
+        49 89 71 08  done: mov %rsi, 8(%r9)
+        c3                 ret
     """),
 }

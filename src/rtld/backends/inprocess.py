@@ -297,15 +297,17 @@ class Kernel:
 
     def __init__(self) -> None:
         from rtld.arch.x86_64_bind import BIND
+        from rtld.arch.x86_64_relr import RELR
         from rtld.arch.x86_64_versions import VERSIONS
 
-        start = -len(BIND.code) % 16 + len(BIND.code)
-        base = place_code(BIND.code.ljust(start, b"\xcc") + VERSIONS.code, 0)
+        parts = [stub.code + b"\xcc" * (-len(stub.code) % 16) for stub in (BIND, VERSIONS, RELR)]
+        base = place_code(b"".join(parts), 0)
         self.scratch, self.scratch_at = block(_SCRATCH)
         self.scopes: list[Any] = []
         kind = ctypes.CFUNCTYPE(_int, _size)
         self.bind: Callable[[int], int] = kind(base)
-        self.versions: Callable[[int], int] = kind(base + start)
+        self.versions: Callable[[int], int] = kind(base + len(parts[0]))
+        self.relr: Callable[[int], int] = kind(base + len(parts[0]) + len(parts[1]))
 
 
 class Code:

@@ -37,6 +37,7 @@ COMMANDS = {
     "call":  "call a function of a library, of this or another CPU",
     "freeze": "one image of a program and its libraries, linked once and started faster",
     "cache": "run programs from images that are made at their first start",
+    "epoch": "the same address for a library in every image",
     "sysroot": "a Debian system of another CPU in a directory: create, add, list, which",
     "bind":  "write the addresses of a Windows file's imports into it",
     "unbind": "take them out again",

@@ -19,11 +19,13 @@ not look them up; where a DLL has changed or is elsewhere, it does.""",
     """\
   rtld bind app.exe                              in place
   rtld bind -o bound.exe --windows-dir ~/.wine/drive_c/windows app.exe
-  rtld link --bound verify bound.exe             would it still be right?
+  rtld bind --dll-path ../lib app.exe
 """,
     most=1,
     notes="""
-A DLL of which an import is missing is left unbound. `rtld unbind` is the way back. Exit status 1 if something is missing.""",
+A DLL of which an import is missing is left unbound. `rtld unbind` is the way back;
+`rtld link --bound verify` says whether it is still right.
+Exit status 1 if something is missing.""",
 )
 # fmt: on
 

@@ -11,23 +11,27 @@ COMMAND = Command(
     "diff-models",
     "FILE MODEL MODEL",
     """\
-List the references of FILE, and of what it needs, that two models of symbol look-up bind differently: glibc, musl,
-freebsd, bionic, qnx-doc, qnx. The files are those that glibc finds.""",
+List what two systems' linkers would do differently with FILE and what it needs: which files they find, which missing
+versions they refuse, which definitions references are bound to. Models are glibc, musl, freebsd, bionic, qnx-doc, qnx.
+The directories searched last are this system's in both (--system-path sets them); bindings are compared with the files
+that the first finds.""",
     (JSON,),
     """\
   rtld diff-models /usr/bin/gdb glibc freebsd   FreeBSD and QNX prefer definitions that are not weak
-  rtld diff-models ./app glibc musl             musl knows no versions and no DT_SYMBOLIC
+  rtld diff-models ./app glibc musl             musl knows no versions and no DT_SYMBOLIC, but inherits RUNPATH
+  rtld diff-models ./app glibc bionic           Android ignores RPATH; DF_1_GLOBAL libraries come first
 """,
     least=3,
     most=3,
     notes="""
-The columns stand between TABs: who refers, symbol, version, definer by the first model, by the second; "-" is none.""",
+The columns stand between TABs: search, version or bind; who refers; symbol or library; version; the answer by the first
+model, by the second; "-" is none.""",
 )
 # fmt: on
 
 
 def main(options: Options) -> int:
-    """Bind twice, compare, print."""
+    """Find and bind twice, compare, print."""
     from rtld.elf.models import MODELS
     from rtld.process.diffmodels import diff_models
 

@@ -31,6 +31,7 @@ made of has changed, it executes the original instead.""",
         Option("--export",           "WHAT",   "symbols for modules opened later: all or min (default: by what it imports)", choices=("all", "min")),
         Option("--base",             "N",      "the image's address (default: chosen by chance, once)"),
         Option("--reproducible",     "",       "the same image for the same files"),
+        Option("--epoch",            "",       "libraries at the addresses of `rtld epoch build'"),
         Option("--no-guard",         "",       "do not look at the files at each start: run what was linked, come what may"),
         Option("--allow-unresolved", "",       "functions that nobody defines end the program when they are called"),
         Option("--check",            "",       "PROGRAM is an image: what it was made of, and whether that still holds"),
@@ -73,8 +74,19 @@ def _keywords(options: Options) -> dict[str, Any]:
     return {
         "thin": options.thin, "pie": options.pie, "many": options.many, "export": options.export,
         "plugins": tuple(getattr(options, "with")), "keep": tuple(options.keep), "base": _base(options.base),
-        "reproducible": options.reproducible, "guard": not options.no_guard, "allow_unresolved": options.allow_unresolved,
+        "addresses": _addresses(options), "reproducible": options.reproducible, "guard": not options.no_guard, "allow_unresolved": options.allow_unresolved,
     }  # fmt: skip
+
+
+def _addresses(options: Options) -> dict[str, int] | None:
+    if not options.epoch:
+        return None
+    from rtld.epoch import Epoch
+
+    epoch = Epoch.load()
+    if epoch is None:
+        raise UsageError("--epoch: there is none; `rtld epoch build' begins one", "freeze")
+    return epoch.addresses()
 
 
 def _base(text: str | None) -> int | None:
@@ -109,8 +121,9 @@ def _freeze(options: Options) -> int:
             "--thin needs the guard: the image's data fit only the files it was made of", "freeze"
         )
     target = options.output or os.path.basename(options.rest[0]) + ".frozen"
+    keywords = _keywords(options)
     with Steps() as progress:
-        report = freeze(_found(options), target, progress=progress, **_keywords(options))
+        report = freeze(_found(options), target, progress=progress, **keywords)
     _tell(options, report, "freeze")
     return FINE
 
@@ -119,8 +132,9 @@ def _explain(options: Options) -> int:
     from rtld.frozen import explain
     from rtld.report.progress import Steps
 
+    keywords = _keywords(options)
     with Steps() as progress:
-        report = explain(_found(options), progress=progress, **_keywords(options))
+        report = explain(_found(options), progress=progress, **keywords)
     _tell(options, report, "freeze")
     return FINE
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: values are a list; ":" makes one list of paths or names of them.
 Option = namedtuple("Option", "flags value help many choices", defaults=(False, ()))
 
+#: ``elf.models.MODELS``, which would cost an import.
+MODELS = ("glibc", "musl", "freebsd", "bionic", "qnx-doc", "qnx")
+
 # fmt: off
 #: Of every command that reads files.
 SEARCH = (
@@ -21,7 +24,8 @@ SEARCH = (
     Option("--preload",       "LIST",    "load these libraries first, as LD_PRELOAD", many=":"),
     Option("--sysroot",       "DIR",     "take every path, ld.so.cache too, from inside this directory"),
     Option("--env",           "K=V",     "set a variable of the environment that is assumed", many=True),
-    Option("--model",         "NAME",    "whose rules: glibc or musl (default: what PT_INTERP says)", choices=("glibc", "musl")),
+    Option("--model",         "NAME",    "whose rules: " + ", ".join(MODELS) + " (default: PT_INTERP's)", choices=MODELS),
+    Option("--system-path",   "PATHS",   "search these directories last, instead of the model's own (not glibc)", many=":"),
     Option("--cpu",           "NAME",    "choose hwcaps directories for native, baseline or e.g. x86-64-v3"),
     Option("--secure",        "",        "as for a set-user-ID program (AT_SECURE)"),
     Option("--inhibit-cache", "",        "do not use /etc/ld.so.cache"),

@@ -23,10 +23,12 @@ BAD_FILE = (RtldError, OSError, MemoryError, RecursionError)
 def search_keywords(options: Options) -> dict[str, Any]:
     """The keywords of ``rtld.link`` that the common options stand for."""
     keywords: dict[str, Any] = {}
-    for name in ("library_path", "preload", "sysroot", "model"):
+    for name in ("library_path", "preload", "sysroot", "model", "system_path"):
         value = getattr(options, name)
         if value is not None:
             keywords[name] = value
+    if options.system_path is not None and options.model == "glibc":
+        raise UsageError("--system-path is not for glibc: it has ld.so.cache (--inhibit-cache)")
     if options.sysroot is not None and not os.path.isdir(options.sysroot):
         raise UsageError(f"--sysroot {options.sysroot}: no such directory")
     if options.env:

@@ -30,7 +30,8 @@ interposes. Of a library: who needs it, which rule found it, what was tried. Of 
     least=2,
     most=2,
     notes="""
-NAME is SYMBOL, SYMBOL@VERSION, MODULE:SYMBOL, or a library's name or path; of Windows programs also #ORDINAL. Exit status 1 if it is missing.""",
+NAME is SYMBOL, SYMBOL@VERSION, MODULE:SYMBOL, or a library's name or path; of Windows programs also #ORDINAL.
+Exit status 1 if it is missing.""",
 )
 # fmt: on
 

@@ -119,7 +119,8 @@ class Namespace:
     """The modules of one program in load order, with what all passes share. The first argument of every pass."""
 
     def __init__(self, model: str, arch: Any, reporter: Reporter) -> None:
-        self.model = model  # whose rules: "glibc" or "musl"
+        self.model = model  # whose rules: a key of elf.models.MODELS
+        self.host_model = ""  # whose rules hosted modules follow, where it is another's
         self.arch = arch
         self.reporter = reporter
         self.search: Any = None  # elf.search.Search

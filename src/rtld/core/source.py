@@ -29,12 +29,13 @@ def read_source(source: Source, name: str | None) -> tuple[str, str | None, obje
     # O_NONBLOCK: a FIFO with no writer must not hang the caller.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        return (name or path, path, *_map_fd(fd, name or path))
+        return (name or path, path, *_map_fd(fd, name or path, fd + 1))
     finally:
         os.close(fd)
 
 
-def _map_fd(fd: int, name: str) -> tuple[object, object]:
+def _map_fd(fd: int, name: str, next_one: int = 0) -> tuple[object, object]:
+    """(identity, buffer) of an open file; *next_one* is the lowest number the next descriptor can have, if known."""
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
@@ -44,8 +45,9 @@ def _map_fd(fd: int, name: str) -> tuple[object, object]:
         return identity, memoryview(b"")
     # mmap keeps a descriptor of its own: where the limit is low, half are left to those who cannot do without.
     try:
-        next_one = os.dup(fd)
-        os.close(next_one)
+        if not next_one:
+            next_one = os.dup(fd)
+            os.close(next_one)
         if next_one <= os.sysconf("SC_OPEN_MAX") // 2:
             content = mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
             return identity, memoryview(content)

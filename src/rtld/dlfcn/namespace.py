@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 
 from rtld.core.module import Module, Scope
 from rtld.dlfcn.flags import (
@@ -24,6 +23,7 @@ from rtld.elf.file import ElfFile
 from rtld.elf.search import SearchOptions
 from rtld.errors import NotFound
 from rtld.events import QUIET
+from rtld.process import inprocess
 from rtld.process.inprocess import Space, process
 from rtld.process.inprocess_calls import look_up
 from rtld.process.inprocess_close import close_library, close_namespace, initialise
@@ -44,7 +44,7 @@ class Namespace:
 
     host           what of the host its libraries see: "libc" (the default), "program" (also Python's own functions), "all"
                    (every library that ld.so has loaded is used instead of a copy)
-    model          whose rules of search and look-up: "glibc", "musl", ...
+    model          whose rules of search, versions and look-up: "glibc", "musl", "freebsd", "bionic", "qnx-doc", "qnx"
     library_path   LD_LIBRARY_PATH for it; further keywords are those of ``SearchOptions``
     preload        libraries whose symbols come before all others (LD_PRELOAD)
     hooks          a ``Hooks``: who is asked at each event, with the powers of LD_AUDIT
@@ -238,13 +238,12 @@ class Namespace:
 
 
 _default: Namespace | None = None
-_making = threading.Lock()
 
 
 def default_namespace() -> Namespace:
     """The namespace of ``rtld.dlopen``: its libraries also see the program, as those of ld.so's dlopen do."""
     global _default  # noqa: PLW0603 - a process has one
-    with _making:
+    with inprocess.starting:
         if _default is None:
             _default = Namespace("", host="program")
             _default.name = ""

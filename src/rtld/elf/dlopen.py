@@ -13,6 +13,7 @@ from rtld.core.module import Namespace, Scope
 from rtld.elf import types as t
 from rtld.elf.initfini import sort_dfs, sort_musl
 from rtld.elf.load import _add, find_module, is_symbolic, load_needed
+from rtld.elf.models import MODELS
 from rtld.elf.scalar import dynsym, gnu_hash
 from rtld.errors import FormatError, NotFound, RtldError
 
@@ -197,7 +198,7 @@ def bind_group(ns: Namespace, group: Group, flags: int) -> None:
             raise DlError(problem.message)
     for module in group.new:
         module.scopes = (ns.global_scope,)
-        if ns.model == "glibc" and is_symbolic(module):
+        if MODELS[ns.model].symbolic and is_symbolic(module):
             module.scopes = (Scope("self", (module,)), ns.global_scope)
     if ns.columns is None:
         from rtld.elf.lookup import Columns
@@ -362,15 +363,19 @@ def _drop_scopes(ns: Namespace, opened: Opened, gone: set[Module]) -> None:
 
 
 def find_symbol(
-    modules: Iterable[Module], name: bytes, version: bytes | None
+    modules: Iterable[Module], name: bytes, version: bytes | None, *, strong_first: bool = False
 ) -> tuple[Module, int] | None:
-    """The first definition in scope order: (module, symbol index)."""
+    """The first definition in scope order: (module, symbol index). *strong_first*: the first that is not weak, if any."""
     hashed = gnu_hash(name)
+    weak = None
     for module in modules:
-        index = dynsym(module.file).lookup(name, version, hashed, newest=True)
-        if index:
+        table = dynsym(module.file)
+        index = table.lookup(name, version, hashed, newest=True)
+        if index and strong_first and table.symbol(index).info >> 4 == t.STB_WEAK:
+            weak = weak or (module, index)
+        elif index:
             return module, index
-    return None
+    return weak
 
 
 def default_scope(ns: Namespace, opened: Opened, caller: Module) -> list[Module]:

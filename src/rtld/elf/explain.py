@@ -16,6 +16,7 @@ import numpy as np
 from rtld.elf import types as t
 from rtld.elf.load import binds_now
 from rtld.elf.lookup import COPY, PLT
+from rtld.elf.lookup_models import judge_early, judge_version, model_for, prefer_strong
 from rtld.elf.resolve import KINDS, LOCAL
 from rtld.elf.tables import symbols, tables, versym
 
@@ -191,6 +192,9 @@ def judge(model: str, reference: Reference, symbol: Symbol, main: Module) -> tup
         return False, f"type {TYPE_NAMES.get(symbol.type, symbol.type)} is never looked up"
     if reference.use == COPY and symbol.module is main:
         return False, "a COPY relocation does not look into the program itself"
+    other = judge_early(model, reference, symbol)
+    if other is not None:
+        return False, other
     if symbol.bind not in _GLOBAL:
         return False, f"binding {BIND_NAMES.get(symbol.bind, symbol.bind)}: not for others"
     if not is_hashed(symbol.module.file, symbol.index):
@@ -203,6 +207,9 @@ def judge(model: str, reference: Reference, symbol: Symbol, main: Module) -> tup
         return True, _how(symbol, "musl does not compare versions" if reference.version else "")
     if symbol.other & 3 not in (t.STV_DEFAULT, t.STV_PROTECTED):
         return False, f"visibility {VISIBILITY_NAMES[symbol.other & 3]}: not for others"
+    if model not in ("glibc", "freebsd"):
+        fits, reason = judge_version(model, reference, symbol)
+        return fits, _how(symbol, reason) if fits else reason
     return _judge_version(reference, symbol)
 
 
@@ -248,7 +255,7 @@ def judge_module(
     """A module's entries of the name: the one it offers for the reference, and the verdict on each."""
     verdicts = [(s, *judge(model, reference, s, main)) for s in found if s.defined]
     taken = next((s for s, fits, _ in verdicts if fits), None)
-    if taken is None and model != "musl" and reference.version is None:
+    if taken is None and model in ("glibc", "freebsd") and reference.version is None:
         # "If we have seen exactly one versioned symbol while we are looking for an unversioned symbol": that one.
         later = [
             s
@@ -285,11 +292,13 @@ def explain(
                 met.add(module)
                 _walk_module(ns, answer, found[module], module)
     answer.kind = "normal" if answer.definer is not None else "undefined"
+    if ns.dynamic_weak:
+        prefer_strong(answer)
     return answer
 
 
 def _walk_module(ns: Namespace, answer: Answer, found: list[Symbol], module: Module) -> None:
-    taken, verdicts = judge_module(ns.model, answer.reference, found, ns.main)
+    taken, verdicts = judge_module(model_for(ns, module), answer.reference, found, ns.main)
     for symbol, fits, reason in verdicts:
         if symbol is not taken:
             verdict = REFUSED
@@ -300,6 +309,8 @@ def _walk_module(ns: Namespace, answer: Answer, found: list[Symbol], module: Mod
             verdict = TAKEN
         else:
             verdict = INTERPOSED
+        if ns.dynamic_weak:
+            reason = reason.replace("weak counts like strong", "weak, but nobody has another")
         answer.rows.append(Row(module, symbol, symbol.spelled, verdict, reason))
     if not verdicts:
         answer.rows.append(

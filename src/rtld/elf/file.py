@@ -90,6 +90,7 @@ class ElfFile:
     __slots__ = (
         "_dynamic",
         "_strings",
+        "_whole",
         "abiversion",
         "bits",
         "cache",
@@ -122,6 +123,11 @@ class ElfFile:
         self.cache: dict[str, object] = {}  # decoded tables (tables.py), by name
         self._dynamic: Dynamic | bool | None = False
         self._strings: tuple[int, int] | None = None
+        # A map or bytes can look for a byte; a plain view cannot.
+        owner = self.data.obj
+        self._whole: mmap.mmap | bytes | None = None
+        if isinstance(owner, mmap.mmap | bytes) and len(owner) == self.size:
+            self._whole = owner
         self._read_header()
         self._read_segments()
 
@@ -131,6 +137,7 @@ class ElfFile:
     def close(self) -> None:
         """Drop the bytes. Views made of them must be gone, or the map stays until they are."""
         self.cache.clear()
+        self._whole = None
         self.data.release()
 
     def fail(self, structure: str, field: str, found: object, expected: object) -> FormatError:
@@ -330,14 +337,14 @@ class ElfFile:
         return os.fsdecode(self.string_bytes(offset, what))
 
     def string_bytes(self, offset: int, what: str = "string offset") -> bytes:
-        start, size = self.strings()
+        start, size = self._strings or self.strings()
         if offset >= size:
             raise self.fail("DT_STRTAB", what, offset, f"less than DT_STRSZ {size:#x}")
         begin = start + offset
-        # The table ends in NUL, so there is one. A map or bytes can look for it; a plain view cannot.
-        owner = self.data.obj
-        if isinstance(owner, mmap.mmap | bytes) and len(owner) == self.size:
-            return owner[begin : owner.find(b"\0", begin)]
+        # The table ends in NUL, so there is one.
+        whole = self._whole
+        if whole is not None:
+            return whole[begin : whole.find(b"\0", begin)]
         return bytes(self.data[begin : start + size]).partition(b"\0")[0]
 
     def _one_string(self, tag: int, what: str) -> str | None:

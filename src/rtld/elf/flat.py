@@ -8,7 +8,9 @@ positions are used (``tables.py``).
 
 from __future__ import annotations
 
+import mmap
 import sys
+from contextlib import suppress
 from functools import cache
 
 import numpy as np
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     Bool = NDArray[np.bool_]
 
 ORIGIN = 0x1000  # numpy takes address 0 for "no data"; the first page is never mapped
+_HUGE = 2 << 20
 _SIZE = (1 << 47) - 0x10000  # user half of the address space, less what a wide element could cross
 
 if sys.maxsize < 1 << 40 or sys.byteorder != "little":  # pragma: no cover
@@ -71,6 +74,17 @@ def position(data: memoryview) -> int:
     if len(data) == 0:
         return 0
     return int(np.frombuffer(data, np.uint8).__array_interface__["data"][0]) - ORIGIN
+
+
+def fresh(size: int) -> U8:
+    """So many zero bytes of their own, which cost nothing until they are written. OSError when there is no room."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
+    memory = mmap.mmap(-1, size, flags=flags)
+    if size >= _HUGE:
+        # One page fault where there were 512; a kernel without huge pages says no, and nothing is lost.
+        with suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8)
 
 
 @cache

@@ -11,16 +11,16 @@ from functools import cache
 import numpy as np
 
 from rtld.core.native import function
-from rtld.elf.flat import ORIGIN
+from rtld.elf.flat import ORIGIN, fresh
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from rtld.elf.flat import I64, U64
+    from rtld.elf.flat import I64, U8, U64
 
-_ARGUMENTS = {"hash_names": 5, "number_names": 6}
+_ARGUMENTS = {"hash_names": 5, "number_names": 6, "add_base": 6}
 
 
 class Kernels:
@@ -44,35 +44,43 @@ class Kernels:
         """Each name's number in *table*; None when its hashes collide so much that sorting would be faster."""
         position, h = np.ascontiguousarray(position), np.ascontiguousarray(h)
         number = np.empty(len(position), np.int64)
-        table.state[5] = 64 * len(position) + 1024
+        table.state[4] = 64 * len(position) + 1024
         self._functions["number_names"](
             address(position), address(h), len(position), ORIGIN, address(table.state), address(number)
         )  # fmt: skip
-        return None if int(table.state[5]) < 0 else number
+        return None if int(table.state[4]) < 0 else number
+
+    def add_base(self, position: int, count: int, image: U8, low: int, base: int) -> bool:
+        """Store addend + base for the Elf64_Rela records at *position*; False at a place outside the image."""
+        if len(image) < 8:
+            return False
+        state = np.array([base, count], np.uint64)
+        self._functions["add_base"](
+            ORIGIN + position, count, address(image), low, len(image) - 8, address(state)
+        )
+        return int(state[1]) == 0
 
 
 class NameTable:
     """Distinct names, numbered in the order in which they come: a hash table for up to so many."""
 
-    __slots__ = ("_slots", "_where", "state")
+    __slots__ = ("_slots", "state")
 
     def __init__(self, capacity: int) -> None:
-        size = 1 << max(2 * capacity - 1, 1).bit_length()  # at most half full
-        self._slots = np.zeros(size, np.uint64)
-        self._where = np.empty(capacity, np.int64)
+        size = 1 << (capacity + capacity // 4).bit_length()  # at most four in five are used
+        # Memory that malloc has at hand is quicker than new pages, but for huge ones.
+        self._slots = fresh(16 * size) if size > 1 << 18 else np.zeros(16 * size, np.uint8)
         # struct table of arch/x86_64_kernels.py
-        self.state: I64 = np.array(
-            [address(self._slots), size - 1, address(self._where), 0, 1, 0], np.int64
-        )
+        self.state: I64 = np.array([address(self._slots), 16 * (size - 1), 0, 1, 0], np.int64)
 
     @property
     def count(self) -> int:
         """How many names there are."""
-        return int(self.state[3])
+        return int(self.state[2])
 
     def close(self) -> None:
         """From now on names are only found."""
-        self.state[4] = 0
+        self.state[3] = 0
 
 
 def address(array: Any) -> int:

@@ -17,6 +17,7 @@ from rtld.elf.load import (
     load_preloads,
     load_program,
 )
+from rtld.elf.models import MODELS
 from rtld.elf.search import Search, SearchOptions, model_of
 from rtld.elf.types import ET_DYN, ET_EXEC, TYPE_NAMES, machine_name
 from rtld.errors import FormatError, NotFound, Unsupported
@@ -63,6 +64,9 @@ def open_namespace(
         )
     ns = Namespace(options.model or model_of(file), arch, reporter)
     ns.search = Search(options, file, path)
+    if MODELS[ns.model].strong_first:
+        # To FreeBSD's the variable means the opposite (rtld(1)).
+        ns.dynamic_weak = not (ns.model == "freebsd" and "LD_DYNAMIC_WEAK" in ns.search.env)
     if ns.model == "glibc":
         ns.dynamic_weak = "LD_DYNAMIC_WEAK" in ns.search.env
         ns.dynamic_sort = _dynamic_sort(ns.search.env.get("GLIBC_TUNABLES", ""))
@@ -138,7 +142,7 @@ def bind(ns: Namespace) -> Namespace:
     # Each symbol a module refers to, once, in its scope.
     def resolve() -> None:
         ns.columns = Columns(ns.modules)
-        ns.relocations, ns.bindings = resolve_symbols(ns, ns.modules, ns.modules)
+        ns.relocations, ns.bindings = resolve_symbols(ns, ns.modules, ns.global_scope.modules)
 
     timed(ns, "resolve", resolve)
     if ns.reporter.wants & {"symbols", "bindings", "reloc"}:
@@ -159,12 +163,8 @@ def reserve(ns: Namespace, space: AddressSpace) -> None:
 
 def relocate(ns: Namespace) -> Namespace:
     """Images of all modules, relocated as far as that is possible without running anything."""
-    from rtld.elf.relocate import (
-        build_images,
-        relocate_copies,
-        relocate_relative,
-        relocate_symbolic,
-    )
+    from rtld.elf.images import build_images, relocate_relative
+    from rtld.elf.relocate import relocate_copies, relocate_symbolic
 
     modules = [module for module in ns.modules if not module.hosted]
 

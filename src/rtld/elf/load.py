@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from rtld.core.module import Module, Problem, Scope
 from rtld.elf import types as t
+from rtld.elf.models import MODELS, known_by_name, names_of, startup_order
 from rtld.elf.search import debug_lines
 from rtld.errors import FormatError, NotFound
 
@@ -66,6 +67,7 @@ def load_interpreter(ns: Namespace, file: ElfFile, name: str, path: str) -> Modu
 
 def load_preloads(ns: Namespace) -> None:
     """LD_PRELOAD and /etc/ld.so.preload: searched like needs of the program; a missing one is told, not fatal."""
+    fatal = MODELS[ns.model].preload
     for name, source in ns.search.preloads():
         try:
             # To musl a preload is asked for by nobody: no RPATH helps to find it.
@@ -75,7 +77,9 @@ def load_preloads(ns: Namespace) -> None:
             missing = isinstance(error, NotFound) and not error.reason.startswith("wrong")
             why = "cannot open shared object file" if missing else str(error).partition(": ")[2]
             message = f"object '{name}' from {source} cannot be preloaded ({why}): ignored."
-            ns.problems.append(Problem("preload", ns.main.path, name, message, fatal=False))
+            if fatal:
+                message = message.replace(": ignored.", "")
+            ns.problems.append(Problem("preload", ns.main.path, name, message, fatal=fatal))
             continue
         if module.index < 0:
             _add(ns, module)
@@ -169,7 +173,7 @@ def find_module(
     Raises NotFound with the candidates tried.
     """
     name = ns.search.expand_needed(name, requester)
-    loaded = ns.by_name.get(name)
+    loaded = known_by_name(ns, name, requester)
     if loaded is not None:
         return loaded
     ns.reporter.searching(name, requester)
@@ -183,7 +187,7 @@ def find_module(
     if loaded is None and found.file.identity is not None:
         loaded = ns.by_identity.get(found.file.identity)
     if loaded is not None:
-        if ns.model != "musl":
+        if ns.model in ("glibc", "freebsd"):
             ns.by_name.setdefault(name, loaded)
         elif found.shortname:
             ns.by_name.setdefault(found.shortname, loaded)
@@ -209,7 +213,7 @@ def _add(ns: Namespace, module: Module) -> None:
         module.aliases.add(module.path)
         if module.soname:
             module.aliases.add(module.soname)
-        for alias in module.aliases:
+        for alias in names_of(ns.model, module):
             ns.by_name.setdefault(alias, module)
     if module.file.identity:
         ns.by_identity.setdefault(module.file.identity, module)
@@ -218,10 +222,10 @@ def _add(ns: Namespace, module: Module) -> None:
 
 def build_scopes(ns: Namespace) -> None:
     """One global scope for all that is loaded at start; DT_SYMBOLIC modules look into themselves first (glibc)."""
-    ns.global_scope = Scope("global", tuple(ns.modules))
+    ns.global_scope = Scope("global", tuple(startup_order(ns.model, ns.modules, ns.preloads)))
     for module in ns.modules:
         module.scopes = (ns.global_scope,)
-        if ns.model == "glibc" and is_symbolic(module):
+        if MODELS[ns.model].symbolic and is_symbolic(module):
             module.scopes = (Scope("self", (module,)), ns.global_scope)
         # Nobody looks anything up for the dynamic linker but itself.
         ns.reporter.scope(module, () if module is ns.interp else None)

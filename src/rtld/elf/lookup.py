@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rtld.core.module import Module
     from rtld.elf.flat import I64, U32, U64, Bool
     from rtld.elf.groups import Groups
+    from rtld.elf.lookup_models import Accept
 
 DATA, PLT, COPY = 0, 1, 2  # glibc's ELF_RTYPE_CLASS_*, as far as look-up differs
 
@@ -331,12 +332,13 @@ class Wanted:
 class Rules:
     """Whose rules, and what they depend on besides the symbols."""
 
-    __slots__ = ("dynamic_weak", "main", "model")
+    __slots__ = ("accepts", "dynamic_weak", "main", "model")
 
     def __init__(self, model: str, main: int, dynamic_weak: bool = False) -> None:
         self.model = model
         self.main = main  # number of the program's module, which COPY look-ups pass over; -1: none
         self.dynamic_weak = dynamic_weak  # LD_DYNAMIC_WEAK is set
+        self.accepts: Accept | None = None  # the rule of another model (lookup_models.py)
 
 
 def first_accepted(c: Candidates, w: Wanted, rules: Rules) -> I64:
@@ -353,7 +355,7 @@ def first_accepted(c: Candidates, w: Wanted, rules: Rules) -> I64:
 def _walk(c: Candidates, w: Wanted, rows: I64, rules: Rules, own_only: bool) -> I64:
     result = np.full(len(rows), -1, np.int64)
     weak = np.full(len(rows), -1, np.int64)
-    accepts = _accept_musl if rules.model == "musl" else _accept_glibc
+    accepts = rules.accepts or (_accept_musl if rules.model == "musl" else _accept_glibc)
     at = c.first[w.group[rows]]
     end = c.first[w.group[rows] + 1]
     live = np.flatnonzero(at < end)
@@ -378,7 +380,8 @@ def _walk(c: Candidates, w: Wanted, rows: I64, rules: Rules, own_only: bool) -> 
                 at[i] = stop - 1
         if rules.dynamic_weak:
             # LD_DYNAMIC_WEAK: a weak definition only counts when no module has a strong one.
-            feeble = accept & ((c.info[at] >> np.uint32(4)) == t.STB_WEAK)
+            bind = c.info[at] >> np.uint32(4)
+            feeble = accept & ((bind == t.STB_WEAK) | (bind == t.STB_LOCAL))
             first = feeble & (weak[live] < 0)
             weak[live[first]] = at[first]
             accept &= ~feeble

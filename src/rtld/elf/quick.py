@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         def read(self, address: int, size: int) -> bytes: ...
         def bind(self, context: int) -> int: ...
         def versions(self, context: int) -> int: ...
+        def relr(self, context: int) -> int: ...
 
 
 LAZY_MOST = 220  # symbolic relocations; with more, functions that wait for their first call are worth the column passes
@@ -62,7 +63,7 @@ _FEW_VERSIONS, _ALL_VERSIONS = 128, 0x8000
 _MOST_NEEDS = 4096
 _UNDEFINED, _OWN, _FIRST = 1, 2, 3  # what the kernel's answers call a definer
 _DONE, _GIVE_UP, _UNIQUE, _FULL, _OUTSIDE = 0, 1, 2, 3, 4
-_STRANGE = (t.DT_REL, t.DT_RELR, t.DT_ANDROID_REL, t.DT_ANDROID_RELA, t.DT_ANDROID_RELR)
+_STRANGE = (t.DT_REL, t.DT_ANDROID_REL, t.DT_ANDROID_RELA, t.DT_ANDROID_RELR)
 
 
 class Table:
@@ -274,6 +275,34 @@ class QuickLink:
             ranges.sort(key=lambda row: -order[row[0]])
         for module, pieces, _count in ranges:
             self._bind(module, pieces)
+        # Last, since columns could not do it again: these words are added to.
+        packed = [module for module, *_rest in ranges if t.DT_RELR in module.file.dynamic]
+        for number, module in enumerate(packed):
+            if not self._unpack(module):
+                if number:
+                    raise module.file.fail("DT_RELR", "place", "outside", "in a writable segment")
+                raise GiveUp
+
+    def _unpack(self, module: Module) -> bool:
+        """DT_RELR, all of it or nothing."""
+        kernel, dynamic = self.kernel, module.file.dynamic
+        table = table_of(module, self.ns, kernel)
+        size = (dynamic.get(t.DT_RELRSZ) or 0) & -8
+        if not size:
+            return True
+        at, _limit = table.place(dynamic[t.DT_RELR], size)
+        words = []
+        for load in module.file.loads:
+            if load.flags & t.PF_W and load.memsz >= 8:
+                low = module.base + load.vaddr
+                words += [low, low + load.memsz - 8]
+        context = struct.pack(
+            f"<{len(words) + 6}Q", module.base & _MASK, at, at + size, kernel.scratch_at + 32, *words, 0, 0
+        )  # fmt: skip
+        kernel.scratch[: len(context)] = context
+        failed = kernel.relr(kernel.scratch_at)
+        kernel.clear(len(context))
+        return not failed
 
     def _bind(self, module: Module, pieces: Sequence[tuple[int, int]]) -> None:
         kernel = self.kernel

@@ -1,28 +1,22 @@
-"""Images, and the relocations that fill them in: RELATIVE, symbolic, TLS, COPY; what needs the target is put aside.
+"""The relocations that fill the images in: symbolic, TLS, COPY; what needs the target is put aside.
 
-All images are slices of one arena, so that each step is one numpy expression over all modules. Only the segments that
-relocation can change are filled from the file; the rest of a module is its file's own bytes.
+All images are slices of one arena (images.py), so that each step is one numpy expression over all modules.
 """
 
 from __future__ import annotations
 
-import mmap
 from bisect import bisect_left
-from contextlib import suppress
 
 import numpy as np
 
-from rtld.core.image import Image
 from rtld.core.module import Problem
 from rtld.core.reloc import Action, apply, read_addends
-from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.elf.flat import flat
-from rtld.elf.load import binds_now, image_segments
+from rtld.elf.load import binds_now
 from rtld.elf.resolve import UNDEFINED
-from rtld.elf.tables import tables
 from rtld.elf.waiting import Copy, Descriptor, Ifunc
-from rtld.errors import NoSpace, Unknown
+from rtld.errors import Unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,42 +28,6 @@ if TYPE_CHECKING:
     from rtld.core.module import Module, Namespace
     from rtld.elf.flat import I64, U64, Bool
     from rtld.elf.resolve import Bindings, Relocations
-
-_PAGE = 4096
-_HUGE = 2 << 20
-
-
-def build_images(ns: Namespace, modules: Sequence[Module]) -> None:
-    """One array for each module, all in one anonymous mapping, filled from the files' writable segments."""
-    parts = [(module, image_segments(module)) for module in modules]
-    ranges = []
-    total = 0
-    for _module, segments in parts:
-        low = segments[0].vaddr & -_PAGE if segments else 0
-        high = page_up(segments[-1].vaddr + segments[-1].memsz) if segments else 0
-        ranges.append((low, total, high - low))
-        total += high - low
-    ns.arena = _allocate(max(total, _PAGE))
-    for (module, segments), (low, start, size) in zip(parts, ranges, strict=True):
-        module.image = Image(ns.arena[start : start + size], low, module.base, start, segments)
-        for load in segments:
-            if load.filesz:
-                source = np.frombuffer(module.file.data, np.uint8, load.filesz, load.offset)
-                module.image.view(load.vaddr, load.filesz)[:] = source
-
-
-def _allocate(size: int) -> Any:
-    # NORESERVE: a large bss costs nothing until it is written.
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
-    try:
-        memory = mmap.mmap(-1, size, flags=flags)
-    except (OSError, OverflowError, ValueError) as error:
-        raise NoSpace(f"the writable segments need {size:#x} bytes: {error}") from None
-    if size >= _HUGE:
-        # One page fault where there were 512; a kernel without huge pages says no, and nothing is lost.
-        with suppress(OSError):
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint8)
 
 
 class Places:
@@ -118,61 +76,6 @@ class Places:
         )
         self.ns.problems.append(Problem("text relocation", owner.path, hex(place), message))
         return inside
-
-
-def relocate_relative(ns: Namespace, modules: Sequence[Module]) -> None:
-    """Add the load bias to every word that DT_RELACOUNT or DT_RELR promises: three relocations in four."""
-    word = 8 if ns.columns.wide else 4
-    order = ns.columns.order
-    unsigned = np.dtype(f"{order}u{word}")
-    for module in modules:
-        table = tables(module.file)
-        image = module.image
-        base = (
-            np.uint64(module.base & 0xFFFFFFFFFFFFFFFF)
-            if word == 8
-            else np.uint32(module.base & 0xFFFFFFFF)
-        )
-        count = 0
-        for run in table.relocs:
-            if run.relative:
-                columns = 3 if run.is_rela else 2
-                view = flat(unsigned.str)[
-                    run.position : run.position + (columns * run.relative - 1) * word + 1 : word
-                ]
-                rows = view.reshape(-1, columns)
-                values = rows[:, 2] if run.is_rela else None
-                count += _add_base(module, image, rows[:, 0], values, base, unsigned)
-        if table.relr is not None and len(table.relr):
-            count += _add_base(module, image, table.relr, None, base, unsigned)
-        if count:
-            name = ns.arch.relocs[ns.arch.reloc_types.relative].name
-            ns.counts.setdefault(module, {})[name] = count
-
-
-def _add_base(
-    module: Module, image: Image, offsets: Any, addends: Any, base: Any, dtype: Any
-) -> int:
-    """Store base + addend (or base + what stands there) at ``offsets`` (p_vaddr) of the image."""
-    word = dtype.itemsize
-    low, size = image.low, len(image.bytes)
-    # One copy out of the strided records, then everything on contiguous words.
-    sites = offsets.astype(np.int64)
-    top, bottom = int(sites.max()), int(sites.min())
-    if bottom < low or top + word > low + size:
-        where = top if bottom >= low else bottom
-        raise module.file.fail("relocation", "r_offset", where, "a place inside a writable PT_LOAD")
-    sites -= low
-    if int(np.bitwise_or.reduce(sites)) & (word - 1):
-        words: NDArray[Any] = np.ndarray((size - word + 1,), dtype, image.bytes, strides=(1,))
-    else:
-        words = image.bytes[: size // word * word].view(dtype)
-        sites >>= word.bit_length() - 1
-    if addends is None:
-        words[sites] = words[sites] + base
-    else:
-        words[sites] = addends + base
-    return len(sites)
 
 
 class Rows:
@@ -431,18 +334,22 @@ def _list_ifuncs(ns: Namespace, rows: Rows, terms: Terms) -> None:
     # A row without a symbol has reference -1, which reads the last one's flag; it is sorted out among the few hits.
     which = np.flatnonzero(terms.ifunc[rows.reference])
     which = which[(rows.reference[which] >= 0) & uses[rows.type[which]]]
-    resolvers = terms.symbol_value[rows.reference[which]].tolist()
-    with_addend = {
-        number for number in set(rows.type[which].tolist()) if "A" in table[number].value.names
-    }
-    columns = (rows.module, rows.site, rows.offset, rows.type, rows.addend)
-    for module, site, offset, kind, addend, resolver in zip(
-        *[c[which].tolist() for c in columns], resolvers, strict=True
-    ):
-        owner = ns.columns.modules[module]
-        extra = addend if kind in with_addend else 0
-        slot = kind == ns.arch.reloc_types.jump_slot
-        ns.ifuncs.append(Ifunc(owner, site, owner.base + offset, resolver, extra, slot))
+    if not len(which):
+        return
+    kind, module = rows.type[which], rows.module[which]
+    has_addend = np.array(
+        [i in table and "A" in table[i].value.names for i in range(top)], np.bool_
+    )
+    columns = (
+        rows.site[which],
+        terms.base[module] + rows.offset[which].astype(np.uint64),
+        terms.symbol_value[rows.reference[which]],
+        rows.addend[which] * has_addend[kind],
+        kind == ns.arch.reloc_types.jump_slot,
+    )
+    modules = ns.columns.modules
+    owners = [modules[number] for number in module.tolist()]
+    ns.ifuncs.extend(map(Ifunc, owners, *[column.tolist() for column in columns]))
 
 
 def _put_aside(ns: Namespace, rows: Rows, left: dict[str, Any], terms: Terms, b: Bindings) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from rtld.core.module import Module, Namespace
     from rtld.elf.flat import I64, Bool
+    from rtld.elf.hash import Names
 
 NORMAL, WEAK_UNDEFINED, PROTECTED, UNIQUE, COPIED, LOCAL, UNDEFINED = range(7)
 KINDS = ("normal", "weak-undefined", "protected", "unique", "copy", "local", "undefined")
@@ -208,7 +209,7 @@ def resolve_symbols(
     bindings.version = version
     bind, visibility = info >> np.uint32(4), other & np.uint32(3)
     local = bind == t.STB_LOCAL
-    if ns.model != "musl":
+    if ns.model == "glibc":
         local |= (visibility == t.STV_HIDDEN) | (visibility == t.STV_INTERNAL)
     bindings.definer = np.where(local, module, -1)
     bindings.definition = np.where(local, symbol, 0)
@@ -231,9 +232,15 @@ def resolve_symbols(
     )
     wanted.symbolic = symbolic[wanted.module]
     rules = Rules(ns.model, numbers.get(ns.main, -1), ns.dynamic_weak)
+    if ns.model not in ("glibc", "musl") or ns.host_model:
+        from rtld.elf.lookup_models import acceptor
+
+        rules.accepts = acceptor(ns, columns)
     chosen = first_accepted(candidates, wanted, rules)
-    if ns.model != "musl":
-        chosen = _unique_winners(ns, relocations, bindings, lookups, candidates, wanted, chosen)
+    if ns.model == "glibc":
+        chosen = _unique_winners(
+            ns, relocations, bindings, lookups, candidates, wanted, chosen, groups.names
+        )
     found = chosen >= 0
     bindings.definer[lookups] = np.where(
         found, candidates.module[chosen] if len(candidates.module) else -1, -1
@@ -311,8 +318,9 @@ def add_implicit_got(ns: Namespace, modules: Sequence[Module], r: Relocations, u
 
 
 def _unique_winners(
-    ns: Namespace, r: Relocations, b: Bindings, lookups: I64, c: Candidates, w: Wanted, chosen: I64
-) -> I64:
+    ns: Namespace, r: Relocations, b: Bindings, lookups: I64, c: Candidates, w: Wanted, chosen: I64,
+    names: Names,
+) -> I64:  # fmt: skip
     """STB_GNU_UNIQUE: one definition for each name over all versions, that of the first reference in relocation order."""
     if not len(c.module):
         return chosen
@@ -337,11 +345,15 @@ def _unique_winners(
     winner = chosen[hit][order][first]
     chosen = chosen.copy()
     chosen[hit[order]] = winner[np.cumsum(first) - 1]
-    for place in np.flatnonzero(first).tolist():
-        chosen_one = int(chosen[hit[order[place]]])
-        module = b.modules[int(c.module[chosen_one])]
-        name = symbol_name(module, int(c.symbol[chosen_one]))
-        known = ns.unique.setdefault(name, (module, int(c.symbol[chosen_one])))
+    modules, symbols = c.module[winner].tolist(), c.symbol[winner].tolist()
+    places = np.flatnonzero(first)
+    spelled = hit[order[places]].tolist()
+    for place, who, module_number, symbol in zip(
+        places.tolist(), spelled, modules, symbols, strict=True
+    ):
+        module = b.modules[module_number]
+        name = os.fsdecode(names.text(who))
+        known = ns.unique.setdefault(name, (module, symbol))
         if known[0] is not module:
             # An earlier dlopen (or the start) settled it already.
             same = np.flatnonzero((c.module == numbers[known[0]]) & (c.symbol == known[1]))

@@ -74,7 +74,9 @@ class SearchOptions:
     cpu             the CPU the hwcaps directories are chosen for: an arch.base.Cpu, or "native", "baseline", or a
                     glibc-hwcaps name such as "x86-64-v3"
     secure          as the program would be started set-user-ID (AT_SECURE)
-    model           "glibc" or "musl"; by default what PT_INTERP says
+    model           whose rules: one of elf.models.MODELS; by default what PT_INTERP says
+    system_path     the directories that are searched last, instead of the model's own: ld-elf.so.hints and /lib:/usr/lib of
+                    FreeBSD, /system/lib64... of Android, CS_LIBPATH of QNX, /etc/ld-musl-ARCH.path of musl; not for glibc
     arch            an Arch; by default the program's
     by_loader       as when the loader is given the program as an argument, which is what ldd does: $ORIGIN of the
                     program is then the directory of the path given, not of the file behind its symbolic links
@@ -95,6 +97,7 @@ class SearchOptions:
         "preload",
         "secure",
         "sysroot",
+        "system_path",
     )
 
     def __init__(
@@ -114,6 +117,7 @@ class SearchOptions:
         model: str | None = None,
         arch: Any = None,
         by_loader: bool = False,
+        system_path: str | None = None,
     ) -> None:
         self.library_path = library_path
         self.preload = preload
@@ -129,6 +133,7 @@ class SearchOptions:
         self.model = model
         self.arch = arch
         self.by_loader = by_loader
+        self.system_path = system_path
 
 
 class Found:
@@ -246,10 +251,14 @@ class Search:
             from rtld.elf.search_musl import MuslRules
 
             self.rules = MuslRules(self)
-        else:
+        elif self.model == "glibc":
             from rtld.elf.search_glibc import GlibcRules
 
             self.rules = GlibcRules(self)
+        else:
+            from rtld.elf.search_models import rules_of
+
+            self.rules = rules_of(self)
 
     def _enter_sysroot(self, path: str) -> None:
         from rtld.elf.sysroot import Sysroot
@@ -292,10 +301,13 @@ class Search:
 
         To be done before ``name`` is compared with loaded modules. Raises NotFound when that is not possible.
         """
-        if "$" not in name or self.model == "musl" or not has_tokens(name):
+        if "$" not in name or self.model not in ("glibc", "freebsd") or not has_tokens(name):
             return name
         if self.options.secure:
             raise NotFound(name, _path_of(requester), (), "DST not allowed in SUID/SGID programs")
+        if self.model != "glibc":
+            text: str = self.rules.expand(name, requester)
+            return text
         expanded = self.expand(name, requester)
         if not expanded:
             raise NotFound(name, _path_of(requester), (), "empty dynamic string token substitution")

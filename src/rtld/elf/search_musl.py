@@ -210,6 +210,8 @@ class MuslRules:
 
     def _system_path(self) -> tuple[str, str]:
         """(the last list, its rule)."""
+        if self.search.options.system_path is not None:
+            return self.search.options.system_path, "--system-path"
         if self._system is None:
             loader = self._loader()
             prefix = ""

@@ -1,10 +1,14 @@
-"""Are the versions there that modules require? (glibc elf/dl-version.c; musl does not look.)"""
+"""Are the versions there that modules require? (glibc elf/dl-version.c, FreeBSD rtld_verify_object_versions.)
+
+musl, bionic and QNX do not look.
+"""
 
 from __future__ import annotations
 
 import os
 
 from rtld.core.module import Problem
+from rtld.elf.models import MODELS
 from rtld.elf.tables import tables
 
 TYPE_CHECKING = False
@@ -15,7 +19,8 @@ if TYPE_CHECKING:
 
 def check_versions(ns: Namespace) -> None:
     """A problem for every required version that the module it is expected in does not define."""
-    if ns.model == "musl":
+    rules = MODELS[ns.model]
+    if not (rules.unversioned or rules.absent):
         return
     providers: dict[bytes, Module | None] = {}
     defined: dict[Module, set[bytes]] = {}
@@ -31,8 +36,18 @@ def check_versions(ns: Namespace) -> None:
             if names is None:
                 names = defined[provider] = {d.name for d in tables(provider.file).verdefs}
             if need.name not in names:
-                _note(ns, module, provider, need, bool(names))
+                if names or rules.unversioned == "tell":
+                    _note(ns, module, provider, need, bool(names))
+                else:
+                    _note_undefined(ns, module, provider, need)
             ns.reporter.version(os.fsdecode(need.name), provider, module)
+
+
+def _note_undefined(ns: Namespace, module: Module, provider: Module, need: VersionNeed) -> None:
+    """FreeBSD: a library without versions has none that could be wanted, weak or not."""
+    version = os.fsdecode(need.name)
+    message = f"{provider.path}: version {version} required by {module.path} not defined"
+    ns.problems.append(Problem("version", module.path, version, message, version=version))
 
 
 def _note(

@@ -48,7 +48,8 @@ class Part:
         address = self.at
         self.plan.put(address, data)
         self.at += len(data)
-        self.plan.headers[name] = (kind, address, len(data), flags)
+        if len(data):  # readers take an empty table for a broken one
+            self.plan.headers[name] = (kind, address, len(data), flags)
         return address
 
 

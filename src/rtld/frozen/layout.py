@@ -15,6 +15,7 @@ code (``few``). PT_LOADs leave no gaps: only then does glibc take the whole rang
 
 from __future__ import annotations
 
+import os
 import secrets
 import struct
 from itertools import pairwise
@@ -30,7 +31,7 @@ from rtld.frozen.plan import HEAD, PAGE, Load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -49,7 +50,14 @@ def place_modules(plan: Plan) -> None:
     """Give every module its base, one behind the other."""
     main = plan.main
     low, _high = main.file.span
+    if plan.options.addresses and main.file.type != t.ET_EXEC and not plan.pie:
+        _place_in_epoch(plan, plan.options.addresses)
+        return
     if main.file.type == t.ET_EXEC:
+        if plan.options.addresses:
+            plan.warnings.append(
+                f"{main.path}: linked for {low:#x}, out of reach of the epoch's addresses"
+            )
         plan.base = low - HEAD
         if plan.base < HEAD:
             raise NoSpace(
@@ -69,6 +77,35 @@ def place_modules(plan: Plan) -> None:
             raise NoSpace(
                 f"{main.path}: the modules together need more than 2 GiB; --keep leaves some to ld.so"
             )
+    plan.code = at
+
+
+def _place_in_epoch(plan: Plan, addresses: Mapping[str, int]) -> None:
+    """Libraries where the registry says, the program before the first of them, the rest behind the last."""
+    known = {module: addresses.get(os.path.abspath(module.path)) for module in plan.fused[1:]}
+    placed = sorted((address, m.index, m) for m, address in known.items() if address is not None)
+    main = plan.main
+    low, high = main.file.span
+    size = HEAD + page_up(high - low) + min(main.file.max_align, _ALIGN)
+    first = placed[0][0] if placed else 1 << 45
+    plan.base = (first - size) & -PAGE
+    main.base = _aligned(plan.base + HEAD, main) - low
+    plan.libraries = page_up(main.base + high)
+    at = plan.libraries
+    for address, _index, module in placed:
+        extent = page_up(module.file.span[1]) - module.file.span[0]
+        if address >= at and address + extent - plan.base <= _LIMIT // 2:
+            module.base = address - module.file.span[0]
+            at = address + extent
+        else:
+            known[module] = None
+    for module, given in known.items():
+        if given is None:
+            if placed:
+                plan.warnings.append(f"{module.path}: has no place in the epoch")
+            begin = _aligned(at, module)
+            module.base = begin - module.file.span[0]
+            at = page_up(module.base + module.file.span[1])
     plan.code = at
 
 
@@ -289,12 +326,25 @@ def program_headers(plan: Plan, protections: Protections) -> list[Load]:
         Load(t.PF_R | t.PF_W, plan.relro, plan.tables, plan.tables),
         Load(t.PF_R, plan.tables, plan.end, plan.end),
     ]
+    loads = _joined(loads)
     if 64 + 56 * (len(loads) + 8) > HEAD:
         raise Unsupported(
             f"{len(loads)} segments are more than ELF headers here may have",
             "--many wants fewer libraries",
         )
     return loads
+
+
+def _joined(loads: list[Load]) -> list[Load]:
+    """Neighbours with the same protection as one: a mapping less at each start."""
+    result = loads[:1]
+    for load in loads[1:]:
+        last = result[-1]
+        if last.flags == load.flags and last.stored == last.end == load.start:
+            result[-1] = Load(load.flags, last.start, load.stored, load.end)
+        else:
+            result.append(load)
+    return result
 
 
 def _copied_end(plan: Plan, load: Segment) -> int:

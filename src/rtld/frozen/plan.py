@@ -6,6 +6,7 @@ from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     import numpy as np
@@ -30,17 +31,19 @@ class Options:
     keep              names of libraries to leave to ld.so, with all that they need
     export            "all", "min", or None: what the program's use of dlopen asks for
     base              where a fixed image begins; None: chosen at random, or always the same when ``reproducible``
+    addresses         of an epoch: path -> where this library is to be
     guard             compare the files with what they were, at every start
     allow_unresolved  calls of functions that nobody defines end the program, instead of there being no image
     """
 
     __slots__ = (
-        "allow_unresolved", "base", "export", "guard", "keep", "many", "pie", "plugins", "reproducible", "thin",
+        "addresses", "allow_unresolved", "base", "export", "guard", "keep", "many", "pie", "plugins", "reproducible", "thin",
     )  # fmt: skip
 
     def __init__(self, **given: Any) -> None:
         self.thin = self.pie = self.many = self.reproducible = self.allow_unresolved = False
         self.guard = True
+        self.addresses: Mapping[str, int] | None = None
         self.plugins: tuple[str, ...] = ()
         self.keep: tuple[str, ...] = ()
         self.export: str | None = None

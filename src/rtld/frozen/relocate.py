@@ -11,11 +11,10 @@ import numpy as np
 from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.elf.flat import flat
+from rtld.elf.images import build_images, relocate_relative
 from rtld.elf.relocate import (
-    build_images,
     read_memory,
     relocate_copies,
-    relocate_relative,
     relocate_symbolic,
 )
 from rtld.elf.resolve import UNDEFINED

@@ -30,6 +30,7 @@ _KINDS = {
     "GNU_HASH": 0x6FFFFFF6, "VERDEF": 0x6FFFFFFD, "VERNEED": 0x6FFFFFFE, "VERSYM": 0x6FFFFFFF,
 }
 _FLAGS = {"W": 1, "A": 2, "X": 4, "T": 0x400}
+_ALIGN = {"NOTE": 4, "VERSYM": 2, "STRTAB": 1}
 _BATCH = 1 << 15  # names copied at a time
 _ENTSIZE = {"DYNSYM": 24, "SYMTAB": 24, "RELA": 24, "DYNAMIC": 16, "VERSYM": 2}
 # fmt: on
@@ -42,7 +43,7 @@ def number_sections(plan: Plan) -> None:
 
 
 def symbol_table(plan: Plan) -> tuple[bytes, bytes]:
-    """(.symtab, .strtab): every definition of every module as ``name@file``, the program's own without more."""
+    """(.symtab, .strtab): every definition of every module as ``name @file``, the program's own without more."""
     rows = definitions(plan)
     rows.keep((rows.section != t.SHN_UNDEF) & (rows.section != t.SHN_ABS))
     columns = plan.ns.columns
@@ -52,23 +53,28 @@ def symbol_table(plan: Plan) -> tuple[bytes, bytes]:
     rows.keep(~thread)
     symbols = symbols[~thread]
     names = columns.names(rows.name)
-    suffixes = [b""] * len(columns.modules)
+    # gdb takes a name like f@libx.so for one of Ada, and shows it as f@libx[so], unless there is a blank in it; a mangled
+    # name must be followed by the @ at once.
+    suffixes = [b""] * (2 * len(columns.modules))
     for module in plan.fused[1:]:
-        suffixes[module.index] = b"@" + os.fsencode(os.path.basename(module.path))
-    strings, offsets = _qualified(names.position, names.length, rows.module, suffixes)
+        suffix = b"@" + os.fsencode(os.path.basename(module.path))
+        suffixes[2 * module.index : 2 * module.index + 2] = b" " + suffix, suffix
+    mangled = flat("<u2")[names.position] == int.from_bytes(b"_Z", "little")
+    which = 2 * rows.module + mangled
+    strings, offsets = _qualified(names.position, names.length, which, suffixes)
     symbols["st_name"] = offsets
     own = _own_symbols(plan, strings)
     return bytes(24) + own.tobytes() + symbols.tobytes(), bytes(strings)
 
 
 def _qualified(
-    position: I64, length: I64, module: I64, suffixes: list[bytes]
+    position: I64, length: I64, which: I64, suffixes: list[bytes]
 ) -> tuple[bytearray, I64]:
-    """All names with their module's suffix, one behind the other, and where each begins."""
+    """All names with suffix number *which*, one behind the other, and where each begins."""
     tails = np.frombuffer(b"".join(suffixes) or b"\0", np.uint8)
     tail_length = np.array([len(s) for s in suffixes], np.int64)
     tail_begin = np.cumsum(tail_length) - tail_length
-    total = length + tail_length[module] + 1
+    total = length + tail_length[which] + 1
     begin = 1 + np.cumsum(total) - total
     out = np.zeros(1 + int(total.sum()), np.uint8)
     for low in range(0, len(length), _BATCH):
@@ -76,7 +82,7 @@ def _qualified(
         at, source = _spread(begin[rows], position[rows], length[rows])
         out[at] = flat("|u1")[source]
         at, source = _spread(
-            (begin + length)[rows], tail_begin[module[rows]], tail_length[module[rows]]
+            (begin + length)[rows], tail_begin[which[rows]], tail_length[which[rows]]
         )
         out[at] = tails[source]
     return bytearray(out.tobytes()), begin
@@ -177,7 +183,7 @@ def section_headers(plan: Plan, size: int) -> tuple[bytes, tuple[int, int, int]]
     ):
         title = kinds[number_of_kind]
         data += struct.pack(
-            "<IIQQQQIIQQ", at, number_of_kind, mask, address, offset, length, link_to, info.get(title, 0), 8 if mask else 1,
+            "<IIQQQQIIQQ", at, number_of_kind, mask, address, offset, length, link_to, info.get(title, 0), _ALIGN.get(title, 8) if mask else 1,
             _ENTSIZE.get(title, 0),
         )  # fmt: skip
     return bytes(data), (shoff, len(rows) + 1, len(rows))

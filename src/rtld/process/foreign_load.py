@@ -22,9 +22,10 @@ from rtld.elf.dlopen import (
     unreachable,
 )
 from rtld.elf.flat import flat
+from rtld.elf.images import build_images, relocate_relative
 from rtld.elf.initfini import init_first
 from rtld.elf.load import is_libc_family
-from rtld.elf.relocate import build_images, relocate_relative, relocate_symbolic
+from rtld.elf.relocate import relocate_symbolic
 from rtld.elf.scalar import dynsym
 from rtld.elf.tls import tls_segment
 from rtld.errors import FormatError, NoSpace, NotFound, UnresolvedSymbol, VersionMismatch

@@ -21,9 +21,10 @@ from rtld.elf.file import ElfFile
 from rtld.elf.fini import Order
 from rtld.elf.link import open_namespace
 from rtld.elf.load import is_libc_family
-from rtld.elf.models import MODELS, STRONG_FIRST
+from rtld.elf.models import MODELS
 from rtld.elf.scalar import dynsym
 from rtld.elf.search import SearchOptions
+from rtld.elf.search_models import HostRules
 from rtld.errors import FormatError, RtldError, Unsupported
 from rtld.events import QUIET
 
@@ -123,10 +124,6 @@ class Process:
             self.code.serve(name, function, arguments)
         self._teach_unwinder()
         atexit.register(self._leave)
-        os.register_at_fork(after_in_child=self._forked)
-
-    def _forked(self) -> None:
-        self.lock = threading.RLock()
 
     def _leave(self) -> None:
         """Python ends: nothing may lead to it any more. What is open is finished by exit(3) itself."""
@@ -380,12 +377,13 @@ class Space:
         self.thunks: dict[Module, tuple[int, int]] = {}  # code that watched slots lead to
         first = next(iter(process.hosted.values()))
         options = options or SearchOptions()
-        # libc is the host's, and so are the names it is found by.
-        options.model = "glibc"
+        options.model = model
         self.ns: Namespace = open_namespace(first.file, first.path, options, reporter)
         self.model = model
-        if model in STRONG_FIRST:
-            self.ns.dynamic_weak = True
+        if model != "glibc":
+            # libc is the host's, and so are its rules and the places where its members are.
+            self.ns.host_model = "glibc"
+            self.ns.search.rules = HostRules(self.ns.search, is_hosted)
         self.ns.lazy = False
         self._add_hosted()
         self.opened = Opened(self.ns.modules)
@@ -480,17 +478,45 @@ class Space:
 
 
 _process: Process | None = None
-_starting = threading.Lock()
+#: Held while something is made that there is once in a process.
+starting = threading.RLock()
 
 
 def process() -> Process:
     """The one ``Process``, made when first asked for."""
     global _process  # noqa: PLW0603 - a process has one
     if _process is None:
-        with _starting:
+        with starting:
             if _process is None:
                 _process = Process()
     return _process
+
+
+def _before_fork() -> None:
+    """The child must not get what another thread has half made or half opened."""
+    starting.acquire()
+    if _process is not None:
+        _process.lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    if _process is not None:
+        _process.lock.release()
+    starting.release()
+
+
+def _after_fork_in_child() -> None:
+    global starting  # noqa: PLW0603
+    starting = threading.RLock()
+    if _process is not None:
+        _process.lock = threading.RLock()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
 
 
 __all__ = ["HOSTS", "Process", "RtldError", "Space", "process", "program_headers", "span"]

@@ -73,7 +73,8 @@ def look_up(
 ) -> int:
     """The address of the first definition; UnresolvedSymbol with glibc's sentence."""
     encoded = name.encode("utf-8", "surrogateescape")
-    found = find_symbol(scope, encoded, version.encode() if version is not None else None)
+    wanted = version.encode() if version is not None else None
+    found = find_symbol(scope, encoded, wanted, strong_first=space.ns.dynamic_weak)
     if found is None:
         raise UnresolvedSymbol(asked, name, version)
     return address_of(space, *found)
@@ -94,8 +95,11 @@ def look_up_or_load(
 
 
 def scope_of_handle(space: Space, module: Module) -> list[Module]:
-    """Where dlsym looks for a handle."""
-    return handle_scope(space.ns, space.opened, module)
+    """Where dlsym looks for a handle. QNX has LD_PRELOAD's libraries in each group."""
+    scope = handle_scope(space.ns, space.opened, module)
+    if space.model == "qnx" and module is not space.ns.main:
+        return list(dict.fromkeys([*scope[:1], *space.preloads, *scope[1:]]))
+    return scope
 
 
 def find_address(process: Process, address: int) -> Address | None:

@@ -21,13 +21,14 @@ from rtld.elf.dlopen import (
     bind_group,
     copy_namespace,
     initialisers,
+    make_global,
     note_group,
     open_group,
     scope_of,
 )
 from rtld.elf.initfini import init_first
 from rtld.elf.load import _add, binds_now, find_module, has_text_relocations, image_segments
-from rtld.elf.models import search_list
+from rtld.elf.models import promoted, search_list
 from rtld.elf.quick import QuickLink
 from rtld.elf.small import GiveUp
 from rtld.elf.waiting import Ifunc
@@ -155,6 +156,12 @@ class Loading:
             program=ns.main, preloads=space.preloads, everybody=ns.global_scope.modules,
         )  # fmt: skip
 
+    def promote(self) -> None:
+        """DF_1_GLOBAL, where the model heeds it: global without having been asked for."""
+        mine = promoted(self.space.model, self.own)
+        if mine:
+            make_global(self.ns, mine)
+
     def _adopt(self, module: Module) -> None:
         try:
             self.space.process.adopt(module)
@@ -266,8 +273,9 @@ class Loading:
 
     def _relocate_columns(self) -> None:
         from rtld.elf.hosted import adjust_images, relocate_tls, tls_users
+        from rtld.elf.images import relocate_relative
         from rtld.elf.lookup import Columns
-        from rtld.elf.relocate import relocate_relative, relocate_symbolic
+        from rtld.elf.relocate import relocate_symbolic
 
         ns = self.ns
         # Fresh columns: what has been closed since is in none of them.

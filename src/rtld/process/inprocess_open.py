@@ -66,6 +66,7 @@ def _open(
             own = space.opened.lists.get(group.root)
             if own is None or group.root not in loading.ns.global_scope.modules:
                 make_global(loading.ns, own or group.order)
+        loading.promote()
         order = loading.commit()
     except BaseException:
         loading.undo()

@@ -210,7 +210,8 @@ class Loading:
 
     def _relocate(self) -> None:
         from rtld.elf.hosted import adjust_images
-        from rtld.elf.relocate import build_images, relocate_relative, relocate_symbolic
+        from rtld.elf.images import build_images, relocate_relative
+        from rtld.elf.relocate import relocate_symbolic
 
         ns, world = self.ns, self.world
         build_images(ns, self.own)

@@ -471,3 +471,35 @@ def test_being_told_of_calls(library: rtld.Library) -> None:
     library.add(7, 8)
     other()
     assert seen == [(1, -2), (3, 5), (4, 6), (1.0, 4.0)]
+
+
+THREADS = r"""
+#include <pthread.h>
+static __thread int mine = 5;
+__thread int shown = 6;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static long long total;
+static void *work(void *p)
+{
+    for (int i = 0; i < 1000; i++) { pthread_mutex_lock(&lock); total += ++mine; pthread_mutex_unlock(&lock); }
+    return (void *) (long) (mine + shown);
+}
+long long run(int n)
+{
+    pthread_t threads[8]; long long sum = 0; void *result;
+    total = 0;
+    for (int i = 0; i < n; i++) if (pthread_create(&threads[i], 0, work, 0)) return -1;
+    for (int i = 0; i < n; i++) { pthread_join(threads[i], &result); sum += (long) result; }
+    return sum * 10000000 + total + mine;
+}
+"""
+
+
+def test_threads_of_a_library(machine: ForeignNamespace, cpu: str, cc: CC) -> None:
+    """New threads begin with the library's own thread-local storage."""
+    library = machine.dlopen(
+        cc(THREADS, "libthreads.so", "-shared", "-fPIC", "-lpthread", arch=cpu)
+    )
+    library.cdef("long long run(int);")
+    for _ in range(2):
+        assert library.run(4) == 4 * (1005 + 6) * 10_000_000 + 4 * sum(range(6, 1006)) + 5

@@ -7,6 +7,8 @@
 ``memory``       the guest's memory;  ``ranges``: which addresses are taken
 ``binder``       how a lazy PLT comes to Python
 ``kernel``       system calls;  ``callnumbers``: their numbers
+``linux``        system calls by subject;  ``family``, ``process``: what a guest process has of the host
+``brake``        stopping the CPU at a known place;  ``segments``: i386's thread pointer
 ``watch``        Ctrl-C and time limits;  ``faults``: what a guest did wrong
 ===============  ==================================================================================
 

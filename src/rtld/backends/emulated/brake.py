@@ -1,62 +1,71 @@
-"""Stopping the CPU between two of its instructions, from another thread.
+"""Stopping an emulated CPU from outside at a place that is known: the brake.
 
-Unicorn's own emu_stop ends a run after any access to memory, and the instruction is started again when the run goes on: one
-that reads, changes and writes (``add %rax, (%rsp)``) is then done twice. So a run is stopped only where a block of code begins: a
-hook is called there, and it looks at a word that the other thread sets. The hook is machine code of this computer's: in Python
-it would make everything a hundred times slower.
+When another thread calls emu_stop, Unicorn leaves the program counter where some earlier block began, if blocks were chained
+since (its cpu_tb_exec does not restore it once a stop has been asked for): what ran since would run again. So nobody else
+stops it. Every block begins by looking at a byte, in a few instructions of machine code; if that is set, it stops the CPU
+itself, and there the program counter is right.
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
-import platform
+import os
+
+from rtld.arch.base import Stub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# fmt: off
-#: void hook(uc, address, size, struct { uint64_t asked; void (*stop)(uc); } *brake) { if (brake->asked) brake->stop(uc); }
+#: This machine's CPU -> void block(uc, address, size, brake): brake[0]: the byte; brake + 8: address of uc_emu_stop.
 CODE = {
-    "x86_64": bytes.fromhex("833900" "7501" "c3"          # cmpl $0, (%rcx); jne 1f; ret
-                            "c70100000000" "ff6108"),     # 1: movl $0, (%rcx); jmp *8(%rcx)
-    "aarch64": bytes.fromhex("640040b9" "44000035" "c0035fd6"    # ldr w4, [x3]; cbnz w4, 1f; ret
-                             "7f0000b9" "640440f9" "80001fd6"),  # 1: str wzr, [x3]; ldr x4, [x3, #8]; br x4
+    "x86_64": Stub("""
+        80 39 00     cmpb $0, (%rcx)
+        75 01        jne  0x6
+        c3           ret
+        ff 61 08     jmp  *8(%rcx)
+    """),
+    "aarch64": Stub("""
+        64 00 40 39  ldrb w4, [x3]
+        44 00 00 35  cbnz w4, 0xc
+        c0 03 5f d6  ret
+        64 04 40 f9  ldr  x4, [x3, #8]
+        80 00 1f d6  br   x4
+    """),
 }
-# fmt: on
-_EVERYWHERE = (ctypes.c_uint64(1), ctypes.c_uint64(0))  # begin above end
+_DATA = 64  # where the byte is, behind the code
+_HOOK_BLOCK = 1 << 3
 
 
 class Brake:
-    """Of one engine. ``usable``: where this computer's machine code is known."""
+    """``pull`` stops the CPU before its next block; ``release`` before it is run again. *works*: False without machine code."""
 
-    def __init__(self, uc: Any, library: Any, block: int) -> None:
-        code = CODE.get(platform.machine())
-        self.usable = False
+    def __init__(self, uc: Any, library: Any) -> None:
+        code = CODE.get(os.uname().machine)
+        self.works = False
         if code is None:
             return
         try:
-            self._code = mmap.mmap(
-                -1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
-            )
+            rights = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+            self._memory = mmap.mmap(-1, mmap.PAGESIZE, prot=rights)
         except OSError:
-            return  # where memory may not be both written and executed
-        self._code.write(code)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(self._code))
-        self._words = (ctypes.c_uint64 * 2)()
-        self._words[1] = ctypes.cast(library.uc_emu_stop, ctypes.c_void_p).value or 0
+            return  # a process that may not make code
+        self._memory.write(code.code)
+        stop = ctypes.cast(library.uc_emu_stop, ctypes.c_void_p).value or 0
+        self._memory[_DATA + 8 : _DATA + 16] = stop.to_bytes(8, "little")
+        at = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         handle = ctypes.c_size_t()
+        everywhere = (ctypes.c_uint64(1), ctypes.c_uint64(0))
         error = library.uc_hook_add(
-            uc._uch, ctypes.byref(handle), ctypes.c_int(block), ctypes.c_void_p(start), ctypes.byref(self._words), *_EVERYWHERE
+            uc._uch, ctypes.byref(handle), ctypes.c_int(_HOOK_BLOCK), ctypes.c_void_p(at), ctypes.c_void_p(at + _DATA),
+            *everywhere,
         )  # fmt: skip
-        self.usable = error == 0
+        self.works = error == 0
 
     def pull(self) -> None:
-        """Stop at the beginning of the next block."""
-        self._words[0] = 1
+        self._memory[_DATA] = 1
 
-    def loosen(self) -> None:
-        """Do not stop: what was asked for is over."""
-        if self.usable:
-            self._words[0] = 0
+    def release(self) -> None:
+        if self.works:
+            self._memory[_DATA] = 0

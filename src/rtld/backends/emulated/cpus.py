@@ -65,7 +65,8 @@ class Cpu(NamedTuple):
     arguments   of a C function: registers; the rest is on the stack, ``area`` bytes above its pointer
     link        the register with the return address; "" if it is on the stack
     exceptions  number -> signal, words; what is not here is SIGSEGV
-    nop         fills the pages of traps
+    nop         an instruction that does nothing
+    trap        an exception that a program has no other use for, or its system call: fills the pages of traps
     area        see ``arguments``
     illegal     how an illegal instruction begins, where the number of the exception does not tell
     breaks      breakpoint instructions that are reported as illegal ones
@@ -86,6 +87,7 @@ class Cpu(NamedTuple):
     registers: tuple[str, ...]
     entry: Entry
     nop: bytes
+    trap: bytes
     exceptions: dict[int, tuple[int, str]]
     setup: tuple[Set, ...] = ()
     boot: Boot | None = None
@@ -129,29 +131,29 @@ CPUS = {cpu.name: cpu for cpu in (
     Cpu("i386", 32, "<", ("UC_ARCH_X86", "UC_MODE_32"), "eip", "esp", "", "eax", (),
         ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp", "eip", "eflags"),
         Entry(0x80, "eax", ("ebx", "ecx", "edx", "esi", "edi", "ebp"), "eax"),
-        b"\x90", _X86_EXCEPTIONS, _X86_SETUP, call_size=2),
+        b"\x90", bytes.fromhex("cd80"), _X86_EXCEPTIONS, _X86_SETUP, call_size=2),
     Cpu("x86_64", 64, "<", ("UC_ARCH_X86", "UC_MODE_64"), "rip", "rsp", "", "rax",
         ("rdi", "rsi", "rdx", "rcx", "r8", "r9"),
         ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *_numbered("r", 8, 15), "rip", "eflags"),
         Entry(None, "rax", ("rdi", "rsi", "rdx", "r10", "r8", "r9"), "rax"),
-        b"\x90", _X86_EXCEPTIONS, _X86_SETUP, tls="fs_base", call_size=2),
+        b"\x90", bytes.fromhex("cd80"), _X86_EXCEPTIONS, _X86_SETUP, tls="fs_base", call_size=2),
     Cpu("arm", 32, "<", ("UC_ARCH_ARM", "UC_MODE_ARM"), "pc", "sp", "lr", "r0", _numbered("r", 0, 3),
         (*_numbered("r", 0, 12), "sp", "lr", "pc", "cpsr"),
         Entry(2, "r7", _numbered("r", 0, 5), "r0"),
-        bytes.fromhex("00f020e3"), _ARM_EXCEPTIONS,
+        bytes.fromhex("00f020e3"), bytes.fromhex("000000ef"), _ARM_EXCEPTIONS,
         (Set("c1_c0_2", 0xF << 20, "CPACR: coprocessors 10 and 11, the floating-point unit, for everybody", keep=True),
          Set("fpexc", 1 << 30, "EN: the floating-point unit is on")),
         tls="c13_c0_3"),
     Cpu("aarch64", 64, "<", ("UC_ARCH_ARM64", "UC_MODE_ARM"), "pc", "sp", "x30", "x0", _numbered("x", 0, 7),
         (*_numbered("x", 0, 30), "sp", "pc", "nzcv"),
         Entry(2, "x8", _numbered("x", 0, 5), "x0"),
-        bytes.fromhex("1f2003d5"), _ARM_EXCEPTIONS,
+        bytes.fromhex("1f2003d5"), bytes.fromhex("010000d4"), _ARM_EXCEPTIONS,
         (Set("cpacr_el1", 3 << 20, "FPEN: floating point and SIMD do not trap"),),
         tls="tpidr_el0"),
     Cpu("riscv64", 64, "<", ("UC_ARCH_RISCV", "UC_MODE_RISCV64"), "pc", "sp", "ra", "a0", _numbered("a", 0, 7),
         ("ra", "sp", "gp", "tp", *_numbered("t", 0, 6), *_numbered("s", 0, 11), *_numbered("a", 0, 7), "pc"),
         Entry(8, "a7", _numbered("a", 0, 5), "a0"),
-        bytes.fromhex("13000000"),
+        bytes.fromhex("13000000"), bytes.fromhex("73000000"),
         {0: (BUS, "misaligned instruction"), 1: (SEGV, "instruction fetch"), 2: (ILL, "illegal instruction"), 3: (TRAP, "breakpoint"),
          4: (BUS, "misaligned load"), 5: (SEGV, "load"), 6: (BUS, "misaligned store"), 7: (SEGV, "store")},
         (Set("mstatus", 0x6000, "FS: the floating-point unit is on", keep=True),),
@@ -159,7 +161,7 @@ CPUS = {cpu.name: cpu for cpu in (
     Cpu("s390x", 64, ">", ("UC_ARCH_S390X", "UC_MODE_BIG_ENDIAN"), "pc", "r15", "r14", "r2", _numbered("r", 2, 6),
         (*_numbered("r", 0, 15), "pc", "pswm"),
         Entry(2, "r1", _numbered("r", 2, 7), "r2", advance=2, immediate=True),
-        bytes.fromhex("0707"),
+        bytes.fromhex("0707"), bytes.fromhex("0a00"),
         {3: (SEGV, "program check: an address that is not there, or not for this")},
         (Set("pswm", 0x1_8000_0000, "EA and BA: 64-bit addresses, else they have 24 bits"),),
         Boot(Stub("eb 00 11 00 00 2f  lctlg 0,0,0x100(%r1)"), "r1", (0x60000).to_bytes(8, "big"),

@@ -90,7 +90,7 @@ class Engine:
         self.refused: tuple[str, int] | None = None
         self.in_hook = False
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_refused)
-        self._brake = Brake(self._uc, self._library, unicorn.UC_HOOK_BLOCK)
+        self._brake = Brake(self._uc, self._library)
         self._access = {
             getattr(unicorn, f"UC_MEM_{access}_{kind}"): (_ACCESS[access], _WORDS[kind])
             for access in _ACCESS
@@ -158,7 +158,7 @@ class Engine:
     def run(self, start: int, until: int, count: int = 0) -> None:
         """Run until that address, so many instructions, or ``stop``. Stopped; what a hook raises is raised here."""
         outer, self.in_hook = self.in_hook, False
-        self._brake.loosen()
+        self._brake.release()
         try:
             self._uc.emu_start(start, until, 0, count)
         except self._u.UcError as error:
@@ -172,10 +172,10 @@ class Engine:
 
     def stop_soon(self) -> None:
         """From another thread."""
-        if self._brake.usable:
+        if self._brake.works:
             self._brake.pull()
         else:
-            self._uc.emu_stop()
+            self._uc.emu_stop()  # and what ran last may run again (quirks)
 
     def close(self) -> None:
         """Nothing can be run any more; whose memory it was may unmap it."""
@@ -249,15 +249,3 @@ class Engine:
         """Take a hook away."""
         self._uc.hook_del(handle)
         self._uc.ctl_flush_tb()
-
-    def on_reached(self, low: int, high: int, handler: Callable[[int], None]) -> None:
-        """Told the address before any instruction of [low, high] runs. Costs nothing elsewhere."""
-
-        def hook(_uc: Any, address: int, _size: int, _data: Any) -> None:
-            self.in_hook = True
-            try:
-                handler(address)
-            finally:
-                self.in_hook = False
-
-        self._uc.hook_add(self._u.UC_HOOK_CODE, hook, None, low, high)

@@ -135,7 +135,14 @@ class Kernel(Sockets, MemoryCalls):
 
     def waiting(self) -> bool:
         """Is there anything but going on with the one task there is?"""
-        return bool(len(self.tasks) > 1 or self.pending or self.task.pending or self.task.sleep)
+        task = self.task
+        return bool(
+            len(self.tasks) > 1
+            or self.pending
+            or task.pending
+            or task.sleep
+            or task is not self.tasks[0]
+        )
 
 
 def _nothing() -> None:

@@ -73,12 +73,14 @@ class Machine:
         self._traps = self.memory.reserve(TRAPS, high=True)
         self.memory.map(self._traps, TRAPS, READ | EXECUTE)
         self._set_up()
-        self.memory.write(self._traps, self.cpu.nop * (TRAPS // len(self.cpu.nop)))
+        self.memory.write(self._traps, self.cpu.trap * (TRAPS // len(self.cpu.trap)))
+        self._pc = self.engine.bank(self.cpu.pc)
+        self._trapped = 0x80 if self.cpu.entry.interrupt is None else self.cpu.entry.interrupt
+        self._behind = 0 if self.cpu.entry.advance else len(self.cpu.trap)
         self.segments = Segments(self) if cpu == "i386" else None
         self.kernel = Kernel(self, descriptors)
         self._never = self._new_trap(self._lost)
         self._returned = self._new_trap(self._lost)
-        self.engine.on_reached(self._traps, self._traps + TRAPS - 1, self._on_trap)
         self.engine.on_interrupt(self._on_interrupt)
         if self.cpu.entry.interrupt is None:
             self.engine.on_syscall_instruction(self.kernel.serve)
@@ -348,6 +350,11 @@ class Machine:
     # -- what the CPU asks for ----------------------------------------------------------------------
 
     def _on_interrupt(self, number: int) -> None:
+        if number == self._trapped:
+            at = self._pc.read()[0] - self._behind
+            if self._traps <= at < self._traps + TRAPS:
+                self._on_trap(at)
+                return
         if number == self.cpu.entry.interrupt:
             self.kernel.serve()
             if self.cpu.entry.advance and self.instructions is None and self._left is None:
