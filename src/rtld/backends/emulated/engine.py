@@ -221,3 +221,33 @@ class Engine:
                 self.in_hook = False
 
         self._uc.hook_add(self._u.UC_HOOK_INSN, hook, None, 1, 0, self._syscall_instruction)
+
+    def on_block(self, low: int, high: int, handler: Callable[[int], None]) -> object:
+        """Told the address of every block of code in [low, high] that runs, until ``remove``. Slow."""
+
+        def hook(_uc: Any, address: int, _size: int, _data: Any) -> None:
+            handler(address)
+
+        return self._added(self._u.UC_HOOK_BLOCK, hook, low, high)
+
+    def on_access(
+        self, low: int, high: int, handler: Callable[[bool, int, int, int], None]
+    ) -> object:
+        """Told of every access to [low, high], until ``remove``: is it a write, address, size, value that is written. Slow."""
+        write = self._u.UC_MEM_WRITE
+
+        def hook(_uc: Any, access: int, address: int, size: int, value: int, _data: Any) -> None:
+            handler(access == write, address, size, value)
+
+        kinds = self._u.UC_HOOK_MEM_READ | self._u.UC_HOOK_MEM_WRITE
+        return self._added(kinds, hook, low, high)
+
+    def _added(self, kinds: int, hook: Callable[..., Any], low: int, high: int) -> object:
+        handle: object = self._uc.hook_add(kinds, hook, None, low, high)
+        self._uc.ctl_flush_tb()  # code that has been translated knows nothing of it
+        return handle
+
+    def remove(self, handle: object) -> None:
+        """Take a hook away."""
+        self._uc.hook_del(handle)
+        self._uc.ctl_flush_tb()
