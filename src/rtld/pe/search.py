@@ -174,7 +174,7 @@ class Search:
         supplied = self.supplied.get(name.lower())
         if supplied is not None:
             candidates.append(Candidate(name, "supplied", "found", ""))
-            return Found(supplied(), name, "supplied", None, tuple(candidates))
+            return Found(supplied(), name.lower(), "supplied", None, tuple(candidates))
         windows = self.places.windows
         if name.lower() in windows.known and windows.system:
             path = self.look(windows.system[0], name) or os.path.join(windows.system[0], name)

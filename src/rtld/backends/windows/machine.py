@@ -96,6 +96,7 @@ class Machine:
         self.engine = Engine(self.cpu)
         self.memory = Memory(self.engine, self.bits, 0x10000, memory)
         self.guest = GuestMemory(self.memory)
+        self.heap = None  # the system makes its own
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.system: System
         self.slots: dict[int, Api] = {}  # address -> function
@@ -133,6 +134,21 @@ class Machine:
 
     def protect(self, address: int, size: int, rights: int) -> None:
         self.memory.protect(address, page_up(size), rights)
+
+    def unmap(self, address: int, size: int) -> None:
+        self.memory.unmap(address, page_up(size))
+
+    def alike(self, page: int, limit: int) -> tuple[int, int, int]:
+        """(start, end, rights) of the pages from ``page`` on, below ``limit``, that have the same rights."""
+        pieces = self.memory.regions.pieces(page, max(limit, page + PAGE))
+        if not pieces or pieces[0][0] != page:
+            return page, page + PAGE, 0
+        _, high, rights = pieces[0]
+        for low, end, other in pieces[1:]:
+            if low != high or other != rights:
+                break
+            high = end
+        return page, high, int(rights)
 
     # -- threads ----------------------------------------------------------------------------------
 
@@ -184,15 +200,16 @@ class Machine:
     def _store(self, address: int, value: int) -> None:
         self.memory.write(address, value.to_bytes(self.word, "little"))
 
-    def run(self) -> int:
-        """Run all threads until the process has ended; its exit status. TargetFault."""
+    def run(self, until: Thread | None = None) -> int:
+        """Run all threads until the process, or one of them, has ended; its exit status or code. TargetFault."""
         try:
-            while True:
+            while until is None or until.code is None:
                 thread = self._next()
                 if thread is None:
                     return self.system.exit_code
                 self._switch(thread)
                 self._run_thread(thread)
+            return until.code
         except Exited as ended:
             return ended.status
 

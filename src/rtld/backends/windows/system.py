@@ -121,11 +121,12 @@ class System:
         *,
         environ: Mapping[str, str] | None = None,
         root: str | None = None,
+        heap: Any = None,
     ) -> None:
         self.memory = memory
         self.bits = bits
         self.word = bits // 8
-        self.heap = Heap(memory)
+        self.heap: Heap = heap if heap is not None else Heap(memory)
         self.arguments = arguments
         self.environ = dict(environ if environ is not None else os.environ)
         self.root = os.path.realpath(root if root is not None else os.getcwd())
