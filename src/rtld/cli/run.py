@@ -7,7 +7,7 @@ import sys
 
 from rtld.cli import FINE, UsageError, flush, tell
 from rtld.cli.options import Command, Option, Options
-from rtld.cli.reading import assignments
+from rtld.cli.reading import assignments, is_pe
 from rtld.errors import RtldError
 from rtld.events import SPOKEN, Trace, categories
 
@@ -45,6 +45,9 @@ the program; its input, output and signals are the program's own.""",
         Option("--map",          "",     "draw the address space when the program has ended (--json: for programs)"),
         Option("--machine-stats", "",    "tell what the emulated machine has done: page faults, pages shared, system calls"),
         Option("--json",         "",     "what --map and --machine-stats tell, as JSON"),
+        Option("--windows-dir",  "DIR",  "system DLLs of a Windows program, beyond those that rtld supplies itself"),
+        Option("--dll-path",     "DIR",  "search this directory for DLLs, after the program's own", many=True),
+        Option("--strict",       "",     "stop a Windows program at a function that rtld does not supply"),
         Option("--timeout",      "SEC",  "end it after so many seconds; emulated CPUs only"),
         Option("--memory",       "MIB",  "the most memory a process of it may have; emulated CPUs only"),
     ),
@@ -54,6 +57,7 @@ the program; its input, output and signals are the program's own.""",
   rtld run --lazy --trace=bindings ls          every function as it is called first
   rtld run --trace=files,libs --trace-output trace.txt gdb --version
   rtld run --interp --no-aslr ./app            let the platform's ld.so do the linking
+  rtld run prog.exe ARG                        a Windows program, x86-64 or i386, on an emulated CPU
   zcat app.gz | rtld run - --version           a program that is in no file
 """,
     search=False,
@@ -86,6 +90,11 @@ def main(options: Options) -> int:
     seed = _seed(options.seed)
     name = options.rest[0]
     emulated = options.sysroot is not None
+    windows = not emulated and name != "-" and os.path.isfile(name) and is_pe(name)
+    if windows:
+        from rtld.cli.run_windows import run_windows
+
+        return run_windows(options, _number(options.timeout, "--timeout"))
     program = _read_program() if name == "-" else name if emulated else find_program(name)
     if program is None:
         tell(f"{name}: command not found")
