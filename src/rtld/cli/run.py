@@ -42,6 +42,7 @@ the program; its input, output and signals are the program's own.""",
         Option("--bind",         "HOST:GUEST", "let it see more of this computer's files (HOST:GUEST:ro: not to be changed)",
                many=True),
         Option("--timeout",      "SEC",  "end it after so many seconds; emulated CPUs only"),
+        Option("--gdb",          "PORT", "wait for gdb on that port of this machine (0: any); emulated CPUs only"),
         Option("--memory",       "MIB",  "the most memory a process of it may have; emulated CPUs only"),
     ),
     """\
@@ -92,6 +93,10 @@ def main(options: Options) -> int:
     try:
         if emulated or _is_foreign(program):
             status = _run_emulated(program, options, seed, reporter)
+        elif wanted := _of_emulated_cpus(options):
+            raise UsageError(
+                f"{wanted}: {name} runs on this computer's own CPU; --sysroot / emulates one", "run"
+            )
         elif options.interp:
             status = _run_interp(program, options, seed)
         else:
@@ -143,6 +148,14 @@ def _run_interp(program: str | bytes, options: Options, seed: int | None) -> int
     return run_program(program, _arguments(options), env, aslr=not options.no_aslr, seed=seed)
 
 
+def _of_emulated_cpus(options: Options) -> str | None:
+    """An option that means nothing elsewhere."""
+    given = {
+        "--gdb": options.gdb, "--timeout": options.timeout, "--memory": options.memory, "--bind": options.bind,
+    }  # fmt: skip
+    return next((flag for flag, value in given.items() if value), None)
+
+
 def _is_foreign(program: str | bytes) -> bool:
     from rtld.process.emulated.which import is_foreign
 
@@ -174,6 +187,10 @@ def _run_emulated(
     elif options.library_path is not None:
         env["LD_LIBRARY_PATH"] = options.library_path
 
+    debugger = None
+    if options.gdb is not None:
+        debugger = _wait_for_gdb(options.gdb)
+
     def finished(system: Any) -> None:
         if system.unknown:
             names = ", ".join(f"{call} ({count})" for call, count in system.unknown.items())
@@ -183,7 +200,22 @@ def _run_emulated(
         program, _arguments(options), env, sysroot=options.sysroot, binds=options.bind, link=link,
         seconds=_number(options.timeout, "--timeout"), seed=seed, fixed=options.no_aslr, reporter=reporter,
         memory=int((_number(options.memory, "--memory") or 4096) * (1 << 20)), finished=finished,
+        debugger=debugger,
     )  # fmt: skip
+
+
+def _wait_for_gdb(port: str) -> Any:
+    """The gdb that connects to the port."""
+    from rtld.process.gdb.debugger import wait_for_gdb
+
+    if not port.isdigit() or int(port) > 0xFFFF:
+        raise UsageError(f"--gdb {port}: the number of a port is wanted, or 0 for any", "run")
+    try:
+        return wait_for_gdb(
+            int(port), lambda found: tell(f"in gdb: target remote 127.0.0.1:{found}")
+        )
+    except OSError as error:
+        raise RtldError(f"--gdb {port}: {error.strerror}") from None
 
 
 def _number(text: str | None, option: str) -> float | None:

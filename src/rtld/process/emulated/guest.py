@@ -101,6 +101,7 @@ class Guest:
         self.order = self.file.order
         self.reporter = process.system.reporter
         self.anchor: Anchor
+        self.linked = False  # the modules are in memory
         self.arguments = (0, 0, 0)  # of initialisers: argc, argv, envp
         self.ifuncs: dict[int, int] = {}  # resolver -> what it said
         self.finis: dict[Module, list[int]] = {}
@@ -235,6 +236,9 @@ class Guest:
             self.protect(module)
         for at, data in self._undo:
             self.machine.write(at, data)
+        self.linked = True
+        if self.machine.debugger is not None:
+            self.machine.debugger.linked()
         self._run_initialisers()
         self.reporter.transfer(ns.main)
         return int(ns.main.base + self.file.entry)

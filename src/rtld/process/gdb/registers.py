@@ -82,6 +82,7 @@ DESCRIPTIONS = {
             *_rows("eip", 32, "code_ptr"), *_rows("eflags cs ss ds es fs gs", 32), *_X87)),
         Feature("org.gnu.gdb.i386.sse", (
             *_rows(_numbered("xmm", 0, 7), 128, "uint128"), *_rows("mxcsr", 32))),
+        Feature("org.gnu.gdb.i386.linux", _rows("orig_eax", 32, "int", "-")),
     )),
     "x86_64": Description("i386:x86-64", (
         Feature("org.gnu.gdb.i386.core", (
@@ -90,6 +91,7 @@ DESCRIPTIONS = {
             *_rows("eflags cs ss ds es fs gs", 32), *_X87)),
         Feature("org.gnu.gdb.i386.sse", (
             *_rows(_numbered("xmm", 0, 15), 128, "uint128"), *_rows("mxcsr", 32))),
+        Feature("org.gnu.gdb.i386.linux", _rows("orig_rax", 64, "int", "-")),
         Feature("org.gnu.gdb.i386.segments", _rows("fs_base gs_base", 64)),
     )),
     "arm": Description("arm", (

@@ -1,12 +1,11 @@
 """One conversation with gdb: its packets in, what the program on the emulated CPU does, the answers out.
 
 All-stop: when one thread stops, all do. Breakpoints are addresses that the engine stops at, so nothing is written into
-the program, and ``m`` packets see its own bytes. The program begins stopped before its first instruction.
+the program, and ``m`` packets see its own bytes.
 """
 
 from __future__ import annotations
 
-import socket
 from collections import namedtuple
 
 from rtld.errors import TargetFault
@@ -23,9 +22,14 @@ if TYPE_CHECKING:
     class Target(Protocol):
         """What a session needs of a program: the names of ``rtld.arch``, addresses of the program."""
 
-        cpu: str
-        order: str  # "<" or ">"
-        path: str  # the program's file, "" if there is none
+        @property
+        def cpu(self) -> str: ...
+        @property
+        def order(self) -> str: ...  # "<" or ">"
+        @property
+        def path(self) -> str: ...  # the program's file
+        @property
+        def has_modules(self) -> bool: ...  # believe ``modules``; else gdb looks for ld.so's list
 
         def threads(self) -> dict[int, str]:
             """Thread number (from 1) -> what it is doing, in a few words."""
@@ -40,34 +44,18 @@ if TYPE_CHECKING:
         def stop_at(self, address: int, wanted: bool) -> None:
             """Set or take away a breakpoint."""
 
-        def resume(self, step: int, interrupted: Callable[[], bool]) -> Stop:
-            """Go on: thread *step* by one instruction, or all (0) until something happens or *interrupted* says so."""
-
 
 #: A module gdb shall know of: path, address of its link_map (any number that is its own), load bias, its dynamic section.
 Loaded = namedtuple("Loaded", "path link_map bias dynamic")
 
-#: Why the program has stopped: the thread; the signal of Linux, 0 for none; the exit status when it has ended, else None.
-Stop = namedtuple("Stop", "thread signal status killed", defaults=(None, False))
+#: Why the program has stopped. thread; signal: Linux's number, 0 for none; status: how it has exited, else None; killed: by
+#: that signal; reason: more words of gdb's, as "library:;".
+Stop = namedtuple("Stop", "thread signal status killed reason", defaults=(None, False, ""))
 
 # fmt: off
 #: Linux's numbers of signals are gdb's up to 15, but for these (gdb/signals.def).
 _SIGNALS = {7: 10, 10: 30, 12: 31, 16: 0, 17: 20, 18: 19, 19: 17, 20: 18, 23: 16, 29: 23, 30: 32, 31: 12}
 # fmt: on
-SIGINT = 2
-
-
-def serve(target: Target, port: int, ready: Callable[[int], object] = lambda _: None) -> Stop:
-    """Wait on *port* of the loopback interface (0: any; *ready* is told) for a gdb, and serve it until it goes.
-
-    Returns the last stop: ``status`` is set if the program has ended. One that gdb has left goes on by itself.
-    """
-    with socket.create_server(("127.0.0.1", port), backlog=1) as listener:
-        ready(listener.getsockname()[1])
-        connection, _ = listener.accept()
-    with connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return Session(target, Line(connection)).run()
 
 
 class Session:
@@ -78,26 +66,47 @@ class Session:
         self.line = line
         self.description = DESCRIPTIONS[target.cpu]
         self.registers = self.description.registers
-        self.stopped = Stop(1, 5)
+        self.stop = Stop(1, 5)
+        self.killed = False  # gdb wants the program to end
+        self.gone = False  # gdb wants nothing any more
+        self.execs = False  # gdb wants to know of execve
         self._thread = 0  # of g, G, p, P; 0: the one that stopped
         self._step = 0  # of s
-        self._goes = True
+        self._go: int | None = None  # what gdb has told the program to do
+        self._waits = False  # gdb waits for the next stop
 
-    def run(self) -> Stop:
-        """Answer until gdb detaches, kills the program or goes away."""
+    def stopped(self, stop: Stop) -> int:
+        """Tell gdb, and talk until the program is to go on: the thread that is to make one step, 0 for all without end."""
+        self.stop, self._thread, self._go = stop, 0, None
         try:
-            while self._goes:
+            if self._waits:
+                self._waits = False
+                self.line.send(self._told(stop))
+            while not (self.gone or self.killed):
                 packet = self.line.receive()
                 if packet is None:
+                    self.gone = True
                     break
                 if packet == INTERRUPT:
                     continue  # it has stopped already
                 answer = self.answer(packet)
+                if self._go is not None:
+                    self._waits = True
+                    return self._go
                 if answer is not None:
                     self.line.send(answer)
         except ConnectionError:
+            self.gone = True
+        return 0
+
+    def ended(self, stop: Stop) -> None:
+        """The program is no more."""
+        try:
+            if self._waits and not self.gone:
+                self.line.send(self._told(stop))
+        except ConnectionError:
             pass
-        return self.stopped
+        self.gone = True
 
     def answer(self, packet: bytes) -> bytes | None:
         """The answer to one packet; "" is "I do not know this", which gdb takes well."""
@@ -118,7 +127,7 @@ class Session:
     def thread(self) -> int:
         """The thread that packets about registers mean."""
         threads = self.target.threads()
-        chosen = self._thread or self.stopped.thread
+        chosen = self._thread or self.stop.thread
         return chosen if chosen in threads else next(iter(threads), 1)
 
     def _choose(self, rest: bytes) -> bytes:
@@ -185,28 +194,26 @@ class Session:
     # -- running ------------------------------------------------------------------------------------
 
     def _why(self, _rest: bytes) -> bytes:
-        return self._told(self.stopped)
+        return self._told(self.stop)
 
     def _told(self, stop: Stop) -> bytes:
         if stop.killed:
             return b"X%02x" % _SIGNALS.get(stop.signal, stop.signal)
         if stop.status is not None:
             return b"W%02x" % (stop.status & 0xFF)
-        return b"T%02xthread:%x;" % (_SIGNALS.get(stop.signal, stop.signal), stop.thread)
+        number = _SIGNALS.get(stop.signal, stop.signal)
+        return b"T%02xthread:%x;%b" % (number, stop.thread, stop.reason.encode())
 
-    def _resume(self, step: int) -> bytes:
-        if self.stopped.status is None:
-            self.stopped = self.target.resume(step, self.line.interrupted)
-            self._thread = 0
-        return self._told(self.stopped)
+    def _resume(self, step: int) -> None:
+        self._go = step
 
-    def _go_on(self, rest: bytes) -> bytes:
+    def _go_on(self, rest: bytes) -> None:
         self._go_to(rest)
-        return self._resume(0)
+        self._resume(0)
 
-    def _go_one(self, rest: bytes) -> bytes:
+    def _go_one(self, rest: bytes) -> None:
         self._go_to(rest)
-        return self._resume(self._step or self.thread)
+        self._resume(self._step or self.thread)
 
     def _go_to(self, rest: bytes) -> None:
         if rest:
@@ -220,12 +227,14 @@ class Session:
             for action in rest[5:].split(b";"):
                 what, _, thread = action.partition(b":")
                 if what[:1] in b"sS":
-                    number = int(thread, 16) if thread and thread != b"-1" else self.thread
-                    return self._resume(number)
-            return self._resume(0)
+                    self._resume(int(thread, 16) if thread and thread != b"-1" else self.thread)
+                    return None
+            self._resume(0)
+            return None
         if rest.startswith(b"Kill"):
+            self.line.send(b"OK")
             self._kill(b"")
-            return b"OK"
+            return None
         return b""
 
     def _breakpoint(self, rest: bytes, *, wanted: bool) -> bytes:
@@ -235,13 +244,12 @@ class Session:
         self.target.stop_at(int(address, 16), wanted)
         return b"OK"
 
-    def _detach(self, _rest: bytes) -> bytes:
-        self._goes = False
-        return b"OK"
+    def _detach(self, _rest: bytes) -> None:
+        self.line.send(b"OK")
+        self.gone = True
 
     def _kill(self, _rest: bytes) -> None:
-        self._goes = False
-        self.stopped = Stop(self.stopped.thread, 9, 128 + 9, killed=True)
+        self.killed = True
 
     # -- questions ----------------------------------------------------------------------------------
 
@@ -249,10 +257,12 @@ class Session:
         name, _, argument = rest.partition(b":")
         threads = self.target.threads()
         if name == b"Supported":
-            return (
-                b"PacketSize=%x;QStartNoAckMode+;vContSupported+;qXfer:features:read+;"
-                b"qXfer:libraries-svr4:read+;qXfer:auxv:read+;qXfer:exec-file:read+;swbreak-" % LARGEST
+            self.execs = b"exec-events+" in argument.split(b";")
+            known = (
+                b"PacketSize=%x;QStartNoAckMode+;vContSupported+;exec-events+;qXfer:features:read+;"
+                b"qXfer:auxv:read+;qXfer:exec-file:read+" % LARGEST
             )  # fmt: skip
+            return known + b";qXfer:libraries-svr4:read+" if self.target.has_modules else known
         if name == b"Attached":
             return b"0"  # gdb kills the program when it ends
         if name == b"C":
@@ -290,9 +300,9 @@ class Session:
     def _libraries(self) -> str:
         from xml.sax.saxutils import quoteattr
 
-        program, *libraries = self.target.modules() or [Loaded("", 0, 0, 0)]
+        program, *libraries = list(self.target.modules()) or [Loaded("", 0, 0, 0)]
         rows = "".join(
-            f'<library name={quoteattr(m.path)} lm="{m.link_map:#x}" l_addr="{m.bias:#x}" l_ld="{m.dynamic:#x}"/>'
+            f'<library name={quoteattr(m.path)} lm="{m.link_map:#x}" l_addr="{m.bias:#x}" l_ld="{m.dynamic:#x}" lmid="0x0"/>'
             for m in libraries
         )
         main = f' main-lm="{program.link_map:#x}"' if program.link_map else ""
