@@ -189,7 +189,7 @@ def _run_emulated(
 
     debugger = None
     if options.gdb is not None:
-        debugger = _wait_for_gdb(options.gdb)
+        debugger = _debugger(options.gdb)
 
     def finished(system: Any) -> None:
         if system.unknown:
@@ -204,16 +204,14 @@ def _run_emulated(
     )  # fmt: skip
 
 
-def _wait_for_gdb(port: str) -> Any:
-    """The gdb that connects to the port."""
-    from rtld.process.gdb.debugger import wait_for_gdb
+def _debugger(port: str) -> Any:
+    """It waits for a gdb on the port."""
+    from rtld.process.gdb.debugger import Debugger
 
     if not port.isdigit() or int(port) > 0xFFFF:
         raise UsageError(f"--gdb {port}: the number of a port is wanted, or 0 for any", "run")
     try:
-        return wait_for_gdb(
-            int(port), lambda found: tell(f"in gdb: target remote 127.0.0.1:{found}")
-        )
+        return Debugger(int(port), lambda found: tell(f"in gdb: target remote 127.0.0.1:{found}"))
     except OSError as error:
         raise RtldError(f"--gdb {port}: {error.strerror}") from None
 

@@ -28,21 +28,15 @@ SIGINT, SIGTRAP, SIGKILL = int(signal.SIGINT), int(signal.SIGTRAP), int(signal.S
 _AUXV_END = (0, 0)
 
 
-def wait_for_gdb(port: int, ready: Callable[[int], object] = lambda _: None) -> Debugger:
-    """Listen on *port* of the loopback interface (0: any; *ready* is told which), until a gdb comes."""
-    with socket.create_server(("127.0.0.1", port), backlog=1) as listener:
-        ready(listener.getsockname()[1])
-        connection, _ = listener.accept()
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return Debugger(connection)
-
-
 class Debugger:
     """One gdb, and the process it looks at. The program stops before its first instruction."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._line = Line(connection)
+    def __init__(self, port: int, ready: Callable[[int], object] = lambda _: None) -> None:
+        """*port* of the loopback interface, 0 for any; *ready* is told which, when gdb may come."""
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=1)
+        self._ready = ready
+        self._connection: socket.socket
+        self._line: Line
         self._session: Session | None = None
         self._pending: Stop | None = None
         self._breakpoints: set[int] = set()
@@ -60,6 +54,12 @@ class Debugger:
         self._step = None
         reason = ""
         if self._session is None:
+            # Not earlier: gdb waits for two seconds only, and making a process may take longer.
+            with self._listener:
+                self._ready(self._listener.getsockname()[1])
+                self._connection, _ = self._listener.accept()
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._line = Line(self._connection)
             self._session = Session(self, self._line)
         elif self._session.execs:
             reason = f"exec:{os.fsencode(process.program.path).hex()};"
@@ -70,7 +70,7 @@ class Debugger:
         if self._session is not None:
             number = status & 0x7F
             self._session.ended(Stop(1, number, status >> 8, killed=bool(number)))
-        self._connection.close()
+            self._connection.close()
 
     def linked(self) -> None:
         """There are other modules than before."""

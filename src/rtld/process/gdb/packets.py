@@ -85,6 +85,8 @@ class Line:
             return False
         more = self._socket.recv(0x1000)
         self._read += more
+        if len(self._read) > 2 * LARGEST:
+            raise LineBroken(f"{len(self._read)} bytes while the program runs")
         return not more or INTERRUPT[0] in self._read[:1]
 
     def _next(self) -> bytes | None:
