@@ -49,6 +49,7 @@ the program; its input, output and signals are the program's own.""",
         Option("--dll-path",     "DIR",  "search this directory for DLLs, after the program's own", many=True),
         Option("--strict",       "",     "stop a Windows program at a function that rtld does not supply"),
         Option("--timeout",      "SEC",  "end it after so many seconds; emulated CPUs only"),
+        Option("--gdb",          "PORT", "wait for gdb on that port of this machine (0: any); emulated CPUs only"),
         Option("--memory",       "MIB",  "the most memory a process of it may have; emulated CPUs only"),
     ),
     """\
@@ -105,6 +106,10 @@ def main(options: Options) -> int:
     try:
         if emulated or _is_foreign(program):
             status = _run_emulated(program, options, seed, reporter)
+        elif wanted := _of_emulated_cpus(options):
+            raise UsageError(
+                f"{wanted}: {name} runs on this computer's own CPU; --sysroot / emulates one", "run"
+            )
         elif options.interp:
             status = _run_interp(program, options, seed)
         else:
@@ -156,6 +161,14 @@ def _run_interp(program: str | bytes, options: Options, seed: int | None) -> int
     return run_program(program, _arguments(options), env, aslr=not options.no_aslr, seed=seed)
 
 
+def _of_emulated_cpus(options: Options) -> str | None:
+    """An option that means nothing elsewhere."""
+    given = {
+        "--gdb": options.gdb, "--timeout": options.timeout, "--memory": options.memory, "--bind": options.bind,
+    }  # fmt: skip
+    return next((flag for flag, value in given.items() if value), None)
+
+
 def _is_foreign(program: str | bytes) -> bool:
     from rtld.process.emulated.which import is_foreign
 
@@ -187,6 +200,10 @@ def _run_emulated(
     elif options.library_path is not None:
         env["LD_LIBRARY_PATH"] = options.library_path
 
+    debugger = None
+    if options.gdb is not None:
+        debugger = _debugger(options.gdb)
+
     def finished(system: Any) -> None:
         if system.unknown:
             names = ", ".join(f"{call} ({count})" for call, count in system.unknown.items())
@@ -198,6 +215,7 @@ def _run_emulated(
         seconds=_number(options.timeout, "--timeout"), seed=seed, fixed=options.no_aslr, reporter=reporter,
         layout=options.layout or "linux",
         memory=int((_number(options.memory, "--memory") or 4096) * (1 << 20)), finished=finished,
+        debugger=debugger,
     )  # fmt: skip
 
 
@@ -218,6 +236,18 @@ def _tell_machine(system: Any, options: Options) -> None:
         sys.stderr.write(draw(system.last))
     if options.machine_stats:
         sys.stderr.write(tell_statistics(system))
+
+
+def _debugger(port: str) -> Any:
+    """It waits for a gdb on the port."""
+    from rtld.process.gdb.debugger import Debugger
+
+    if not port.isdigit() or int(port) > 0xFFFF:
+        raise UsageError(f"--gdb {port}: the number of a port is wanted, or 0 for any", "run")
+    try:
+        return Debugger(int(port), lambda found: tell(f"in gdb: target remote 127.0.0.1:{found}"))
+    except OSError as error:
+        raise RtldError(f"--gdb {port}: {error.strerror}") from None
 
 
 def _number(text: str | None, option: str) -> float | None:
