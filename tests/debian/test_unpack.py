@@ -82,6 +82,8 @@ def test_usr_is_merged(tmp_path: Path) -> None:
     assert os.readlink(tmp_path / "r/lib") == "usr/lib"
     assert (tmp_path / "r/usr/lib/x/libc.so.6").read_bytes() == b"c"
     assert (tmp_path / "r/usr/bin/sh").exists()
+    unpack(tmp_path / "s", deb([directory("./usr/"), Member("./usr/lib64/z/l", b"z")]))
+    assert (tmp_path / "s/lib64/z/l").read_bytes() == b"z"
     # An absolute link leads to the same place from outside.
     (tmp_path / "r/usr/lib/x/ld.so").write_bytes(b"l")
     assert (tmp_path / "r/lib64/ld.so").read_bytes() == b"l"

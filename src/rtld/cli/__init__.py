@@ -34,6 +34,7 @@ COMMANDS = {
     "diff-models": "what two systems' rules of look-up would bind differently",
     "check": "what is missing or would fail: libraries, symbols, versions, static TLS, ...",
     "run":   "run a program, linked by rtld",
+    "call":  "call a function of a library, of this or another CPU",
     "freeze": "one image of a program and its libraries, linked once and started faster",
     "cache": "run programs from images that are made at their first start",
     "epoch": "the same address for a library in every image",

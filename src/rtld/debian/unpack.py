@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.debian.deb import Stream
 
-_MERGED = ("bin", "sbin", "lib")
+_MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32")
 _MOST_MEMBERS = 1_000_000
 _MOST_LINKS = 40
 _SLACK = 1 << 26
@@ -76,11 +76,14 @@ class Tree:
                 path, f"member {member.name}", "type", kind, "a file, directory or link"
             )
         parts = name.split("/")
-        if len(parts) == 1 and parts[0].startswith(_MERGED) and member.isdir():
+        if len(parts) == 1 and parts[0] in _MERGED and member.isdir():
             self.merge(parts[0])
             return
-        if len(parts) > 1 and parts[0].startswith(_MERGED):
+        if len(parts) > 1 and parts[0] in _MERGED:
             self.merge(parts[0])
+        elif len(parts) > 2 and parts[0] == "usr" and parts[1] in _MERGED:
+            # The packages of Debian 13 know of it, and have no /lib.
+            self.merge(parts[1])
         folder = self._directory(parts[:-1], path, member.name)
         place = os.path.join(folder, parts[-1])
         if member.isdir():

@@ -37,6 +37,7 @@ class Types:
     """What has been declared for one library: typedefs, structures, enumeration constants."""
 
     def __init__(self) -> None:
+        self.plain: dict[str, Any] = _PLAIN
         self.named: dict[str, Any] = dict(_NAMED)
         self.records: dict[str, Any] = {}
         self.constants: dict[str, int] = {}
@@ -128,8 +129,8 @@ class Types:
         if len(words) > 1 and key.startswith("int ") and key != "int unsigned":
             key = key.removeprefix("int ")  # long int, unsigned long int
         for candidate in (key, " ".join(sorted(words))):
-            if candidate in _PLAIN:
-                return _PLAIN[candidate]
+            if candidate in self.plain:
+                return self.plain[candidate]
         if words == ["signed"]:
             return ctypes.c_int
         raise DeclarationError(f"{node.coord}: no type {' '.join(words)!r}")

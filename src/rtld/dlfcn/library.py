@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import weakref
 
 from rtld.dlfcn.flags import RTLD_FIRST
-from rtld.elf.scalar import dynsym
+from rtld.dlfcn.names import exported
 from rtld.errors import RtldError, UnresolvedSymbol
 from rtld.process import inprocess_calls as calls
 
@@ -164,15 +163,7 @@ class Library:
 
     def symbols(self) -> list[str]:
         """The names it defines and offers, sorted."""
-        from rtld.elf.tables import tables
-
-        table = dynsym(self.module.file)
-        names = set()
-        for index in range(1, tables(self.module.file).nsyms):
-            symbol = table.symbol(index)
-            if symbol.section and symbol.info >> 4 in (1, 2, 10) and symbol.other & 3 in (0, 3):
-                names.add(os.fsdecode(table.name(index)))
-        return sorted(names)
+        return exported(self.module.file)
 
     def __dir__(self) -> list[str]:
         own = [*object.__dir__(self)]

@@ -111,6 +111,8 @@ class Dynsym:
         while True:
             at = chains + 4 * (index - first)
             other = int.from_bytes(data[at : at + 4], "little")
+            if at + 4 > len(data):
+                return found  # a chain without an end
             if (other ^ h) >> 1 == 0 and self._same(index, name):
                 found.append(index)
             if other & 1:
@@ -219,9 +221,117 @@ class Dynsym:
         return rows
 
 
+class AnyDynsym(Dynsym):
+    """The same for files of either class and byte order. Slower: nearly all files are of the kind above."""
+
+    __slots__ = ("_entry", "_order", "_symbol", "_word", "_words")
+
+    def __init__(self, file: ElfFile) -> None:
+        self._order = file.order
+        self._word = file.bits // 8
+        self._entry = 24 if file.bits == 64 else 16
+        self._symbol = struct.Struct(file.order + ("IBBHQQ" if file.bits == 64 else "IIIBBH"))
+        self._words = 4
+        self.file = file
+        self.data = file.data
+        self._gnu = self._sysv = self._versions = self._by_address = None
+        self.count = self.symtab = self.strtab = 0
+        self.versym = -1
+        dynamic = file.dynamic
+        if dynamic is None or t.DT_SYMTAB not in dynamic or t.DT_STRTAB not in dynamic:
+            return
+        self.symtab = file.file_offset(dynamic[t.DT_SYMTAB], self._entry, "DT_SYMTAB")
+        self.strtab = file.strings()[0]
+        if t.DT_VERSYM in dynamic:
+            self.versym = file.file_offset(dynamic[t.DT_VERSYM], 2, "DT_VERSYM")
+        if t.DT_GNU_HASH in dynamic:
+            at = file.file_offset(dynamic[t.DT_GNU_HASH], 16, "DT_GNU_HASH")
+            nbuckets, first, nbloom, shift = self._numbers(at, 4)
+            buckets = at + 16 + self._word * nbloom
+            self._gnu = (nbuckets, first, nbloom, shift, at + 16, buckets, buckets + 4 * nbuckets)
+        elif t.DT_HASH in dynamic:
+            at = file.file_offset(dynamic[t.DT_HASH], 8, "DT_HASH")
+            # On s390x binutils write 8 bytes an entry, lld 4: in words of 4 the first of 8, big-endian, is 0.
+            if self._order == ">" and self._numbers(at, 1) == (0,):
+                self._words = 8
+            nbuckets, nchain = self._numbers(at, 2, self._words)
+            start = at + 2 * self._words
+            self._sysv = (nbuckets, nchain, start, start + self._words * nbuckets)
+
+    def _numbers(self, at: int, count: int, width: int = 4) -> tuple[int, ...]:
+        letter = "Q" if width == 8 else "I"
+        try:
+            return struct.unpack_from(f"{self._order}{count}{letter}", self.data, at)
+        except struct.error:
+            return (0,) * count  # behind the end of the file there is nothing
+
+    def symbol(self, index: int) -> Symbol:
+        """Entry *index*; the name is an offset into the string table."""
+        row = self._symbol.unpack_from(self.data, self.symtab + self._entry * index)
+        if self._word == 4:
+            name, value, size, info, other, section = row
+            return Symbol(name, info, other, section, value, size)
+        return Symbol._make(row)
+
+    def name(self, index: int) -> bytes:
+        """The name of entry *index*."""
+        return self.file.string_bytes(self.symbol(index).name, "st_name")
+
+    def _same(self, index: int, name: bytes) -> bool:
+        (offset,) = self._numbers(self.symtab + self._entry * index, 1)
+        at = self.strtab + offset
+        return bytes(self.data[at : at + len(name) + 1]) == name + b"\0"
+
+    def _named_gnu(self, name: bytes, h: int) -> list[int]:
+        assert self._gnu is not None
+        nbuckets, first, nbloom, shift, bloom, buckets, chains = self._gnu
+        bits = 8 * self._word
+        (word,) = self._numbers(bloom + self._word * (h // bits & nbloom - 1), 1, self._word)
+        if not (word >> (h % bits) & word >> ((h >> shift) % bits)) & 1 or not nbuckets:
+            return []
+        (index,) = self._numbers(buckets + 4 * (h % nbuckets), 1)
+        found: list[int] = []
+        while index >= first and chains + 4 * (index - first) + 4 <= len(self.data):
+            (other,) = self._numbers(chains + 4 * (index - first), 1)
+            if (other ^ h) >> 1 == 0 and self._same(index, name):
+                found.append(index)
+            if other & 1:
+                break
+            index += 1
+        return found
+
+    def _named_sysv(self, name: bytes) -> list[int]:
+        assert self._sysv is not None
+        nbuckets, nchain, buckets, chains = self._sysv
+        width = self._words
+        if not nbuckets:
+            return []
+        h = 0
+        for c in name:
+            h = (h << 4) + c
+            h = (h ^ (h >> 24 & 0xF0)) & 0x0FFFFFFF
+        (index,) = self._numbers(buckets + width * (h % nbuckets), 1, width)
+        found: list[int] = []
+        steps = 0
+        while index and index < nchain and steps <= nchain:
+            if self._same(index, name):
+                found.append(index)
+            (index,) = self._numbers(chains + width * index, 1, width)
+            steps += 1
+        return found
+
+    def version(self, index: int) -> int:
+        """The DT_VERSYM entry of a symbol; -1 when the file has no versions."""
+        if self.versym < 0:
+            return -1
+        data = self.data[self.versym + 2 * index : self.versym + 2 * index + 2]
+        return int.from_bytes(data, "little" if self._order == "<" else "big")
+
+
 def dynsym(file: ElfFile) -> Dynsym:
     """The file's ``Dynsym``, made once."""
     found = file.cache.get("dynsym")
     if found is None:
-        found = file.cache["dynsym"] = Dynsym(file)
+        usual = file.bits == 64 and file.order == "<"
+        found = file.cache["dynsym"] = Dynsym(file) if usual else AnyDynsym(file)
     return found  # type: ignore[return-value]

@@ -132,3 +132,42 @@ def test_callbacks_of_random_types(both: Both) -> None:
         assert seen == [plain(k, v) for k, v in zip(f.arguments, values, strict=True)], f
         assert plain(f.result, both.value(f.result, got)) == plain(f.result, answer), f
         both.caller.release(address)
+
+
+COUNTING = r"""
+static volatile long total; static long many[8];
+long count(long n)
+{
+    long i, j;
+    total = 0;
+    for (j = 0; j < 8; j++) many[j] = 0;
+    for (i = 0; i < n; i++) { total += i; __asm__ volatile("" ::: "memory"); many[i & 7] += total & 3; }
+    for (j = 0; j < 8; j++) total += many[j];
+    return total;
+}
+"""
+
+
+@pytest.mark.parametrize("cpu", ALL)
+def test_what_is_stopped_goes_on_where_it_was(
+    cpu: str, cc: CC, require: Callable[[str], None]
+) -> None:
+    """No instruction is done twice, though the clock stops the CPU a thousand times a second."""
+    lacking = toolchain.missing(toolchain.target(cpu), run=False)
+    if lacking:
+        require(lacking)
+    path = cc(
+        COUNTING, "count", *FLAGS, *(["-Wl,--no-relax"] if cpu == "riscv64" else []), arch=cpu
+    )
+    with open_machine(cpu, seconds=60) as machine:
+        load(machine, path)
+        machine._watch.tick = 0.0005
+        n = 1_000_000
+        mask = (1 << machine.cpu.bits) - 1
+        total, many = 0, 0
+        for i in range(n):
+            total = total + i & mask
+            many += total & 3
+        for _ in range(3):
+            assert machine.call(symbols(path)["count"], n) == total + many & mask
+        assert machine._watch.stops > 30

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from rtld.arch.calling import CELL_WORDS, FLOATS, STACK, Piece, convention
 from rtld.backends.emulated.kernel import Ended
-from rtld.backends.emulated.machine import DEPTH, RED_ZONE
+from rtld.backends.emulated.machine import RED_ZONE
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE
 from rtld.core.space import page_up
 from rtld.errors import TargetFault, Unsupported
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     Raw = int | float | bytes | None
 
+INSIDE = 32  # calls inside one another: each takes some twenty of Python's own 1000
 ROOM = 16 * PAGE  # for a cell and the row of one call
 ROW = 64  # where the row begins in it: after the cell
 MOST = 1 << 14  # calls with one start of the CPU
@@ -369,8 +370,8 @@ class Caller:
         return self._stack
 
     def _frame(self, depth: int) -> Frame:
-        if depth >= DEPTH:
-            raise TargetFault(f"more than {DEPTH} calls into the guest inside one another")
+        if depth >= INSIDE:
+            raise TargetFault(f"more than {INSIDE} calls into the guest inside one another")
         while len(self._frames) <= depth:
             memory, stub = self.machine.memory, self.rules.stub
             start = memory.reserve(PAGE + ROOM, high=True)
@@ -438,6 +439,11 @@ class Caller:
             return self._x87(value, back)
         self._put(signature, signature.result_row(value))
         return back
+
+    def arguments(self, signature: Signature) -> list[Raw]:
+        """The arguments of the function of that type that the CPU has just come to."""
+        sp, _back, *ints = self._registers.read()
+        return signature.arguments_of(self._row(signature, sp, ints), self.machine.read)
 
     def _row(self, signature: Signature, sp: int, ints: list[int]) -> bytes:
         """The row that the caller's registers and stack make."""

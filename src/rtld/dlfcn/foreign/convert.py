@@ -74,6 +74,8 @@ class Converter:
             return ctypes.c_wchar_p
         if isinstance(value, int):
             return ctypes.c_long
+        if isinstance(value, float):
+            return ctypes.c_double
         if hasattr(value, "_as_parameter_"):
             return self.guess(value._as_parameter_)
         raise Argument(f"don't know how to pass a {type(value).__name__} without argtypes")

@@ -41,6 +41,7 @@ class ForeignFunction:
         self._plans: dict[tuple[Any, ...], Plan] = {}
         self._plan: Plan | None = None
         self._use_errno = use_errno
+        self._closed: Exception | None = None
         self.errcheck: Callable[[Any, Any, tuple[Any, ...]], Any] | None = None
 
     def __repr__(self) -> str:
@@ -84,6 +85,11 @@ class ForeignFunction:
     def _forget(self) -> None:
         self._plans.clear()
         self._plan = None
+
+    def close(self, reason: Exception) -> None:
+        """It is not there any more: calls raise *reason*."""
+        self._closed = reason
+        self._forget()
 
     # -- calls ----------------------------------------------------------------------------------------
 
@@ -143,6 +149,8 @@ class ForeignFunction:
 
     def _plan_for(self, arguments: tuple[Any, ...]) -> Plan:
         """The types of these arguments: declared ones, and what the values say of the rest."""
+        if self._closed is not None:
+            raise self._closed
         declared = self._argtypes or ()
         if len(arguments) < len(declared):
             raise TypeError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 
 from rtld.arch.calling import convention
 from rtld.backends.emulated.calls import Caller
 from rtld.backends.emulated.scratch import Scratch
 from rtld.dlfcn.foreign.convert import Converter
-from rtld.dlfcn.foreign.types import Function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ CHUNK = 256  # bytes of a string that are looked at together
 class Guest:
     """A machine as functions see it."""
 
-    def __init__(self, machine: Machine, name: str = "") -> None:
+    def __init__(self, machine: Machine, name: str = "", caller: Caller | None = None) -> None:
         self.machine = machine
         self.name = name or machine.cpu.name
-        self._caller = Caller(machine)
+        self._caller = caller or Caller(machine)
         self._scratch = Scratch(machine)
         self.converter = Converter(self, convention(machine.cpu.name).model)
         self.signature = self._caller.signature
@@ -37,6 +37,7 @@ class Guest:
         self.read = machine.read
         self.write = machine.write
         self._callbacks: dict[tuple[int, Any], int] = {}
+        self._kept: list[Any] = []
         self._errno = 0  # its address
 
     # -- calls ----------------------------------------------------------------------------------------
@@ -71,6 +72,10 @@ class Guest:
                         return out + part[:at]
                     break
             out += part
+
+    def close(self) -> None:
+        """Nothing is called any more."""
+        self._callbacks.clear()
 
     # -- errno ----------------------------------------------------------------------------------------
 
@@ -151,13 +156,11 @@ class Guest:
             weakref.finalize(owner, end)
         except TypeError:
             # Nobody says when it goes: it stays, and is known by its number, so the number must stay its own.
-            self._kept = [*getattr(self, "_kept", []), owner]
+            self._kept.append(owner)
 
-
-def prototype(restype: Any, *argtypes: Any) -> Any:
-    """``CFUNCTYPE`` of any types."""
-    import ctypes
-
-    made = ctypes.CFUNCTYPE(restype, *argtypes)
-    assert issubclass(made, Function)
-    return made
+    def keep_callback(
+        self, function: Callable[..., Any], restype: Any, argtypes: Iterable[Any]
+    ) -> int:
+        """A callback that stays until the machine is closed."""
+        self._kept.append(function)
+        return self.callback(ctypes.CFUNCTYPE(restype, *argtypes), function)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -50,11 +52,20 @@ class GuestPointer:
                 raise ValueError("slice stop is required")
             places = range(index.start or 0, index.stop, index.step or 1)
             values = [self[i] for i in places]
-            return b"".join(values) if values and isinstance(values[0], bytes) else values
+            return b"".join(values) if self.kind is ctypes.c_char else values
         return self._converter.load(self.kind, self._at(index))
 
     def __setitem__(self, index: int, value: Any) -> None:
         self._converter.store(self.kind, self._at(index), value)
+
+    @property
+    def value(self) -> Any:
+        """What it leads to; may be set."""
+        return self[0]
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self[0] = value
 
     @property
     def contents(self) -> Any:
