@@ -54,6 +54,8 @@ def open_library(
     except BaseException:
         opening.undo()
         raise
+    if world.machine.debugger is not None:
+        world.machine.debugger.linked()
     for module in order:
         world.ns.reporter.init(module)
         for function in init_functions(world, module):
