@@ -267,3 +267,30 @@ def test_pages_of_files_are_read_once(cc: CC, rtld_command: list[str]) -> None:
     assert twice["faults from file"] == thrice["faults from file"] <= alone["faults from file"] + 8
     assert thrice["faults from cache"] > twice["faults from cache"] > alone["faults from cache"]
     assert twice["pages shared"] > 100
+
+
+EXCEPTIONS = r"""
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+#include <thread>
+struct Told { const char *name; Told(const char *n) : name(n) { printf("+%s\n", n); } ~Told() { printf("-%s\n", name); } };
+thread_local Told here("thread");
+static int checked(int n) { Told t("frame"); if (n > 1) throw std::runtime_error("too many: " + std::to_string(n)); return n; }
+int main() {
+  try { for (int i = 0; i < 9; i++) printf("%d\n", checked(i)); } catch (const std::exception &e) { puts(e.what()); }
+  std::thread([] { (void)&here; try { checked(7); } catch (const std::runtime_error &e) { puts(e.what()); } }).join();
+  (void)&here;
+}
+"""
+
+
+def test_exceptions(cc: CC, rtld_command: list[str]) -> None:
+    """C++ on an emulated x86-64, whose sysroot is this computer's own root; the native run is the judge."""
+    if toolchain.HOST != "x86_64":
+        pytest.skip("for x86-64")
+    program = cc(EXCEPTIONS, "exceptions", "-xc++", "-pthread")
+    native = subprocess.run([program], capture_output=True, encoding="utf-8", check=True)
+    for mode in ([], ["--now"], ["--interp"]):
+        done = rtld(rtld_command, "x86_64", program, options=["--sysroot=/", *mode])
+        assert (done.stdout, done.returncode, done.stderr) == (native.stdout, 0, "")
