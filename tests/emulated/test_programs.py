@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import toolchain
+from emulated_support import rtld, sysroot
 
 HERE = Path(__file__).parent
 CPUS = ("aarch64", "arm", "i386", "riscv64", "s390x")
@@ -20,27 +21,9 @@ CC = Callable[..., Path]
 Outcome = tuple[str, int]
 
 
-def rtld(
-    command: list[str], arch: str, program: Path, *words: str, options: list[str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """``rtld run`` with the cross compiler's libraries as sysroot, which stands under its own path too."""
-    root = f"/usr/{toolchain.target(arch).triplet}"
-    more = options if options is not None else [f"--sysroot={root}", f"--bind={root}:{root}:ro"]
-    env = {**os.environ, "LD_LIBRARY_PATH": f"{root}/lib", "LC_ALL": "C"}
-    return subprocess.run(
-        [*command, "run", *more, "--", str(program), *words],
-        env=env, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=120, check=False,
-    )  # fmt: skip
-
-
 def qemu(arch: str, program: Path, *words: str) -> Outcome:
     done = toolchain.run(toolchain.target(arch), [str(program), *words])
     return done.stdout, done.returncode
-
-
-def sysroot(arch: str) -> list[str]:
-    root = f"/usr/{toolchain.target(arch).triplet}"
-    return [f"--sysroot={root}", f"--bind={root}:{root}:ro"]
 
 
 @pytest.mark.parametrize("arch", CPUS)
