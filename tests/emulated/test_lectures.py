@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import toolchain
-from conftest import require
 from emulated_support import rtld, sysroot
 
 CC = Callable[..., Path]
@@ -116,12 +114,16 @@ def test_lazy_binding(cc: CC, rtld_command: list[str], tmp_path: Path) -> None:
     assert rtld(rtld_command, "arm", program, options=options).stdout == done.stdout
 
 
-@pytest.mark.parametrize("arch", ["ppc64le"])
-def test_what_cannot_be_emulated_is_told(arch: str, cc: CC, rtld_command: list[str]) -> None:
-    if toolchain.missing(toolchain.target(arch), run=False):
-        require(f"{arch} compiler")
-    program = cc("int main(void) { return 3; }", "foreign", arch=arch)
+@pytest.mark.parametrize("arch", ["ppc64le", "mips64el"])
+def test_what_cannot_be_emulated_goes_to_qemu(
+    arch: str, cc: CC, rtld_command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = cc("int main(int c, char **v) { return c; }", "foreign", arch=arch)
+    done = rtld(rtld_command, arch, program, "one", "two")
+    assert done.returncode == 3
+    assert f"run by qemu-{arch}" in done.stderr
+    monkeypatch.setenv("PATH", "/nonexistent")
     done = rtld(rtld_command, arch, program)
-    assert done.returncode in (3, 126)
-    if done.returncode == 126:
-        assert "no emulated CPU" in done.stderr
+    assert done.returncode == 126
+    assert f"no emulated CPU {arch}" in done.stderr
+    assert f"qemu-{arch} runs its programs" in done.stderr
