@@ -325,7 +325,8 @@ class Opening:
         data = world.read(module.base + segment.vaddr, segment.filesz) + bytes(
             segment.memsz - segment.filesz
         )
-        world.machine.write(world.thread_pointer() + module.tls_offset, data)
+        for pointer in world.thread_pointers():
+            world.machine.write(pointer + module.tls_offset, data)
         world.machine.write(world.anchor.tls_image + module.tls_block, data)
 
     def _order(self) -> list[Module]:
