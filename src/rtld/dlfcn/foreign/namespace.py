@@ -7,6 +7,7 @@ import os
 import weakref
 
 from rtld.core.module import Module
+from rtld.debian.sysroot import known_packages_with
 from rtld.dlfcn.flags import KNOWN, RTLD_LAZY, RTLD_NOW
 from rtld.dlfcn.foreign.guest import Guest
 from rtld.dlfcn.foreign.library import ForeignLibrary
@@ -22,6 +23,22 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from rtld.events import Reporter
+
+
+class MissingLibrary(NotFound):
+    """A library that the sysroot does not have. ``packages``: those that have it, as far as ``rtld sysroot which`` has found out."""
+
+    def __init__(self, error: NotFound, sysroot: str) -> None:
+        super().__init__(error.name, error.requester, error.candidates, error.reason)
+        self.sysroot = sysroot
+        self.packages = known_packages_with(sysroot, os.path.basename(error.name))
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if self.packages:
+            name = self.packages[0]
+            return f"{text}; package {name} has it: rtld sysroot add {self.sysroot} {name}"
+        return text
 
 
 class ForeignNamespace:
@@ -100,7 +117,10 @@ class ForeignNamespace:
             root = Module(file, path, -1)
             root.soname = file.soname
             source = f"\0{self._number}"
-        module = self.world.open(source, flags, root=root)
+        try:
+            module = self.world.open(source, flags, root=root)
+        except NotFound as error:
+            raise MissingLibrary(error, self.sysroot) from None
         library = ForeignLibrary(self, module, use_errno=use_errno)
         self._libraries.add(library)
         return library
