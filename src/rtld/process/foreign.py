@@ -62,7 +62,7 @@ _LIBC = {"glibc": "libc.so.6", "musl": "libc.so"}
 class World:
     """One emulated CPU with a C library. Not for several threads at once.
 
-    root            the sysroot; *cpu*: which one, where the sysroot has C libraries of several
+    root            the sysroot; *cpu*, *model* ("glibc", "musl"): which one, where the sysroot has C libraries of several
     library_path    LD_LIBRARY_PATH;  *seconds*: how long one call may take
     """
 
@@ -71,16 +71,17 @@ class World:
         root: str,
         *,
         cpu: str | None = None,
+        model: str | None = None,
         library_path: str | None = None,
         seconds: float | None = None,
         memory: int = 1 << 32,
         reporter: Reporter = QUIET,
     ) -> None:
         self.root = Sysroot(root)
-        self.arch, path, model = find_interpreter(self.root, cpu)
+        self.arch, path, rules = find_interpreter(self.root, cpu, model)
         self.file = ElfFile(self.root.host(path), path)
         options = SearchOptions(
-            sysroot=root, library_path=library_path, model=model, cpu="baseline"
+            sysroot=root, library_path=library_path, model=rules, cpu="baseline"
         )
         self.ns: Namespace = open_namespace(self.file, path, options, reporter)
         self.order = self.file.order
@@ -440,8 +441,10 @@ def initial_stack(
     return sp, table + bytes(top - len(blob) - sp - word * len(words)) + blob
 
 
-def find_interpreter(root: Sysroot, cpu: str | None) -> tuple[Arch, str, str]:
-    """(CPU, path of the dynamic linker, model) of a sysroot. NotFound, Unsupported."""
+def find_interpreter(
+    root: Sysroot, cpu: str | None, wanted: str | None = None
+) -> tuple[Arch, str, str]:
+    """(CPU, path of the dynamic linker, model) of a sysroot. *wanted*: "glibc" or "musl". NotFound, Unsupported."""
     found = []
     for name in ARCHES:
         if cpu is not None and name != cpu:
@@ -450,6 +453,8 @@ def find_interpreter(root: Sysroot, cpu: str | None) -> tuple[Arch, str, str]:
         paths = [(path, "glibc") for path in arch.interpreters[:1]]
         paths += [(f"/lib/ld-musl-{each}.so.1", "musl") for each in arch.musl[:1]]
         for path, model in paths:
+            if wanted not in (None, model):
+                continue
             place = _there(root, path) or _there(root, f"/lib/{os.path.basename(path)}")
             if place is not None:
                 found.append((arch, place, model))

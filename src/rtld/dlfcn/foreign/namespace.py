@@ -45,7 +45,7 @@ class ForeignNamespace:
     """A machine of its own. As a context manager it ends it.
 
     sysroot         a directory with the C library (``rtld sysroot create``)
-    cpu             which CPU, where the sysroot has C libraries of several
+    cpu, model      which CPU, and "glibc" or "musl", where the sysroot has C libraries of several
     library_path    LD_LIBRARY_PATH, as a path of the sysroot's
     seconds         how long one call may take;  memory: bytes that the guest may have
     """
@@ -55,6 +55,7 @@ class ForeignNamespace:
         sysroot: str | os.PathLike[str],
         *,
         cpu: str | None = None,
+        model: str | None = None,
         library_path: str | None = None,
         seconds: float | None = None,
         memory: int = 1 << 32,
@@ -67,6 +68,7 @@ class ForeignNamespace:
         self.world = World(
             root,
             cpu=cpu,
+            model=model,
             library_path=library_path,
             seconds=seconds,
             memory=memory,
