@@ -29,7 +29,6 @@ from rtld.elf.relocate import relocate_symbolic
 from rtld.elf.scalar import dynsym
 from rtld.elf.tls import tls_segment
 from rtld.errors import FormatError, NoSpace, NotFound, UnresolvedSymbol, VersionMismatch
-from rtld.process.foreign import TLS_ALIGN
 from rtld.process.foreign_start import map_segments, protect_segments
 from rtld.process.mapping import PAGE
 
