@@ -79,7 +79,7 @@ __all__ = [
 
 LM_ID_BASE, LM_ID_NEWLM = 0, -1
 #: Options of a machine that libraries of another CPU are loaded onto.
-_OF_MACHINES = ("cpu", "library_path", "seconds", "memory", "reporter")
+_OF_MACHINES = ("cpu", "model", "library_path", "seconds", "memory", "reporter")
 
 
 def dlopen(

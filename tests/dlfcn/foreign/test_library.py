@@ -311,6 +311,25 @@ def test_what_cannot_be_opened(machine: ForeignNamespace, cpu: str, cc: CC) -> N
     with pytest.raises(FormatError):
         machine.dlopen(b"no ELF")
     assert machine.modules == []
+    # A library that is needed, and missing, is named with who needs it.
+    needed = cc(
+        "int g(void) { return 1; }",
+        "libneeded.so",
+        "-shared",
+        "-fPIC",
+        "-Wl,-soname,libneeded.so",
+        arch=cpu,
+    )
+    user = cc(
+        "int g(void); int f(void) { return g(); }",
+        "libuser.so",
+        "-shared",
+        "-fPIC",
+        str(needed),
+        arch=cpu,
+    )
+    with pytest.raises(NotFound, match=r"libneeded\.so: cannot open shared object file"):
+        machine.dlopen(user)
 
 
 DLFCN = r"""
