@@ -21,7 +21,7 @@ from rtld.frozen.manifest import is_current, read_manifest, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
 _VERSION = "1"  # of images: others have other keys
@@ -210,12 +210,27 @@ def _link(program: str, image: str, anyway: bool) -> None:
     from rtld.errors import Unsupported
     from rtld.frozen import freeze
     from rtld.frozen.whereabouts import finds_itself
+    from rtld.process.link import find
 
-    if not anyway and finds_itself(program):
-        raise Unsupported(
-            "it looks itself up by /proc/self/exe, where the image would be", "--anyway does it"
-        )
+    if not anyway:
+        found = find(program)
+        fused = [module for module in found.modules if not module.is_libc_family]
+        asking = finds_itself(fused, _system_directories(found.namespace.arch.default_dirs))
+        reason = ""
+        if len(fused) == 1:
+            reason = "it needs no libraries but libc's: there is nothing to gain"
+        elif asking is not None:
+            reason = (
+                f"it looks itself up by /proc/self/exe, where the image would be ({asking.path})"
+            )
+        if reason:
+            raise Unsupported(reason, "--anyway makes an image all the same")
     freeze(program, image)
+
+
+def _system_directories(names: Sequence[str]) -> set[str]:
+    """Where libraries are that belong to no single program."""
+    return {os.path.realpath(name) for name in names}
 
 
 def _refuse(place: str, program: str, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -176,3 +177,93 @@ def test_the_steps_of_execve_are_told(cc: CC, rtld_command: list[str]) -> None:
         "stack",
         "start",
     ]
+
+
+DEEP = """
+#include <pthread.h>
+int deep(int n) { volatile char b[1000]; b[0] = n; return deep(n + 1) + b[0]; }
+static void *thread(void *a) { return (void *)(long)deep(0); }
+int main(int c, char **v) { pthread_t t; if (c > 1) { pthread_create(&t, 0, thread, 0); pthread_join(t, 0); } return deep(0); }
+"""
+
+
+@pytest.mark.parametrize("arch", ["aarch64", "arm", "s390x"])
+def test_a_fault_is_told_with_its_place(arch: str, cc: CC, rtld_command: list[str]) -> None:
+    program = cc(DEEP, "deep", "-w", "-O0", "-rdynamic", "-pthread", arch=arch)
+    for words in ((), ("thread",)):
+        done = rtld(rtld_command, arch, program, *words)
+        first, second, *rest = done.stderr.splitlines()
+        assert first.startswith("rtld: Segmentation fault: ")
+        assert f"in {program}+0x" in first
+        assert "(deep+0x" in first
+        assert second == f"stack overflow of thread {1 + len(words)}"
+        assert any("pc" in line for line in rest)
+        assert qemu(arch, program, *words)[1] == done.returncode == -11
+
+
+@pytest.mark.parametrize("layout", ["linux", "qnx", "liteos"])
+@pytest.mark.parametrize("arch", ["aarch64", "i386"])
+def test_layouts(layout: str, arch: str, cc: CC, rtld_command: list[str]) -> None:
+    """Where things stand, by the program's own account and by ours."""
+    text = """
+    #include <pthread.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    static void *thread(void *a) { int here; printf("%lu ", (unsigned long)&here); return a; }
+    int main(void) {
+      int here; pthread_t t; printf("%lu %lu ", (unsigned long)&here, (unsigned long)main);
+      pthread_create(&t, 0, thread, 0); pthread_join(t, 0);
+      printf("%lu %lu\\n", (unsigned long)malloc(9), (unsigned long)stdout);
+    }
+    """
+    program = cc(text, "layout", "-w", "-fPIE", "-pie", "-pthread", arch=arch)
+    options = [*sysroot(arch), f"--layout={layout}", "--map", "--json"]
+    done = rtld(rtld_command, arch, program, options=options)
+    stack, main, thread, heap, library = map(int, done.stdout.split())
+    ranges = json.loads(done.stderr)["map"]["ranges"]
+
+    def what(address: int) -> str:
+        return next(str(row["what"]) for row in ranges if row["start"] <= address < row["end"])
+
+    assert what(stack) == "[stack]"
+    assert what(main) == str(program)
+    assert what(heap) == "[heap]"
+    if layout == "qnx":
+        assert thread < stack < main < heap < library
+        guard = next(row for row in ranges if row["what"] == "[guard of the stack]")
+        assert thread < guard["start"] < stack
+    elif layout == "liteos":
+        assert 32 << 20 <= main < heap < library < stack
+    else:
+        assert main < heap < library
+        assert thread < stack
+
+
+def test_pages_of_files_are_read_once(cc: CC, rtld_command: list[str]) -> None:
+    """Two processes of one program, one after the other, and two at once: everything of the second comes from the cache."""
+    text = """
+    #include <stdlib.h>
+    #include <sys/wait.h>
+    #include <unistd.h>
+    int main(int c, char **v) {
+      int times = c > 1 ? atoi(v[1]) : 0;
+      for (int i = 0; i < times; i++) { if (!fork()) execl(v[0], v[0], (char *)0); wait(0); }
+    }
+    """
+    program = cc(text, "again", "-w", arch="aarch64")
+
+    def counters(times: int) -> dict[str, int]:
+        options = [*sysroot("aarch64"), "--interp", "--no-aslr", "--machine-stats", "--json"]
+        done = rtld(rtld_command, "aarch64", program, str(times), options=options)
+        found: dict[str, int] = json.loads(done.stderr)["statistics"]
+        return found
+
+    alone, twice, thrice = counters(0), counters(1), counters(2)
+    assert alone["processes"] == 1
+    assert alone["pages shared"] == 0
+    assert alone["pages copied on write"] > 0
+    assert thrice["processes"] == 3
+    # What wait and fork need besides, once; a third process reads nothing from files that the second has not.
+    assert twice["faults from file"] == thrice["faults from file"] <= alone["faults from file"] + 8
+    assert thrice["faults from cache"] > twice["faults from cache"] > alone["faults from cache"]
+    assert twice["pages shared"] > 100

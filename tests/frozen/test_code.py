@@ -19,6 +19,8 @@ STUBS = {
     "trampoline": code.TRAMPOLINE,
     "undefined": code.UNDEFINED,
     "finalize": code.FINALIZE,
+    "lazy": code.LAZY,
+    "lazy first": code.LAZY_FIRST,
 }
 
 

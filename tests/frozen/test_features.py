@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -256,9 +257,12 @@ def test_core_and_names(build: Build, tmp_path: Path, require: Callable[[str], N
         text=True,
         env=env,
     )
-    assert done.stdout.count("inner @libdeep.so ()") == 3, done.stdout
+    # gcc makes a local alias of a function that calls itself.
+    assert len(re.findall(r"inner(?:\.localalias)? @libdeep\.so \(\)", done.stdout)) == 3, (
+        done.stdout
+    )
+    assert " main ()" in done.stdout
     assert "outer @libouter.so ()" in done.stdout
-    assert "__libc_start_call_main" in done.stdout
     names = subprocess.run(["nm", image], check=True, capture_output=True, text=True).stdout
     assert " T inner @libdeep.so\n" in names
     assert " t rtld_start\n" in names.lower()

@@ -446,6 +446,22 @@ TRAMPOLINE = Stub("""
     holes={"slot": (2, S + A - P)},
 )
 
+#: Of programs that bind lazily: what a slot leads to until its function is bound. The first is as PLT0 of the psABI.
+LAZY_FIRST = Stub("""
+    ff 35 00 00 00 00   push map(%rip)
+    ff 25 00 00 00 00   jmp  *resolver(%rip)
+    0f 1f 40 00         .byte 0x0f, 0x1f, 0x40, 0
+    """,
+    holes={"map": (2, S + A - P), "resolver": (8, S + A - P)},
+)
+LAZY = Stub("""
+    68 00 00 00 00      push $number
+    e9 00 00 00 00      jmp  first
+    66 0f 1f 44 00 00   .byte 0x66, 0x0f, 0x1f, 0x44, 0, 0
+    """,
+    holes={"number": (1, S), "first": (6, S + A - P)},
+)
+
 #: Of many libraries the only termination function: __cxa_finalize(&__dso_handle).
 FINALIZE = Stub("""
     48 8d 3d 00 00 00 00   lea  handle(%rip),%rdi

@@ -127,6 +127,28 @@ def hosted_changes(ns: Namespace) -> list[tuple[int, int]]:
     return changes
 
 
+def overridden_changes(ns: Namespace) -> list[tuple[int, int]]:
+    """The same for what ``ns.overrides`` leads elsewhere, in hosted modules that are not of the libc family: libgcc_s, which
+    asks for the tables of unwinders.
+    """
+    r, b, types = ns.relocations, ns.bindings, ns.arch.reloc_types
+    modules = ns.columns.modules
+    subject = np.array([m.hosted and not m.is_libc_family for m in modules], np.bool_)
+    if not len(b) or not subject.any():
+        return []
+    numbers = {module: i for i, module in enumerate(modules)}
+    replaced = np.zeros(len(b), np.uint64)
+    for (module, symbol), address in ns.overrides.items():
+        if module in numbers:
+            replaced[(b.definer == numbers[module]) & (b.definition == symbol)] = address
+    rows = subject[r.module] & (r.reference >= 0) & (replaced[r.reference] != 0)
+    rows &= np.isin(r.type, [types.glob_dat, types.jump_slot, types.symbolic])
+    return [
+        (module.base + offset, int(replaced[r.reference[row]]))
+        for row, module, offset in _places(ns, rows)
+    ]
+
+
 def _places(ns: Namespace, rows: Bool) -> Iterator[tuple[int, Module, int]]:
     """(row, module, r_offset) of the chosen relocation records."""
     r = ns.relocations

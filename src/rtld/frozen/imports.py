@@ -195,8 +195,16 @@ def trampoline(plan: Plan, number: I64) -> I64:
 
 
 def slot_address(plan: Plan, number: int) -> int:
-    """Address of an import slot: the functions' first, then the moved words'."""
-    return plan.relro + _WORD * number
+    """Address of an import slot: the functions' first, then the moved words'.
+
+    Functions that are bound lazily have theirs in data that stays writable, as in the program's own .got.plt.
+    """
+    if not plan.lazy:
+        return plan.relro + _WORD * number
+    count = len(plan.imports.module)
+    return (
+        plan.got + _WORD * (3 + number) if number < count else plan.relro + _WORD * (number - count)
+    )
 
 
 def aliases(plan: Plan, module: int, symbol: int) -> I64:

@@ -49,6 +49,8 @@ def code_layout(plan: Plan) -> dict[str, int]:
         at = -(-at // 16) * 16
         places[name] = at
         at += size
+    places["lazy"] = at = -(-at // 16) * 16
+    at += 16 * (len(plan.imports.module) + 1) if plan.lazy else 0
     places["program"] = at
     at += len(os.fsencode(program_path(plan))) + 1
     places["message"] = at
@@ -100,6 +102,8 @@ def write_code(plan: Plan, steps: int) -> None:
     distance = slot_address(plan, 0) - plan.code - 6 + 0 * numbers
     jumps[:, 2:6] = distance.astype("<i4").reshape(-1, 1).view(np.uint8)
     plan.put(plan.code, jumps.tobytes())
+    if plan.lazy:
+        _write_lazy(plan, plan.code + code_layout(plan)["lazy"])
     places = code_layout(plan)
     program = os.fsencode(program_path(plan))
     message = _STALE % program
@@ -129,6 +133,21 @@ def write_code(plan: Plan, steps: int) -> None:
         end = at + len(code.UNDEFINED)
         filled = {"message": {"S": end, "A": -4}, "length": {"S": len(text)}}
         plan.put(at, code.UNDEFINED.fill(at, filled) + text)
+
+
+def _write_lazy(plan: Plan, address: int) -> None:
+    """Stubs that push the slot's number and go to ld.so's binder; the slots, which lead to them at first."""
+    count = len(plan.imports.module)
+    operands = {"map": {"S": plan.got + 8, "A": -4}, "resolver": {"S": plan.got + 16, "A": -4}}
+    plan.put(address, code.LAZY_FIRST.fill(address, operands))
+    stubs = np.zeros((count, 16), np.uint8)
+    stubs[:] = np.frombuffer(code.LAZY.code, np.uint8)
+    numbers = np.arange(count, dtype="<i4")
+    stubs[:, 1:5] = numbers.reshape(-1, 1).view(np.uint8)
+    stubs[:, 6:10] = (-16 * (numbers + 1) - 10).astype("<i4").reshape(-1, 1).view(np.uint8)
+    plan.put(address + 16, stubs.tobytes())
+    slots = np.concatenate([np.zeros(3, np.int64), address + 16 * (numbers.astype(np.int64) + 1)])
+    plan.put(plan.got, slots.astype("<u8").tobytes())
 
 
 def _write_services(plan: Plan, offset: int) -> None:

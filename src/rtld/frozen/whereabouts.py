@@ -11,7 +11,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from rtld.core.module import Module
     from rtld.frozen.plan import Plan
@@ -23,6 +23,10 @@ _TEXTS = (
     (b"$ORIGIN",         "has a path with $ORIGIN: put the image into the directory of the original"),
 )
 # fmt: on
+
+
+#: libLLVM has sys::fs::getMainExecutable, with which clang and the like find what belongs to them.
+_ASKING_FOR_OTHERS = ("libLLVM", "libclang")
 
 
 def warnings(plan: Plan) -> list[str]:
@@ -49,13 +53,20 @@ def warnings(plan: Plan) -> list[str]:
     return result
 
 
-def finds_itself(program: str) -> bool:
-    """Whether the program's own file has the text /proc/self/exe in its constants."""
-    from rtld.core.module import Module
-    from rtld.elf.file import ElfFile
+def finds_itself(modules: Sequence[Module], system: Collection[str]) -> Module | None:
+    """The first module of the program's own that has the text /proc/self/exe, or an $ORIGIN that is no run path.
 
-    module = Module(ElfFile(program), program)
-    return any(_contains(module, begin, end, _TEXTS[0][0]) for begin, end in _constants(module))
+    Libraries in the *system*'s directories are everybody's: they ask for the program's name, not for their files. But
+    LLVM's ask on behalf of their programs, which look for headers and tools beside themselves.
+    """
+    for number, module in enumerate(modules):
+        name = os.path.basename(module.path)
+        own = number == 0 or os.path.dirname(os.path.realpath(module.path)) not in system
+        if not own and not name.startswith(_ASKING_FOR_OTHERS):
+            continue
+        if any(_contains(module, begin, end, _TEXTS[0][0]) for begin, end in _constants(module)):
+            return module
+    return None
 
 
 def _constants(module: Module) -> Iterator[tuple[int, int]]:

@@ -232,6 +232,11 @@ class World:
         self.services.replace(new)
         return new
 
+    @property
+    def tls_first(self) -> int:
+        """Where the anchor's thread-local storage begins, from the thread pointer."""
+        return self.arch.tls.place_first(self.anchor.tls_size, TLS_ALIGN)
+
     # -- memory -----------------------------------------------------------------------------------------
 
     def read(self, address: int, size: int) -> bytes:

@@ -74,7 +74,7 @@ class Services:
 
     def _module(self, handle: int) -> Module:
         for module in self.world.ns.modules:
-            if module.base == handle:
+            if handle_of(module) == handle:
                 return module
         raise DlError(f"invalid handle {handle:#x}")
 
@@ -91,8 +91,9 @@ class Services:
         def step() -> int:
             world = self.world
             text = os.fsdecode(world.read_string(name)) if name else ""
-            module = world.open(text, flags & 0xFFFFFFFF) if text else world.ns.main
-            return module.base
+            asker = self.asker()
+            module = world.open(text, flags & 0xFFFFFFFF, asker) if text else world.ns.main
+            return handle_of(module)
 
         return self._guarded(step)
 
@@ -108,9 +109,10 @@ class Services:
         text = world.read_string(name)
         last = (1 << 8 * world.word) - 1
         if handle == RTLD_DEFAULT:
-            scope = [*default_scope(world.ns, world.opened, world.ns.main), *world.ns.modules]
+            asker = self.asker() or world.ns.main
+            scope = [*default_scope(world.ns, world.opened, asker), *world.ns.modules]
         elif handle == last:
-            scope = next_scope(world.opened, world.ns.main)
+            scope = next_scope(world.opened, self.asker() or world.ns.main)
         else:
             scope = world.scope(self._module(handle))
         found = find_symbol(scope, text, version)
@@ -144,6 +146,16 @@ class Services:
         words = (self.keep(os.fsencode(module.path)), module.base + low, name, value)
         world.machine.write(info, world.pack(*words))
         return 1
+
+    def asker(self) -> Module | None:
+        """Who has called the function of ours that runs: whose code its return address is."""
+        machine = self.world.machine
+        cpu = machine.cpu
+        back = (
+            machine.engine.get(cpu.link) if cpu.link else machine.word(machine.engine.get(cpu.sp))
+        )
+        found = self.containing(back)
+        return None if found is None or found.hosted else found
 
     # -- unwinders --------------------------------------------------------------------------------------
 
@@ -213,6 +225,11 @@ class Services:
             return 0
         self.world.machine.write(count, (table.memsz // _EXIDX_ENTRY).to_bytes(4, "little"))
         return int(module.base + table.vaddr)
+
+
+def handle_of(module: Module) -> int:
+    """What dlopen returns: the load bias, or where a program that has none begins."""
+    return int(module.base or module.file.span[0])
 
 
 _PT_ARM_EXIDX = 0x70000001

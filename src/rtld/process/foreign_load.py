@@ -29,7 +29,6 @@ from rtld.elf.relocate import relocate_symbolic
 from rtld.elf.scalar import dynsym
 from rtld.elf.tls import tls_segment
 from rtld.errors import FormatError, NoSpace, NotFound, UnresolvedSymbol, VersionMismatch
-from rtld.process.foreign import TLS_ALIGN
 from rtld.process.foreign_start import map_segments, protect_segments
 from rtld.process.mapping import PAGE
 
@@ -160,14 +159,13 @@ class Opening:
     def _place(self) -> None:
         """Addresses, and thread-local storage in the anchor's block."""
         world, machine = self.world, self.world.machine
-        tls = world.arch.tls
-        first = tls.place_first(world.anchor.tls_size, TLS_ALIGN)
+        first = world.tls_first
         for module in self.own:
             low, high = module.file.span
             size = high - low + PAGE - 1 & -PAGE
             if not size:
                 raise module.file.fail("program headers", "PT_LOAD", "none", "at least one")
-            start = machine.reserve(size, module.file.max_align)
+            start = machine.memory.reserve(size, module.file.max_align, high=True)
             self._reserved.append((start, size))
             module.base = start - low
             block = tls_segment(module)

@@ -85,7 +85,7 @@ def test_cpus_agree_with_arch() -> None:
 
 
 def test_the_version_is_the_one_the_quirks_are_of() -> None:
-    assert f'emulate = ["unicorn=={VERSION}"]' in (ROOT / "pyproject.toml").read_text()
+    assert f'emulate = ["unicorn=={VERSION}"' in (ROOT / "pyproject.toml").read_text()
     page = (ROOT / "docs/emulation.md").read_text()
     for quirk in QUIRKS:
         assert f"| {quirk.cpus} | {quirk.what} | {quirk.upstream} |" in page

@@ -11,7 +11,7 @@ from rtld.errors import TargetFault, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from rtld.backends.emulated.cpus import Cpu
@@ -88,7 +88,9 @@ class Engine:
         self._thumb = family == "ARM"
         #: The last access that failed: words, address.
         self.refused: tuple[str, int] | None = None
+        self.wanted = (0, 0, False)  # the same: address, size, whether it was to be written
         self.in_hook = False
+        self._stops: frozenset[int] = frozenset()
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_refused)
         self._brake = Brake(self._uc, self._library)
         self._access = {
@@ -155,10 +157,22 @@ class Engine:
 
     # -- running ------------------------------------------------------------------------------------
 
+    def stop_at(self, addresses: Iterable[int]) -> None:
+        """Breakpoints: ``run`` ends before each of these instructions, too; none: as it was."""
+        wanted = frozenset(addresses)
+        if wanted == self._stops:
+            return
+        for address in wanted ^ self._stops:
+            self._uc.ctl_remove_cache(address, address + 1)  # ends are translated into the code
+        self._stops = wanted
+        self._uc.ctl_exits_enabled(bool(wanted))
+
     def run(self, start: int, until: int, count: int = 0) -> None:
         """Run until that address, so many instructions, or ``stop``. Stopped; what a hook raises is raised here."""
         outer, self.in_hook = self.in_hook, False
         self._brake.release()
+        if self._stops:
+            self._uc.ctl_set_exits([*self._stops, until])
         try:
             self._uc.emu_start(start, until, 0, count)
         except self._u.UcError as error:
@@ -194,6 +208,7 @@ class Engine:
         verb, reason = self._access[access]
         many = "" if verb == _ACCESS["FETCH"] else f" of {size} byte{'s' * (size != 1)}"
         self.refused = f"{verb}{many} at {address:#x}, {reason}", address
+        self.wanted = address, size, verb == _ACCESS["WRITE"]
         return False
 
     def on_interrupt(self, handler: Callable[[int], None]) -> None:

@@ -28,7 +28,7 @@ class Family:
     def __init__(self, most: int = MOST) -> None:
         self.most = most
         self._lock = os.memfd_create("rtld-family", os.MFD_CLOEXEC)
-        self._slots = mmap.mmap(-1, page_up(most * _WORD))
+        self._slots = mmap.mmap(-1, page_up((most + 1) * _WORD))
         self.first = os.getpid()
         self.wakeup: int | None = None
         self._bell: int | None = None
@@ -49,12 +49,18 @@ class Family:
         """All that have not been waited for."""
         return [pid for (pid,) in struct.iter_unpack("Q", self._slots[: self.most * _WORD]) if pid]
 
+    @property
+    def started(self) -> int:
+        """How many processes there have been."""
+        return int(struct.unpack_from("Q", self._slots, self.most * _WORD)[0])
+
     def room(self) -> bool:
         return len(self.members()) < self.most
 
     def remember(self, pid: int) -> None:
-        if pid not in self.members():
-            self._change(0, pid)
+        if pid not in self.members() and self._change(0, pid):
+            at = self.most * _WORD
+            struct.pack_into("Q", self._slots, at, self.started + 1)
 
     def forget(self, pid: int) -> None:
         self._change(pid, 0)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import NoReturn, Self
 
+    from rtld.backends.emulated.debugger import Debugger
     from rtld.backends.emulated.linux.tasks import Task
     from rtld.core.image import Image
 
@@ -69,6 +70,7 @@ class Machine:
         self.resume = 0
         self.turn = False  # the task that runs gives way
         self.process = Process()
+        self.debugger: Debugger | None = None
         self._handlers: dict[int, Callable[[], int]] = {}
         self._traps = self.memory.reserve(TRAPS, high=True)
         self.memory.map(self._traps, TRAPS, READ | EXECUTE)
@@ -78,6 +80,7 @@ class Machine:
         self._trapped = 0x80 if self.cpu.entry.interrupt is None else self.cpu.entry.interrupt
         self._behind = 0 if self.cpu.entry.advance else len(self.cpu.trap)
         self.segments = Segments(self) if cpu == "i386" else None
+        self.memory.label(self._traps, TRAPS, "[rtld]")
         self.kernel = Kernel(self, descriptors)
         self._never = self._new_trap(self._lost)
         self._returned = self._new_trap(self._lost)
@@ -169,7 +172,11 @@ class Machine:
                 letter if rights & bit else "-"
                 for letter, bit in (("r", READ), ("w", WRITE), ("x", EXECUTE))
             )
-            lines.append(f"{start:08x}-{end:08x} {letters}p 00000000 00:00 0\n")
+            what, offset = self.memory.place(start) or ("", 0)
+            offset = offset if what.startswith("/") else 0
+            lines.append(
+                f"{start:08x}-{end:08x} {letters}p {offset:08x} 00:00 0 {what}".rstrip() + "\n"
+            )
         return lines
 
     def call(self, address: int, *arguments: int) -> int:
@@ -244,17 +251,25 @@ class Machine:
         left = self.instructions
         while True:
             count = 0 if left is None else min(left, CHUNK)
+            stepped = False
+            if self.debugger is not None:
+                self.resume = start
+                stepped = self.debugger.before(self)
+                start, count = self.resume, 1 if stepped else count
             engine.refused = None
             stops, ticks = watch.stops, watch.ticks
             try:
-                if left is None:
+                if left is None and not stepped:
                     with watch:
                         engine.run(start, until)
                 else:
                     engine.run(start, until, count)
-                    left -= count
+                    left = None if left is None else left - count
             except (Fault, Stopped) as error:
                 self.resume = engine.resume_at()
+                if engine.refused is not None and self.memory.fault(*engine.wanted):
+                    start = self.resume
+                    continue
                 start = self._handled(error)
                 continue
             gone, self._left = self._left, None
@@ -269,12 +284,17 @@ class Machine:
                 raise self.late()
             if left == 0:
                 raise LimitReached(f"{self.instructions} instructions have run", self.resume)
-            if left is None and gone is None and stops == watch.stops:
+            if self.debugger is not None and self.debugger.after(self):
+                start = self.resume
+                continue
+            if left is None and gone is None and stops == watch.stops and not stepped:
                 raise self._fault("an instruction that halts the CPU", SIGSEGV)
             if watch.ticks != ticks:
                 self.process.drain()
             if kernel.waiting():
-                kernel.schedule(turn=self.turn or watch.ticks != ticks)
+                # Inside a call that Python has made nobody gives way: others would return into it.
+                turn = self.turn or (watch.ticks != ticks and not stepped)
+                kernel.schedule(turn=turn and self._depth == 1)
                 self.turn = False
                 kernel.deliver()
             start = self.resume
@@ -282,6 +302,8 @@ class Machine:
     def _handled(self, error: Fault | Stopped) -> int:
         """Where to go on after a fault, if the guest handles it; else the Fault is raised."""
         fault = error if isinstance(error, Fault) else self._explain(error)
+        if self.debugger is not None:
+            self.debugger.fault(self, fault)
         if not self.kernel.handles(fault):
             raise fault
         return self.resume
@@ -334,10 +356,13 @@ class Machine:
         return LimitReached(f"{self.seconds:g} seconds are over", self.engine.get(self.cpu.pc))
 
     def forked(self) -> None:
-        """In the child of a fork."""
+        """In the child of a fork. A debugger stays with the parent."""
         self._forked = True
+        self.debugger = None
         self._watch.forked()
         self.process.born()
+        if self.memory.pager is not None:
+            self.memory.pager.forked()
         self._watch.bell = self.process.wakeup
 
     def is_kernels(self, start: int, size: int) -> bool:

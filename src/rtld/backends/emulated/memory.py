@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 
+from rtld.backends.emulated.pagecache import PageCache, Pager
 from rtld.backends.emulated.ranges import Ranges
 from rtld.core.space import page_up
 from rtld.errors import NoSpace, TargetFault
@@ -37,6 +38,12 @@ class Memory:
         self.mapped = 0
         self.reserved = Ranges()
         self.regions = Ranges()  # value: rights
+        self.labels = Ranges()  # value: index into sources
+        self.sources: list[tuple[str, int]] = []  # (what it is, address of its offset 0)
+        #: Where what may be anywhere goes: low, high, downwards.
+        self.area = (first, self.size - PAGE, True)
+        self.pager: Pager | None = None
+        self.stacks = 0  # stacks of threads go below that, if it is not 0
         self._foreign = Ranges()  # where there is other memory than the arena's own
         self._engine = engine
         try:
@@ -58,8 +65,7 @@ class Memory:
         size = page_up(max(size, 1))
         align = max(align, PAGE)
         if at is None:
-            find = self.reserved.highest_gap if high else self.reserved.lowest_gap
-            found = find(size, align, self.first, self.size - PAGE)
+            found = self._find(size, align, high)
             if found is None:
                 raise NoSpace(f"no {size:#x} bytes of the emulated CPU's addresses are free")
             at = found
@@ -73,6 +79,40 @@ class Memory:
             raise NoSpace(f"{at:#x} to {at + size:#x} is not free: {start:#x} to {end:#x} is taken")
         self.reserved.add(at, at + size)
         return at
+
+    def _find(self, size: int, align: int, high: bool) -> int | None:
+        """A gap: in the area for what may be anywhere (*high*), or the lowest of all."""
+        low, top, down = self.area
+        found = None
+        if high:
+            find = self.reserved.highest_gap if down else self.reserved.lowest_gap
+            found = find(size, align, low, top)
+        if found is None:
+            find = self.reserved.highest_gap if high and down else self.reserved.lowest_gap
+            found = find(size, align, self.first, self.size - PAGE)
+        return found
+
+    def reserve_stack(self, size: int) -> int:
+        """Addresses for the stack of a thread."""
+        found = None
+        if self.stacks:
+            found = self.reserved.highest_gap(size, PAGE, self.first, self.stacks)
+        if found is None:
+            return self.reserve(size, high=True)
+        return self.reserve(size, PAGE, found)
+
+    def label(self, start: int, size: int, what: str, offset: int = 0) -> None:
+        """Say what is there, from its byte *offset* on."""
+        self.sources.append((what, start - offset))
+        self.labels.add(start, start + size, len(self.sources) - 1)
+
+    def place(self, address: int) -> tuple[str, int] | None:
+        """(what is there, which byte of it); None where nobody has said."""
+        found = self.labels.pieces(address, address + 1)
+        if not found:
+            return None
+        what, origin = self.sources[found[0][2]]
+        return what, address - origin
 
     # -- memory -------------------------------------------------------------------------------------
 
@@ -90,8 +130,46 @@ class Memory:
         if shared and rights & WRITE and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDWR:
             raise PermissionError(errno.EACCES, "not open for writing")
         self._take(start, size)
+        if self.pager is not None and not shared:
+            self.pager.add(start, size, fd, offset)
+            self._add(start, size, rights, show=False)
+            if self._engine.cpu.remaps:
+                self.pager.bring(start, size)  # nobody would tell that a page is missing (quirks)
+            return
         self._place(start, size, _MAP_SHARED if shared else mmap.MAP_PRIVATE, fd, offset)
         self._add(start, size, rights)
+
+    def page_in(self, cache: PageCache) -> None:
+        """From now on pages of files come through the cache, when they are touched."""
+        self.pager = Pager(self, cache)
+
+    def place_pages(self, start: int, size: int, fd: int, offset: int) -> None:
+        """For the pager: a private map of a file there."""
+        self._place(start, size, mmap.MAP_PRIVATE, fd, offset)
+
+    def show(self, start: int, end: int) -> None:
+        """For the pager: the CPU may use these pages now, but for writing."""
+        for low, high, rights in self.regions.pieces(start, end):
+            self._engine.map(low, high - low, rights & ~WRITE, self._base + low)
+
+    def show_again(self, start: int, end: int) -> None:
+        """For the pager: with all their rights."""
+        for low, high, rights in self.regions.pieces(start, end):
+            if rights & WRITE:
+                self._engine.protect(low, high - low, rights, self._base + low)
+
+    def fault(self, address: int, size: int, write: bool) -> bool:
+        """The CPU, which stands still, has touched what is not there, or not to be written yet; True: it can go on.
+
+        Not in the hook: after one that changes memory Unicorn stores through an old translation, anywhere.
+        """
+        pager = self.pager
+        if pager is None:
+            return False
+        came = pager.bring(address & -PAGE, page_up(address + max(size, 1)) - (address & -PAGE))
+        if write and self.covers(address, size, WRITE):
+            came = pager.own(address, size) or came
+        return came
 
     def _take(self, start: int, size: int) -> None:
         self.unmap(start, size)
@@ -110,18 +188,24 @@ class Memory:
         map_at(self._base + start, size, protection, flags, fd, offset)
         self._foreign.add(start, start + size)
 
-    def _add(self, start: int, size: int, rights: int) -> None:
+    def _add(self, start: int, size: int, rights: int, *, show: bool = True) -> None:
         self.reserved.add(start, start + size)
         self.regions.add(start, start + size, rights)
         self.mapped += size
-        self._engine.map(start, size, rights, self._base + start)
+        if show:
+            self._engine.map(start, size, rights, self._base + start)
 
     def unmap(self, start: int, size: int) -> None:
         """Take memory and addresses away; what is not there stays so."""
         self.reserved.remove(start, start + size)
+        self.labels.remove(start, start + size)
+        absent = Ranges()
+        for low, high in self.pager.drop(start, size) if self.pager is not None else ():
+            absent.add(low, high)
         for low, high, _ in self.regions.remove(start, start + size):
-            self._engine.unmap(low, high - low)
-            self.discard(low, high - low)
+            for first, last in _without(low, high, absent):
+                self._engine.unmap(first, last - first)
+                self.discard(first, last - first)
             self.mapped -= high - low
         for low, high, _ in self._foreign.remove(start, start + size):
             flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
@@ -139,7 +223,19 @@ class Memory:
         for low, high, before in self.regions.pieces(start, end):
             if before != rights:
                 self.regions.add(low, high, rights)
-                self._engine.protect(low, high - low, rights, self._base + low)
+                self._protect(low, high, rights)
+
+    def _protect(self, low: int, high: int, rights: int) -> None:
+        """In the CPU: what is there; what is the cache's still, without the right to write."""
+        pager = self.pager
+        if pager is None:
+            self._engine.protect(low, high - low, rights, self._base + low)
+            return
+        for first, last in _without(low, high, pager.absent):
+            self._engine.protect(first, last - first, rights, self._base + first)
+            if rights & WRITE:
+                for begin, end, _ in pager.lent.pieces(first, last):
+                    self._engine.protect(begin, end - begin, rights & ~WRITE, self._base + begin)
 
     def covers(self, start: int, size: int, rights: int = 0) -> bool:
         """All of it has memory, with these rights."""
@@ -156,11 +252,18 @@ class Memory:
         """The bytes themselves. TargetFault unless all of it has memory with these rights."""
         if not self.covers(start, size, rights):
             raise TargetFault(f"{size:#x} bytes at {start:#x}: not all of them are the program's")
+        if self.pager is not None:
+            self.pager.bring(start, size)
+            if rights & WRITE:
+                self.pager.own(start, size)
         return self._bytes[start : start + size]
 
     def write(self, start: int, data: bytes | memoryview) -> None:
         """Write as the host does: rights do not matter."""
-        self.view(start, len(data))[:] = data
+        view = self.view(start, len(data))
+        if self.pager is not None:
+            self.pager.own(start, len(data))
+        view[:] = data
         self.changed(start, len(data))
 
     def changed(self, start: int, size: int) -> None:
@@ -172,12 +275,27 @@ class Memory:
 
     def close(self) -> None:
         """Give the range back, unless somebody still has a view of it. Close the engine first."""
+        if self.pager is not None:
+            self.pager.close()
         self.regions = Ranges()
         self._bytes.release()
         try:
             self._arena.close()
         except BufferError:
             pass
+
+
+def _without(low: int, high: int, holes: Ranges) -> list[tuple[int, int]]:
+    """The parts of [low, high) that are in none of the holes."""
+    parts = []
+    at = low
+    for start, end, _ in holes.pieces(low, high):
+        if at < start:
+            parts.append((at, start))
+        at = end
+    if at < high:
+        parts.append((at, high))
+    return parts
 
 
 def map_at(address: int, size: int, protection: int, flags: int, fd: int, offset: int) -> None:

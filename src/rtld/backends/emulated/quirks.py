@@ -28,6 +28,7 @@ QUIRKS = (
     Quirk("all",    "with a timeout, emu_start starts a thread: 0.16 ms more",                   "-",               "watch.Watch stops it from a thread"),
     Quirk("all",    "emu_stop of another thread leaves the program counter at an earlier block", "-",           "brake.Brake: the CPU stops itself at a block's beginning"),
     Quirk("all",    "a hook for instructions keeps the program counter from being restored",     "-",           "traps are exceptions: cpus: Cpu.trap"),
+    Quirk("all",    "after a hook for a forbidden write has changed memory, the write goes anywhere", "-",         "memory.Memory.fault: only when the CPU stands still"),
     Quirk("all",    "a count of instructions makes everything slow",                            "-",               "only where there is a limit"),
     Quirk("all",    "guests run in the privileged state: what only a kernel may do is done",     "-",               "none: it reaches the emulated CPU, and nothing else"),
     Quirk("x86",    "unmasked SSE exceptions are not raised (as in QEMU)",                      "-",               "none"),

@@ -124,7 +124,8 @@ def do_execve(
     process.argv, process.env = words, list(env)
     memory = fresh.memory
     top = (memory.reserved.highest_gap(PAGE, PAGE, memory.first, memory.size - PAGE) or 0) + PAGE
-    layout = choose(system.layout, arch.bits, memory.size, top, system.chance)
+    layout = choose(system.layout, program.file, memory.size, top, system.chance)
+    memory.area, memory.stacks = layout.area or memory.area, layout.threads
     fresh.kernel.executable = program.path
     fresh.process.argv = words
     tell("address space", f"{arch.bits} bits, layout {layout.name}")
@@ -141,8 +142,10 @@ def do_execve(
     if interp is None and planted is None:
         tell("linked", "statically: nothing is to be done")
     # 7. the heap behind the program
-    end = page_up(process.program.base + max(s.vaddr + s.memsz for s in process.program.file.loads))
-    set_heap(process, end + system.chance.pages(1 << (8 if arch.bits == 32 else 13)))
+    end = page_up(program.base + max(s.vaddr + s.memsz for s in program.file.loads))
+    set_heap(
+        process, (layout.heap or end) + system.chance.pages(1 << (8 if arch.bits == 32 else 13))
+    )
     # 8. arguments, environment, auxiliary vector
     build_stack(process)
     if planted is not None:
@@ -288,6 +291,7 @@ def map_load(machine: Machine, image: Image, load: Any) -> None:
     if load.filesz:
         if image.fd >= 0:
             memory.map_file(first, page_up(end) - first, rights, image.fd, load.offset & -PAGE)
+            memory.label(first, page_up(end) - first, image.path, load.offset & -PAGE)
         else:
             memory.map(first, page_up(end) - first, rights)
             memory.write(start, image.file.data[load.offset : load.offset + load.filesz])
@@ -308,6 +312,7 @@ def reserve_stack(process: Process, top: int, size: int) -> None:
     else:
         executable = bool(stack.flags & PF_X)
     memory.map(top - size, size, READ | WRITE | (EXECUTE if executable else 0))
+    memory.label(top - size, size, "[stack]")
     process.stack = (top - size, top)
 
 

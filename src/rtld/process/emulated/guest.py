@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import os
 
+from rtld.backends.emulated.calls import Caller
 from rtld.core.space import page_up
 from rtld.elf import types as t
+from rtld.elf.dlopen import Opened
+from rtld.elf.fini import Order
 from rtld.elf.link import bind, find_closure, open_namespace, relocate
 from rtld.elf.load import store_word
 from rtld.elf.search import SearchOptions
 from rtld.elf.sysroot import Sysroot
 from rtld.elf.tls import layout_tls, round_up
-from rtld.errors import RtldError, TargetFault
+from rtld.errors import TargetFault
 from rtld.process.emulated.anchor import Anchor
 from rtld.process.emulated.execve import (
     AT_ENTRY,
@@ -30,6 +33,9 @@ from rtld.process.emulated.execve import (
     map_load,
 )
 from rtld.process.emulated.layouts import PAGE
+from rtld.process.emulated.system import StartFailed
+from rtld.process.foreign import TLS_ALIGN, World
+from rtld.process.foreign_dl import Services
 from rtld.process.loading import is_hosted
 
 TYPE_CHECKING = False
@@ -47,18 +53,6 @@ if TYPE_CHECKING:
 RESERVE = 1 << 16  # thread-local storage for libraries that the program opens
 HIDDEN = b"LD_"  # variables that are our linker's affair; ld.so must not see them
 SHOWN = b"LD_LIBRARY_PATH="
-
-
-class StartFailed(RtldError):
-    """The program cannot be linked; ``status`` is what ld.so would have exited with."""
-
-    def __init__(self, text: str, status: int = 127) -> None:
-        self.text = text
-        self.status = status
-        super().__init__(text)
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def can_link(file: ElfFile) -> bool:
@@ -81,8 +75,8 @@ class _Root(Sysroot):
             return directory if place.name == "." else f"{directory.rstrip('/')}/{place.name}"
 
 
-class Guest:
-    """One program and its libraries in an emulated process."""
+class Guest(World):
+    """One program and its libraries in an emulated process. What it opens later is opened as in any ``World``."""
 
     def __init__(
         self,
@@ -101,14 +95,20 @@ class Guest:
         self.order = self.file.order
         self.reporter = process.system.reporter
         self.anchor: Anchor
+        self.caller = Caller(self.machine)
+        self.opened = Opened([])
+        self.sequence = Order()
+        self.tls_used = 0
+        self.closed = False
+        self._stubs: dict[str, int] = {}
+        self.linked = False  # the modules are in memory
         self.arguments = (0, 0, 0)  # of initialisers: argc, argv, envp
         self.ifuncs: dict[int, int] = {}  # resolver -> what it said
         self.finis: dict[Module, list[int]] = {}
         self.constructed: list[Module] = []
-        self.ns = self._find(lazy, library_path, preload)
+        self.ns: Namespace = self._find(lazy, library_path, preload)
         self._undo: list[tuple[int, bytes]] = []
         self._slots: dict[Module, dict[int, int]] = {}  # position of a record -> row
-        self._stub = 0
 
     # -- before there is anything in memory -----------------------------------------------------------
 
@@ -156,9 +156,11 @@ class Guest:
         """Put the anchor into memory; when the stack has been built, ``lead`` leads ld.so to it."""
         ns, machine, tls = self.ns, self.machine, self.ns.tls
         if self.arch.tls.variant == 2:
-            size = round_up(tls.size + RESERVE, tls.align)
-            shape = (size, tls.align, 0)
+            align = max(tls.align, TLS_ALIGN)
+            size = round_up(tls.size + RESERVE, align)
+            shape = (size, align, 0)
             self.tls_start = -size
+            self.tls_used = 0  # the program's own are at the end of it
         else:
             # The lowest block stands where the program's code expects it: the anchor's begins there.
             self.tls_start = min(
@@ -168,7 +170,9 @@ class Guest:
                 (m.tls_offset + m.file.segment(t.PT_TLS).memsz for m in tls.modules),
                 default=self.tls_start,
             )
-            shape = (end - self.tls_start + RESERVE, tls.align, self.tls_start % tls.align)
+            align = max(tls.align, TLS_ALIGN)
+            shape = (end - self.tls_start + RESERVE, align, self.tls_start % align)
+            self.tls_used = end - self.tls_start
         needed = [os.fsencode(m.path) for m in ns.modules if m.hosted and m is not ns.interp]
         if ns.model == "musl":
             needed = [os.fsencode(self.file.interp or "")]
@@ -215,6 +219,8 @@ class Guest:
         """Link everything; where to go on: the program's first instruction."""
         ns = self.ns
         self.adopt_hosted()
+        self.services = Services(self)
+        self.services.replace([module for module in ns.modules if module.hosted])
         bind(ns)
         self._check_bound()
         self._choose_addresses()
@@ -235,6 +241,14 @@ class Guest:
             self.protect(module)
         for at, data in self._undo:
             self.machine.write(at, data)
+        # The columns are for lazy slots of what is there now; what is opened later is bound at once.
+        self._columns, self._relocations, self._bindings = ns.columns, ns.relocations, ns.bindings
+        self._lazy_start = ns
+        ns.lazy = False
+        self.opened = Opened(ns.modules)
+        self.linked = True
+        if self.machine.debugger is not None:
+            self.machine.debugger.linked()
         self._run_initialisers()
         self.reporter.transfer(ns.main)
         return int(ns.main.base + self.file.entry)
@@ -298,7 +312,7 @@ class Guest:
 
     def _adjust(self) -> list[tuple[int, int]]:
         """What stands beside hosted modules; the words of these that must change."""
-        from rtld.elf.hosted import adjust_images, hosted_changes
+        from rtld.elf.hosted import adjust_images, hosted_changes, overridden_changes
 
         ns = self.ns
         numbers = {module: i + 1 for i, module in enumerate(ns.columns.modules)}
@@ -307,19 +321,10 @@ class Guest:
         for row in ns.descriptors:
             words = {"entry": 0, "argument": 0}
             if row.offset is not None:
-                words = {"entry": self.descriptor_stub(), "argument": row.offset + row.addend}
+                words = {"entry": self.stub("tlsdesc_static"), "argument": row.offset + row.addend}
             for i, part in enumerate(self.arch.tls.descriptor):
                 store_word(row.module, row.place - row.module.base + i * self.word, words[part])
-        return hosted_changes(ns)
-
-    def descriptor_stub(self) -> int:
-        """The address of the code behind TLS descriptors."""
-        if not self._stub:
-            memory = self.machine.memory
-            self._stub = memory.reserve(PAGE, high=True)
-            memory.map(self._stub, PAGE, READ | 4)
-            memory.write(self._stub, self.arch.stubs["tlsdesc_static"].code)
-        return self._stub
+        return [*hosted_changes(ns), *overridden_changes(ns)]
 
     # -- into memory ------------------------------------------------------------------------------------
 
@@ -402,23 +407,14 @@ class Guest:
                 if 0 <= within <= copy.size - self.word:
                     self.write_word(copy.module.base + copy.place + within, value)
 
-    def resolve(self, resolver: int) -> int:
-        """What an IFUNC's resolver says (arch/*: what it is called with)."""
-        if resolver not in self.ifuncs:
-            hwcap = self.process.aux[16][1]
-            arguments: tuple[int, ...] = (hwcap,)
-            if self.arch.name == "aarch64":
-                arguments = (hwcap | 1 << 62, self._hwcaps())
-            elif self.arch.name == "riscv64":
-                arguments = (hwcap, 0)
-            self.ifuncs[resolver] = self.machine.call(resolver, *arguments)
-        return self.ifuncs[resolver]
+    def call(self, address: int, *arguments: int) -> int:
+        """A function of words, on the stack of the thread that runs."""
+        return self.machine.call(address, *arguments)
 
-    def _hwcaps(self) -> int:
-        """struct __ifunc_arg_t { size, hwcap, hwcap2 }, behind the descriptors' code."""
-        at = self.descriptor_stub() + 64
-        self.machine.write(at, self.pack(24, self.process.aux[16][1], 0))
-        return at
+    @property
+    def tls_first(self) -> int:
+        """Where the anchor's thread-local storage begins, from the thread pointer."""
+        return self.tls_start
 
     def protect(self, module: Module) -> None:
         """RELRO."""
@@ -499,8 +495,8 @@ class Guest:
     def bind(self, number: int, index: int) -> int:
         """A PLT slot is used for the first time: fill it; the function's address."""
         ns = self.ns
-        r, b = ns.relocations, ns.bindings
-        module = ns.columns.modules[number - 1]
+        r, b = self._relocations, self._bindings
+        module = self._columns.modules[number - 1]
         rows = self._slots.get(module)
         if rows is None:
             import numpy as np
@@ -518,7 +514,7 @@ class Guest:
         self.write_word(place, value)
         if self.reporter.wants & {"bindings"}:
             definer = int(b.definer[reference])
-            found = ns.columns.modules[definer] if definer >= 0 else None
+            found = self._columns.modules[definer] if definer >= 0 else None
             self.reporter.bound(module, found, b.name(reference), b.version_name(reference), "")
         return value
 
@@ -546,11 +542,13 @@ class Guest:
         import numpy as np
 
         ns = self.ns
-        b, columns = ns.bindings, ns.columns
+        b, columns = self._bindings, self._columns
         number = int(b.definer[reference])
         if number < 0:
-            raise TargetFault(
-                f"symbol lookup error: {module.path}: undefined symbol: {b.name(reference)}"
+            version = b.version_name(reference)
+            raise StartFailed(
+                f"{os.fsdecode(self.process.argv[0])}: symbol lookup error: {module.path}: undefined symbol: {b.name(reference)}"
+                + (f", version {version}" if version else "")
             )
         definer, symbol = columns.modules[number], int(b.definition[reference])
         override = ns.overrides.get((definer, symbol))
@@ -560,22 +558,6 @@ class Guest:
         info, _, section = columns.meta(at)
         value = int(columns.value(at)[0]) + (definer.base if int(section[0]) != t.SHN_ABS else 0)
         return self.resolve(value) if int(info[0]) & 15 == t.STT_GNU_IFUNC else value
-
-    # -- words --------------------------------------------------------------------------------------------
-
-    def pack(self, *values: int) -> bytes:
-        """Words in the guest's order."""
-        mask = self.machine.kernel.mask
-        return b"".join([(value & mask).to_bytes(self.word, self._byteorder) for value in values])
-
-    def write_word(self, address: int, value: int) -> None:
-        self.machine.write(address, self.pack(value))
-
-    def read_word(self, address: int) -> int:
-        return self.machine.word(address)
-
-    def read_string(self, address: int) -> bytes:
-        return self.machine.kernel.string(address)
 
 
 def start_version(ns: Namespace) -> str | None:

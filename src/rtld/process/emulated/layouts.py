@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from rtld.core.space import page_up
+from rtld.elf.types import ET_EXEC
 from rtld.errors import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from rtld.elf.file import ElfFile
 
 PAGE = 0x1000
 STACK = 8 << 20
@@ -52,23 +54,69 @@ class Layout(NamedTuple):
     """Addresses that execve asks for.
 
     program     base of an ET_DYN program that has an interpreter
-    stack_top   the end of the main stack
-    stack_size  of it;  below it is a guard page
+    stack_top   the end of the main stack;  stack_size: of it; below it is a guard page
+    area        where what may be anywhere goes: low, high, downwards; None: everywhere, from the top
+    heap        where brk begins; 0: behind the program
+    threads     stacks of threads go below that; 0: where mmap puts them
     """
 
     name: str
     program: int
     stack_top: int
     stack_size: int
+    area: tuple[int, int, bool] | None = None
+    heap: int = 0
+    threads: int = 0
 
 
-def choose(name: str, bits: int, size: int, top: int, chance: Chance) -> Layout:
+def choose(name: str, file: ElfFile, size: int, top: int, chance: Chance) -> Layout:
     """The layout of that name for an address space of *size* bytes of which *top* is the end that is free."""
-    if name != "linux":
-        raise Unsupported(f"no layout {name!r}", "known is linux")
-    # Linux leaves an eighth of the range to chance; 28 bits of pages where there is room.
-    wide = 1 << (8 if bits == 32 else 19)
-    program = size // 3 * 2 & -(1 << 20)
-    if bits == 32:
-        program = 0x56555000
-    return Layout(name, program + chance.pages(wide), top - chance.pages(wide >> 2), page_up(STACK))
+    if name not in LAYOUTS:
+        raise Unsupported(f"no layout {name!r}", f"known are {', '.join(LAYOUTS)}")
+    return LAYOUTS[name](file, size, top, chance)
+
+
+def linux(file: ElfFile, size: int, top: int, chance: Chance) -> Layout:
+    """fs/binfmt_elf.c: ELF_ET_DYN_BASE; mm/util.c: arch_pick_mmap_layout."""
+    wide = 1 << (8 if file.bits == 32 else 19)
+    program = 0x56555000 if file.bits == 32 else size // 3 * 2 & -(1 << 20)
+    program += chance.pages(wide)
+    stack = top - chance.pages(wide >> 2)
+    return Layout("linux", program, stack, STACK, area=(MMAP_MIN, stack - STACK - 2 * PAGE, True))
+
+
+def qnx(file: ElfFile, size: int, top: int, chance: Chance) -> Layout:
+    """BlackBerry 10: the program at the base, the main stack just below it, threads' stacks below that, the heap above;
+    shared objects have a region of their own, from the top down ("Dynamic linking", process memory layout).
+    """
+    base = QNX_BASE
+    if file.type == ET_EXEC:
+        base = file.span[0] & -PAGE
+    else:
+        base += chance.pages(256)
+    stack = min(QNX_STACK, (base - MMAP_MIN) // 4 & -PAGE)
+    return Layout(
+        "qnx", base, base, stack, area=(size // 2, top, True), threads=base - stack - 2 * PAGE
+    )
+
+
+def liteos(_file: ElfFile, size: int, top: int, chance: Chance) -> Layout:
+    """OpenHarmony LiteOS-A (kernel/base/include/los_vm_zone.h, los_vm_common.h): the heap at a quarter, mmap from a half
+    upwards, the main stack of 1 MiB at the top; ET_DYN programs from 32 MiB on.
+    """
+    heap, low = top >> 2 & -PAGE, top >> 1 & -PAGE
+    program = LITEOS_PROGRAM + chance.pages(256)
+    high = low + (size >> 3) * 3
+    return Layout(
+        "liteos", program, top - chance.pages(64), LITEOS_STACK, area=(low + chance.pages(256), high, False), heap=heap
+    )  # fmt: skip
+
+
+MMAP_MIN = 0x10000
+QNX_BASE, QNX_STACK = 0x08048000, 512 << 10
+LITEOS_PROGRAM, LITEOS_STACK = 0x02000000, 1 << 20
+LAYOUTS: dict[str, Callable[[ElfFile, int, int, Chance], Layout]] = {
+    "linux": linux,
+    "qnx": qnx,
+    "liteos": liteos,
+}

@@ -15,7 +15,8 @@ from rtld.backends.emulated.faults import Fault, LimitReached
 from rtld.backends.emulated.linux.calls import Ended, Replaced
 from rtld.errors import RtldError
 from rtld.process.emulated.execve import Process, do_execve
-from rtld.process.emulated.system import Link
+from rtld.process.emulated.postmortem import describe
+from rtld.process.emulated.system import Link, StartFailed
 from rtld.process.kernel import CannotRun
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rtld.process.emulated.system import System
+    from rtld.process.gdb.debugger import Debugger
 
 
 def run(
@@ -33,17 +35,20 @@ def run(
     *,
     cwd: str = "/",
     link: Link | None = None,
+    debugger: Debugger | None = None,
     tell: Callable[[str], object] = lambda text: sys.stderr.write(f"rtld: {text}\n"),
 ) -> int:
-    """Run the program at the guest's *path*; its wait status. *link*: how our linker is to link; None: the guest's does."""
+    """Run the program at the guest's *path*; its wait status. *link*: how our linker is to link; None: the guest's
+    does."""
     system.family = Family()
     words = [os.fsencode(word) for word in argv]
     variables = [os.fsencode(f"{name}={value}") for name, value in env.items()]
-    system.link = link
+    system.link, system.cwd = link, cwd
     process = _start(system, path, words, variables, None, None)
-    process.machine.kernel.cwd = cwd
+    if debugger is not None:
+        debugger.attach(process)
     with _Host(process):
-        return _run(system, process, tell)
+        return _run(system, process, tell, debugger)
 
 
 def _start(
@@ -112,7 +117,9 @@ def listen(process: Process) -> None:
     process.machine.watch_bell(family.wakeup)
 
 
-def _run(system: System, process: Process, tell: Callable[[str], object]) -> int:
+def _run(
+    system: System, process: Process, tell: Callable[[str], object], debugger: Debugger | None
+) -> int:
     """Until it ends; the wait status. A child of the guest's does not return."""
     pid = os.getpid()
     status = 0
@@ -130,21 +137,36 @@ def _run(system: System, process: Process, tell: Callable[[str], object]) -> int
                     next_one.fd,
                     machine,
                 )
+            except StartFailed as failure:
+                system.reporter.message(str(failure))
+                status = failure.status << 8
             except (RtldError, OSError) as error:
                 tell(str(error))
                 status = getattr(error, "status", 126) << 8
             else:
                 listen(process)
+                if debugger is not None and machine.debugger is debugger:
+                    debugger.attach(process)
                 machine.close()
                 continue
         except Ended as ended:
             status = ended.signal or ended.status << 8
-        except (Fault, LimitReached) as error:
+        except Fault as fault:
+            tell(describe(process, fault))
+            status = fault.signal
+        except LimitReached as error:
             tell(str(error))
             status = error.status - 128
+        except StartFailed as failure:
+            # In the words of ld.so, and where it says them.
+            system.reporter.message(str(failure))
+            status = failure.status << 8
         except KeyboardInterrupt:
             status = int(signal.SIGINT)
         break
+    system.last = process
+    if debugger is not None and os.getpid() == pid:
+        debugger.ended(status)
     for name, count in process.machine.unknown_calls().items():
         system.unknown[name] = system.unknown.get(name, 0) + count
     if os.getpid() != pid or (system.family is not None and os.getpid() != system.family.first):

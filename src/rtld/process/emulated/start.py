@@ -10,7 +10,7 @@ from rtld.elf.file import ElfFile
 from rtld.errors import FormatError
 from rtld.events import SPOKEN
 from rtld.process.emulated.run import run
-from rtld.process.emulated.system import MEMORY, Link, System
+from rtld.process.emulated.system import MEMORY, Link, StartFailed, System
 from rtld.process.kernel import CannotRun
 
 TYPE_CHECKING = False
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rtld.events import Reporter
+    from rtld.process.gdb.debugger import Debugger
 
 #: Directories of cross compilers that are named otherwise than the multiarch ones.
 _TOOLCHAINS = {"i386": ("i686-linux-gnu",), "ppc64le": ("powerpc64le-linux-gnu",)}
@@ -39,6 +40,7 @@ def run_emulated(
     fixed: bool = False,
     reporter: Reporter = SPOKEN,
     finished: Callable[[System], object] | None = None,
+    debugger: Debugger | None = None,
 ) -> int:
     """Run *program*, a path of the sysroot or of this computer; its wait status.
 
@@ -63,7 +65,10 @@ def run_emulated(
     )  # fmt: skip
     cwd = system.tree.guest_path(os.getcwd()) or "/"
     try:
-        return run(system, inside, argv, env, cwd=cwd, link=link)
+        return run(system, inside, argv, env, cwd=cwd, link=link, debugger=debugger)
+    except StartFailed as failure:
+        reporter.message(str(failure))
+        return failure.status << 8
     finally:
         if finished is not None:
             finished(system)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from rtld.backends.emulated import open_machine
 from rtld.backends.emulated.linux.tree import Bind, Tree
+from rtld.backends.emulated.pagecache import PageCache
+from rtld.errors import RtldError
 from rtld.events import QUIET
 from rtld.process.emulated.layouts import Chance
 
@@ -30,6 +32,18 @@ class Link(NamedTuple):
     lazy: bool = True
     library_path: str | None = None
     preload: Any = None
+
+
+class StartFailed(RtldError):
+    """The program cannot be linked; ``status`` is what ld.so would have exited with."""
+
+    def __init__(self, text: str, status: int = 127) -> None:
+        self.text = text
+        self.status = status
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class System:
@@ -61,8 +75,11 @@ class System:
         self.layout = layout
         self.chance = Chance(seed, fixed=fixed)
         self.reporter = reporter
+        self.cwd = "/"  # of the first process
         self.family: Family | None = None
+        self.cache = PageCache()
         self.link: Link | None = None
+        self.last: Any = None  # the process (execve.Process) that has ended last
         self.unknown: dict[str, int] = {}
 
     def open(self, arch: Arch) -> Machine:
@@ -74,7 +91,8 @@ class System:
             seconds=self.seconds,
             descriptors={0: 0, 1: 1, 2: 2},
         )
-        machine.kernel.set_tree(self.tree)
+        machine.kernel.set_tree(self.tree, self.cwd)
+        machine.memory.page_in(self.cache)
         return machine
 
     def bind(self, host: str, guest: str, *, writable: bool = True) -> None:

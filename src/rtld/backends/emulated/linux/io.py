@@ -57,6 +57,10 @@ class Io(Calls):
             raise failed(errno.EBADF)
         return found
 
+    def name_of(self, fd: int) -> str:
+        """The guest's path of a descriptor."""
+        return self.names.get(fd & 0xFFFFFFFF, "")
+
     def add(self, host: int, *, cloexec: bool = False, name: str = "", least: int = 0) -> int:
         """The lowest free number for a host descriptor, which is the guest's from now on."""
         number = least

@@ -14,6 +14,7 @@ from rtld.errors import NoSpace
 HEAP = 1 << 28  # addresses kept for brk
 # fmt: off
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 0x01, 0x02, 0x10, 0x20, 0x100000
+MAP_STACK = 0x20000
 MREMAP_MAYMOVE, MREMAP_FIXED = 1, 2
 PROTECTIONS = READ | WRITE | EXECUTE
 GROWSDOWN = 0x01000000  # PROT_GROWSDOWN
@@ -27,6 +28,10 @@ class MemoryCalls(Calls):
     _break = 0
 
     def host(self, fd: int) -> int:
+        raise NotImplementedError
+
+    def name_of(self, fd: int) -> str:
+        """The guest's path of a descriptor."""
         raise NotImplementedError
 
     def set_heap(self, start: int) -> None:
@@ -44,6 +49,7 @@ class MemoryCalls(Calls):
             try:
                 if want > have:
                     self.memory.map(have, want - have, READ | WRITE)
+                    self.memory.label(have, want - have, "[heap]", have - self.heap)
             except NoSpace:
                 return self._break
             if want < have:
@@ -75,12 +81,15 @@ class MemoryCalls(Calls):
             if problem:
                 return -problem
         else:
-            start = self._choose(start & -PAGE, size)
+            start = self._choose(start & -PAGE, size, stack=bool(flags & MAP_STACK))
         shared = bool(flags & 1)
         if anonymous:
             self.memory.map(start, size, effective(rights), shared=shared)
+            if flags & MAP_STACK:
+                self.memory.label(start, size, "[stack of a thread]")
         else:
             self.memory.map_file(start, size, effective(rights), host, offset, shared=shared)
+            self.memory.label(start, size, self.name_of(fd), offset)
         return start
 
     def _check_fixed(self, start: int, size: int, flags: int) -> int:
@@ -96,7 +105,9 @@ class MemoryCalls(Calls):
             return errno.EEXIST
         return 0
 
-    def _choose(self, hint: int, size: int) -> int:
+    def _choose(self, hint: int, size: int, *, stack: bool) -> int:
+        if stack:
+            return self.memory.reserve_stack(size)
         if hint:
             try:
                 return self.memory.reserve(size, PAGE, hint)
