@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import toolchain
+from emulated_support import rtld, sysroot
 
 HERE = Path(__file__).parent
 CPUS = ("aarch64", "arm", "i386", "riscv64", "s390x")
@@ -20,27 +21,9 @@ CC = Callable[..., Path]
 Outcome = tuple[str, int]
 
 
-def rtld(
-    command: list[str], arch: str, program: Path, *words: str, options: list[str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """``rtld run`` with the cross compiler's libraries as sysroot, which stands under its own path too."""
-    root = f"/usr/{toolchain.target(arch).triplet}"
-    more = options if options is not None else [f"--sysroot={root}", f"--bind={root}:{root}:ro"]
-    env = {**os.environ, "LD_LIBRARY_PATH": f"{root}/lib", "LC_ALL": "C"}
-    return subprocess.run(
-        [*command, "run", *more, "--", str(program), *words],
-        env=env, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=120, check=False,
-    )  # fmt: skip
-
-
 def qemu(arch: str, program: Path, *words: str) -> Outcome:
     done = toolchain.run(toolchain.target(arch), [str(program), *words])
     return done.stdout, done.returncode
-
-
-def sysroot(arch: str) -> list[str]:
-    root = f"/usr/{toolchain.target(arch).triplet}"
-    return [f"--sysroot={root}", f"--bind={root}:{root}:ro"]
 
 
 @pytest.mark.parametrize("arch", CPUS)
@@ -267,3 +250,30 @@ def test_pages_of_files_are_read_once(cc: CC, rtld_command: list[str]) -> None:
     assert twice["faults from file"] == thrice["faults from file"] <= alone["faults from file"] + 8
     assert thrice["faults from cache"] > twice["faults from cache"] > alone["faults from cache"]
     assert twice["pages shared"] > 100
+
+
+EXCEPTIONS = r"""
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+#include <thread>
+struct Told { const char *name; Told(const char *n) : name(n) { printf("+%s\n", n); } ~Told() { printf("-%s\n", name); } };
+thread_local Told here("thread");
+static int checked(int n) { Told t("frame"); if (n > 1) throw std::runtime_error("too many: " + std::to_string(n)); return n; }
+int main() {
+  try { for (int i = 0; i < 9; i++) printf("%d\n", checked(i)); } catch (const std::exception &e) { puts(e.what()); }
+  std::thread([] { (void)&here; try { checked(7); } catch (const std::runtime_error &e) { puts(e.what()); } }).join();
+  (void)&here;
+}
+"""
+
+
+def test_exceptions(cc: CC, rtld_command: list[str]) -> None:
+    """C++ on an emulated x86-64, whose sysroot is this computer's own root; the native run is the judge."""
+    if toolchain.HOST != "x86_64":
+        pytest.skip("for x86-64")
+    program = cc(EXCEPTIONS, "exceptions", "-xc++", "-pthread")
+    native = subprocess.run([program], capture_output=True, encoding="utf-8", check=True)
+    for mode in ([], ["--now"], ["--interp"]):
+        done = rtld(rtld_command, "x86_64", program, options=["--sysroot=/", *mode])
+        assert (done.stdout, done.returncode, done.stderr) == (native.stdout, 0, "")

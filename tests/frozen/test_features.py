@@ -371,6 +371,39 @@ def test_plugins_inside(build: Build, tmp_path: Path) -> None:
         freeze_to(program, tmp_path / "image", plugins=(str(plugin), str(other)))
 
 
+def test_a_program_finds_itself(build: Build, tmp_path: Path) -> None:
+    """By the name that the kernel gives the original; a library asks, too."""
+    build(
+        "libself.so",
+        r"""
+        #define _GNU_SOURCE
+        #include <fcntl.h>
+        #include <limits.h>
+        #include <stdio.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <sys/stat.h>
+        #include <unistd.h>
+        void show(void) {
+            char a[PATH_MAX] = "", b[8] = "", c[PATH_MAX] = "";
+            long n = readlink("/proc/self/exe", a, sizeof a), m = readlink("/proc/self/exe", b, 7);
+            long k = readlinkat(AT_FDCWD, "/proc/self/exe", c, sizeof c);
+            printf("%ld %s %ld %s %ld %s\n", n, a, m, b, k, c);
+            char *r = realpath("/proc/self/exe", 0), *s = canonicalize_file_name("/proc/self/exe");
+            printf("%s %s\n", r, s);
+            int fd = open("/proc/self/exe", O_RDONLY); FILE *f = fopen("/proc/self/exe", "r");
+            struct stat one, two, three; fstat(fd, &one); fstat(fileno(f), &two); stat("/proc/self/exe", &three);
+            printf("%d %d %d\n", one.st_size == two.st_size, one.st_ino == three.st_ino, access("/proc/self/exe", X_OK));
+            printf("%ld\n", (long)one.st_size);
+            printf("%ld %d\n", (long)readlink("/proc/self/ex", a, 9), open("/proc/self/exes", O_RDONLY));
+        }
+        """,
+    )
+    program = build("program", "void show(void); int main(void) { show(); return 0; }", "-lself")
+    lines = same(program)
+    assert lines[0].split()[1] == str(program)
+
+
 def test_what_is_refused(build: Build, cc: Callable[..., Path], tmp_path: Path) -> None:
     static = cc("int main(void) { return 0; }", "static", "-static")
     with pytest.raises(Unsupported, match="nothing to link"):

@@ -34,7 +34,7 @@ be frozen is run as it is.
     (
         Option("--dir",         "DIR",  "where images are kept (default: $RTLD_CACHE, or ~/.cache/rtld/images)"),
         Option("--max-size",    "SIZE", "gc: how much may be left, in bytes or with K, M, G"),
-        Option("--anyway",      "",     "run: also programs that look themselves up by /proc/self/exe"),
+        Option("--anyway",      "",     "run: also programs that gain nothing, or read /proc/self/maps"),
         Option("-v --verbose",  "",     "run: say why a program is run as it is"),
         JSON,
     ),

@@ -1,7 +1,7 @@
 """What a program may notice of being an image: it asks where it is, or which objects there are.
 
-/proc/self/exe is the image (put it beside the original), /proc/self/maps shows one file (with --thin the libraries), and
-dl_iterate_phdr tells one object. dladdr and RTLD_NEXT are answered for the modules that there were (startup.services).
+/proc/self/maps shows one file (with --thin the libraries), and dl_iterate_phdr tells one object. /proc/self/exe, dladdr and
+RTLD_NEXT are answered as in the original (startup.services).
 """
 
 from __future__ import annotations
@@ -18,15 +18,10 @@ if TYPE_CHECKING:
 
 # fmt: off
 _TEXTS = (
-    (b"/proc/self/exe",  "looks itself up by /proc/self/exe: put the image into the directory of the original"),
     (b"/proc/self/maps", "reads /proc/self/maps, where all libraries are one file; --thin keeps their names, --keep {0} leaves it out"),
     (b"$ORIGIN",         "has a path with $ORIGIN: put the image into the directory of the original"),
 )
 # fmt: on
-
-
-#: libLLVM has sys::fs::getMainExecutable, with which clang and the like find what belongs to them.
-_ASKING_FOR_OTHERS = ("libLLVM", "libclang")
 
 
 def warnings(plan: Plan) -> list[str]:
@@ -53,16 +48,13 @@ def warnings(plan: Plan) -> list[str]:
     return result
 
 
-def finds_itself(modules: Sequence[Module], system: Collection[str]) -> Module | None:
-    """The first module of the program's own that has the text /proc/self/exe, or an $ORIGIN that is no run path.
+def reads_maps(modules: Sequence[Module], system: Collection[str]) -> Module | None:
+    """The first module of the program's own that has the text /proc/self/maps: it may look for its libraries there.
 
-    Libraries in the *system*'s directories are everybody's: they ask for the program's name, not for their files. But
-    LLVM's ask on behalf of their programs, which look for headers and tools beside themselves.
+    Libraries in the *system*'s directories are everybody's; they look for the stack's end or for crashes.
     """
     for number, module in enumerate(modules):
-        name = os.path.basename(module.path)
-        own = number == 0 or os.path.dirname(os.path.realpath(module.path)) not in system
-        if not own and not name.startswith(_ASKING_FOR_OTHERS):
+        if number and os.path.dirname(os.path.realpath(module.path)) in system:
             continue
         if any(_contains(module, begin, end, _TEXTS[0][0]) for begin, end in _constants(module)):
             return module

@@ -65,6 +65,8 @@ class World:
     library_path    LD_LIBRARY_PATH;  *seconds*: how long one call may take
     """
 
+    bare = True  # there is no program
+
     def __init__(
         self,
         root: str,
@@ -294,6 +296,23 @@ class World:
             return (engine.get("a0") & 0xFFFFFFFF) << 32 | engine.get("a1") & 0xFFFFFFFF
         names = {"x86_64": "fs_base", "arm": "c13_c0_3", "aarch64": "tpidr_el0", "riscv64": "tp"}
         return int(engine.get(names[name]))
+
+    def thread_pointers(self) -> list[int]:
+        """Of all threads."""
+        machine = self.machine
+        others = [task for task in machine.kernel.tasks if task is not machine.kernel.task]
+        if not others:
+            return [self.thread_pointer()]
+        here = machine.engine.save()
+        found = [self.thread_pointer()]
+        for task in others:
+            if machine.segments is not None:
+                found.append(machine.segments.base_of(task))
+            else:
+                machine.engine.restore(task.context)
+                found.append(self.thread_pointer())
+        machine.engine.restore(here)
+        return found
 
     # -- libraries --------------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ class Services:
             "dlopen":                  (self.dlopen,          2, True),
             "dlsym":                   (self.dlsym,           2, True),
             "dlvsym":                  (self.dlvsym,          3, True),
+            "dlinfo":                  (self.dlinfo,          3, False),
+            "dlmopen":                 (self.dlmopen,         3, True),
             "dlclose":                 (self.dlclose,         1, False),
             "dlerror":                 (self.dlerror,         0, True),
             "dladdr":                  (self.dladdr,          2, False),
@@ -110,14 +112,21 @@ class Services:
         last = (1 << 8 * world.word) - 1
         if handle == RTLD_DEFAULT:
             asker = self.asker() or world.ns.main
-            scope = [*default_scope(world.ns, world.opened, asker), *world.ns.modules]
+            scope = list(default_scope(world.ns, world.opened, asker))
+            if world.bare:
+                scope += world.ns.modules  # what Python has opened has no global scope to be in
         elif handle == last:
             scope = next_scope(world.opened, self.asker() or world.ns.main)
         else:
             scope = world.scope(self._module(handle))
         found = find_symbol(scope, text, version)
         if found is None:
-            raise DlError(f"undefined symbol: {os.fsdecode(text)}")
+            where = handle not in (RTLD_DEFAULT, last) and self._module(handle) is not world.ns.main
+            prefix = f"{self._module(handle).path}: " if where else ""
+            if not where and not world.bare:
+                prefix = f"{(self.asker() or world.ns.main).path}: "
+            wanted = f", version {os.fsdecode(version)}" if version else ""
+            raise DlError(f"{prefix}undefined symbol: {os.fsdecode(text)}{wanted}")
         return world.value(*found)
 
     def dlclose(self, handle: int) -> int:
@@ -181,9 +190,7 @@ class Services:
         order: Literal = "little" if world.order == "<" else "big"
         size = 8 * word if word == 8 else 40
         for module in list(world.ns.modules):
-            head = world.pack(
-                module.base, self.keep(os.fsencode(module.path)), self._headers(module)
-            )
+            head = world.pack(module.base, self.keep(self._shown(module)), self._headers(module))
             head += module.file.phnum.to_bytes(2, order)
             head = head.ljust(4 * word, b"\0")
             head += len(world.ns.modules).to_bytes(8, order) + bytes(8)
@@ -194,6 +201,32 @@ class Services:
             if result:
                 return result
         return 0
+
+    def _shown(self, module: Module) -> bytes:
+        """l_name: glibc has none for the program."""
+        world = self.world
+        unnamed = module is world.ns.main and not world.bare and world.ns.model == "glibc"
+        return b"" if unnamed else os.fsencode(module.path)
+
+    def dlinfo(self, handle: int, request: int, result: int) -> int:
+        """RTLD_DI_ORIGIN; other questions are about records that are not there."""
+
+        def step() -> int:
+            module = self._module(handle)
+            if request & 0xFFFFFFFF != RTLD_DI_ORIGIN:
+                raise DlError(f"unsupported dlinfo request {request & 0xFFFFFFFF}")
+            self.world.machine.write(result, os.path.dirname(os.fsencode(module.path)) + b"\0")
+            return 0
+
+        return self._guarded(step, -1)
+
+    def dlmopen(self, space: int, name: int, flags: int) -> int:
+        """LM_ID_BASE; there is no other namespace."""
+
+        def refuse() -> int:
+            raise DlError("no more namespaces available for dlmopen()")
+
+        return self.dlopen(name, flags) if space == 0 else self._guarded(refuse)
 
     def _scratch(self, data: bytes) -> int:
         at = self._kept.get(b"\0scratch")
@@ -232,6 +265,7 @@ def handle_of(module: Module) -> int:
     return int(module.base or module.file.span[0])
 
 
+RTLD_DI_ORIGIN = 6  # <dlfcn.h>
 _PT_ARM_EXIDX = 0x70000001
 if TYPE_CHECKING:
     from typing import Any as Literal

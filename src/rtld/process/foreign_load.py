@@ -54,6 +54,8 @@ def open_library(
     except BaseException:
         opening.undo()
         raise
+    if world.machine.debugger is not None:
+        world.machine.debugger.linked()
     for module in order:
         world.ns.reporter.init(module)
         for function in init_functions(world, module):
@@ -323,7 +325,8 @@ class Opening:
         data = world.read(module.base + segment.vaddr, segment.filesz) + bytes(
             segment.memsz - segment.filesz
         )
-        world.machine.write(world.thread_pointer() + module.tls_offset, data)
+        for pointer in world.thread_pointers():
+            world.machine.write(pointer + module.tls_offset, data)
         world.machine.write(world.anchor.tls_image + module.tls_block, data)
 
     def _order(self) -> list[Module]:

@@ -14,6 +14,8 @@ from rtld.backends.windows import (  # noqa: F401  (they fill TABLES)
     crt_files,
     kernel32,
     kernel32_files,
+    kernel32_text,
+    kernel32_threads,
     msvcrt,
     others,
 )

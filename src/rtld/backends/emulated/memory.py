@@ -44,7 +44,9 @@ class Memory:
         self.area = (first, self.size - PAGE, True)
         self.pager: Pager | None = None
         self.stacks = 0  # stacks of threads go below that, if it is not 0
-        self._foreign = Ranges()  # where there is other memory than the arena's own
+        self._foreign = (
+            Ranges()
+        )  # where there is other memory than the arena's own; value: 1: never to be written
         self._engine = engine
         try:
             flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
@@ -186,7 +188,7 @@ class Memory:
         ):
             protection = mmap.PROT_READ
         map_at(self._base + start, size, protection, flags, fd, offset)
-        self._foreign.add(start, start + size)
+        self._foreign.add(start, start + size, int(protection == mmap.PROT_READ))
 
     def _add(self, start: int, size: int, rights: int, *, show: bool = True) -> None:
         self.reserved.add(start, start + size)
@@ -220,6 +222,8 @@ class Memory:
         end = start + size
         if not self.covers(start, size):
             raise TargetFault(f"no memory to protect at {start:#x} to {end:#x}")
+        if rights & WRITE and any(fixed for _, _, fixed in self._foreign.pieces(start, end)):
+            raise PermissionError(errno.EACCES, "a shared map of a file that is open for reading")
         for low, high, before in self.regions.pieces(start, end):
             if before != rights:
                 self.regions.add(low, high, rights)

@@ -58,6 +58,10 @@ class Segments:
         low, high = struct.unpack("<II", self.machine.memory.view(at, 8))
         return int(low >> 16 | (high & 0xFF) << 16 | high & 0xFF000000)
 
+    def base_of(self, task: Task) -> int:
+        """The thread pointer of a task that does not run."""
+        return self._own.get(task, {}).get(FIRST, (0, 0, False))[0]
+
     def adopt(self, new: Task) -> None:
         """A task begins with what the one that made it has."""
         self._own[new] = dict(self._own.get(self.machine.kernel.task, {}))

@@ -6,7 +6,7 @@ with its options as an argument ("Universal C runtime routines by category", lea
 
 from __future__ import annotations
 
-from rtld.backends.windows import msvcrt
+from rtld.backends.windows import msvcrt, msvcrt_streams, msvcrt_strings  # noqa: F401  (they fill the table)
 from rtld.backends.windows.api import Call, Dll, VarArgs
 from rtld.backends.windows.formats import format_text
 from rtld.backends.windows.kernel32 import KERNEL32
@@ -108,7 +108,9 @@ def acrt_iob_func(system: System, number: int) -> int:
 
 @UCRT("__stdio_common_vfprintf", "qpspp", "i")
 def stdio_common_vfprintf(system: System, _options: int, file: int, form: bytes, _locale: int, values: int) -> int:  # fmt: skip
-    return msvcrt.put_format(system, file, form, VarArgs(system.memory, values, system.word))
+    return msvcrt_streams.put_format(
+        system, file, form, VarArgs(system.memory, values, system.word)
+    )
 
 
 @UCRT("__stdio_common_vsprintf __stdio_common_vsnprintf_s __stdio_common_vsprintf_s", "qppspp", "i")

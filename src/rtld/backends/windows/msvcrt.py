@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 
-from rtld.backends.windows.api import Call, Dll, Exited, VarArgs
-from rtld.backends.windows.formats import format_text
+from rtld.backends.windows.api import Call, Dll, Exited
 from rtld.backends.windows.kernel32_files import write_all
 
 TYPE_CHECKING = False
@@ -114,6 +112,27 @@ def dllonexit(system: System, function: int, begin: int, end: int) -> int:
     return function
 
 
+def stream(system: System, file: int) -> int:
+    """The descriptor of a FILE: one of _iob's three, or one that fopen has made."""
+    number = (file - variable(system, "_iob")) // FILE_SIZE[system.bits]
+    if 0 <= number < 3:
+        return number
+    return int(system.cache.get(f"file {file}", -1))
+
+
+def flush(system: System, fd: int) -> None:
+    """Write out what waits for a descriptor."""
+    buffer = system.cache.get("buffers", {}).pop(fd, None)
+    if buffer:
+        write_all(fd, bytes(buffer))
+
+
+def flush_all(system: System) -> None:
+    """Write out what waits."""
+    for fd in list(system.cache.get("buffers", {})):
+        flush(system, fd)
+
+
 def _run_exit(system: System) -> Task:
     while system.at_exit:
         yield Call(system.at_exit.pop(), (), "cdecl")
@@ -180,176 +199,6 @@ for _name in ("_fmode", "_commode", "_acmdln", "_environ", "__initenv", "__argc"
             return at
         arrays(system)
         return variable(system, _which)
-
-
-# -- memory and strings ---------------------------------------------------------------------------
-
-
-@MSVCRT("malloc", "p", "p")
-def malloc(system: System, size: int) -> int:
-    return system.heap.allocate(size, zero=False)
-
-
-@MSVCRT("calloc", "pp", "p")
-def calloc(system: System, count: int, size: int) -> int:
-    return system.heap.allocate(count * size)
-
-
-@MSVCRT("realloc", "pp", "p")
-def realloc(system: System, address: int, size: int) -> int:
-    return system.heap.resize(address, size)
-
-
-@MSVCRT("free", "p", "v")
-def free(system: System, address: int) -> None:
-    system.heap.free(address)
-
-
-@MSVCRT("memcpy memmove", "ppp", "p")
-def memcpy(system: System, out: int, source: int, size: int) -> int:
-    if size:
-        system.memory.write(out, system.memory.read(source, size))
-    return out
-
-
-@MSVCRT("memset", "pip", "p")
-def memset(system: System, out: int, value: int, size: int) -> int:
-    if size:
-        system.memory.write(out, bytes([value & 255]) * size)
-    return out
-
-
-@MSVCRT("memcmp", "ppp", "i")
-def memcmp(system: System, a: int, b: int, size: int) -> int:
-    x, y = (system.memory.read(a, size), system.memory.read(b, size)) if size else (b"", b"")
-    return (x > y) - (x < y)
-
-
-@MSVCRT("memchr", "pip", "p")
-def memchr(system: System, text: int, value: int, size: int) -> int:
-    at = system.memory.read(text, size).find(bytes([value & 255])) if size else -1
-    return text + at if at >= 0 else 0
-
-
-@MSVCRT("strlen", "s", "p")
-@MSVCRT("wcslen", "w", "p")
-def strlen(_system: System, text: Any) -> int:
-    return len(text or b"")
-
-
-@MSVCRT("strcpy", "ps", "p")
-def strcpy(system: System, out: int, text: bytes) -> int:
-    system.memory.write(out, text + b"\0")
-    return out
-
-
-@MSVCRT("strncpy", "psp", "p")
-def strncpy(system: System, out: int, text: bytes, size: int) -> int:
-    system.memory.write(out, text[:size].ljust(size, b"\0"))
-    return out
-
-
-@MSVCRT("strcat", "ps", "p")
-def strcat(system: System, out: int, text: bytes) -> int:
-    system.memory.write(out + len(system.text(out) or b""), text + b"\0")
-    return out
-
-
-@MSVCRT("strcmp strcoll", "ss", "i")
-@MSVCRT("wcscmp", "ww", "i")
-def strcmp(_system: System, a: Any, b: Any) -> int:
-    return int((a > b) - (a < b))
-
-
-@MSVCRT("strncmp", "ssp", "i")
-@MSVCRT("wcsncmp", "wwp", "i")
-def strncmp(_system: System, a: Any, b: Any, size: int) -> int:
-    a, b = a[:size], b[:size]
-    return int(a > b) - int(a < b)
-
-
-@MSVCRT("_stricmp _strcmpi", "ss", "i")
-def stricmp(_system: System, a: bytes, b: bytes) -> int:
-    a, b = a.lower(), b.lower()
-    return (a > b) - (a < b)
-
-
-@MSVCRT("strchr", "pi", "p")
-def strchr(system: System, text: int, value: int) -> int:
-    at = ((system.text(text) or b"") + b"\0").find(bytes([value & 255]))
-    return text + at if at >= 0 else 0
-
-
-@MSVCRT("strrchr", "pi", "p")
-def strrchr(system: System, text: int, value: int) -> int:
-    at = ((system.text(text) or b"") + b"\0").rfind(bytes([value & 255]))
-    return text + at if at >= 0 else 0
-
-
-@MSVCRT("strstr", "ps", "p")
-def strstr(system: System, text: int, part: bytes) -> int:
-    at = (system.text(text) or b"").find(part)
-    return text + at if at >= 0 else 0
-
-
-@MSVCRT("strspn", "ss", "p")
-def strspn(_system: System, text: bytes, of: bytes) -> int:
-    return len(text) - len(text.lstrip(of)) if of else 0
-
-
-@MSVCRT("strcspn", "ss", "p")
-def strcspn(_system: System, text: bytes, of: bytes) -> int:
-    return next((i for i, c in enumerate(text) if c in of), len(text))
-
-
-@MSVCRT("strpbrk", "ps", "p")
-def strpbrk(system: System, text: int, of: bytes) -> int:
-    data = system.text(text) or b""
-    return next((text + i for i, c in enumerate(data) if c in of), 0)
-
-
-@MSVCRT("_strdup strdup", "s", "p")
-def strdup(system: System, text: bytes) -> int:
-    at = system.heap.allocate(len(text) + 1)
-    system.memory.write(at, text + b"\0")
-    return at
-
-
-@MSVCRT("strerror", "i", "p")
-def strerror(system: System, number: int) -> int:
-    return system.keep(os.strerror(number).encode() + b"\0")
-
-
-@MSVCRT("getenv", "s", "p")
-def getenv(system: System, name: bytes) -> int:
-    lower = name.decode("latin-1").lower()
-    value = next((v for k, v in system.environ.items() if k.lower() == lower), None)
-    return 0 if value is None else system.keep(value.encode() + b"\0")
-
-
-def _classify(name: str, test: Callable[[str], bool]) -> None:
-    @MSVCRT(name, "i", "i")
-    def action(_system: System, code: int) -> int:
-        return int(0 <= code < 128 and test(chr(code)))
-
-
-for _n, _t in {
-    "isalpha": str.isalpha, "isdigit": str.isdigit, "isalnum": str.isalnum, "isspace": str.isspace,
-    "isupper": str.isupper, "islower": str.islower, "iscntrl": lambda c: c < " " or c == "\x7f",
-    "ispunct": lambda c: "!" <= c <= "~" and not c.isalnum(), "isprint": lambda c: " " <= c <= "~",
-    "isgraph": lambda c: "!" <= c <= "~", "isxdigit": lambda c: c in "0123456789abcdefABCDEF",
-}.items():  # fmt: skip
-    _classify(_n, _t)
-
-
-@MSVCRT("toupper", "i", "i")
-def toupper(_system: System, code: int) -> int:
-    return ord(chr(code).upper()) if 0 <= code < 128 else code
-
-
-@MSVCRT("tolower", "i", "i")
-def tolower(_system: System, code: int) -> int:
-    return ord(chr(code).lower()) if 0 <= code < 128 else code
 
 
 # -- numbers --------------------------------------------------------------------------------------
@@ -511,175 +360,6 @@ def bsearch(_system: System, key: int, base: int, count: int, size: int, compare
             return base + middle * size
         low, high = (low, middle) if order < 0 else (middle + 1, high)
     return 0
-
-
-# -- streams --------------------------------------------------------------------------------------
-
-
-def stream(system: System, file: int) -> int:
-    """The descriptor of a FILE: one of _iob's three, or one that fopen has made."""
-    number = (file - variable(system, "_iob")) // FILE_SIZE[system.bits]
-    if 0 <= number < 3:
-        return number
-    return int(system.cache.get(f"file {file}", -1))
-
-
-def put(system: System, file: int, data: bytes) -> int:
-    """Write to a stream; in text mode a line feed becomes CR LF."""
-    fd = stream(system, file)
-    if fd < 0:
-        return -1
-    if fd < 3 or f"text {file}" in system.cache:
-        data = data.replace(b"\n", b"\r\n") if f"binary {fd}" not in system.cache else data
-    buffers: dict[int, bytearray] = system.cache.setdefault("buffers", {})
-    buffer = buffers.setdefault(fd, bytearray())
-    buffer += data
-    if fd == 2 or len(buffer) > 1 << 16:
-        flush(system, fd)
-    return len(data)
-
-
-def flush(system: System, fd: int) -> None:
-    buffer = system.cache.get("buffers", {}).pop(fd, None)
-    if buffer:
-        write_all(fd, bytes(buffer))
-
-
-def flush_all(system: System) -> None:
-    for fd in list(system.cache.get("buffers", {})):
-        flush(system, fd)
-
-
-@MSVCRT("__iob_func", "", "p")
-def iob_func(system: System) -> int:
-    return variable(system, "_iob")
-
-
-@MSVCRT("fwrite", "pppp", "p")
-def fwrite(system: System, data: int, size: int, count: int, file: int) -> int:
-    total = size * count
-    return count if not total or put(system, file, system.memory.read(data, total)) >= 0 else 0
-
-
-@MSVCRT("fputs", "sp", "i")
-def fputs(system: System, text: bytes, file: int) -> int:
-    return 0 if put(system, file, text) >= 0 else -1
-
-
-@MSVCRT("puts", "s", "i")
-def puts(system: System, text: bytes) -> int:
-    put(system, variable(system, "_iob") + FILE_SIZE[system.bits], text + b"\n")
-    return 0
-
-
-@MSVCRT("fputc putc", "ip", "i")
-def fputc(system: System, code: int, file: int) -> int:
-    return code & 255 if put(system, file, bytes([code & 255])) >= 0 else -1
-
-
-@MSVCRT("putchar", "i", "i")
-def putchar(system: System, code: int) -> int:
-    return fputc(system, code, variable(system, "_iob") + FILE_SIZE[system.bits])  # type: ignore[no-any-return]
-
-
-@MSVCRT("printf", "s.", "i")
-def printf(system: System, form: bytes, values: VarArgs) -> int:
-    return put_format(system, variable(system, "_iob") + FILE_SIZE[system.bits], form, values)
-
-
-def put_format(system: System, file: int, form: bytes, values: VarArgs) -> int:
-    text = format_text(system, form, values)
-    return len(text) if put(system, file, text) >= 0 else -1
-
-
-@MSVCRT("fprintf", "ps.", "i")
-def fprintf(system: System, file: int, form: bytes, values: VarArgs) -> int:
-    return put_format(system, file, form, values)
-
-
-@MSVCRT("vfprintf", "psp", "i")
-def vfprintf(system: System, file: int, form: bytes, values: int) -> int:
-    return put_format(system, file, form, VarArgs(system.memory, values, system.word))
-
-
-@MSVCRT("vprintf", "sp", "i")
-def vprintf(system: System, form: bytes, values: int) -> int:
-    return printf(system, form, VarArgs(system.memory, values, system.word))  # type: ignore[no-any-return]
-
-
-@MSVCRT("sprintf", "ps.", "i")
-def sprintf(system: System, out: int, form: bytes, values: VarArgs) -> int:
-    text = format_text(system, form, values)
-    system.memory.write(out, text + b"\0")
-    return len(text)
-
-
-@MSVCRT("vsprintf", "psp", "i")
-def vsprintf(system: System, out: int, form: bytes, values: int) -> int:
-    return sprintf(system, out, form, VarArgs(system.memory, values, system.word))  # type: ignore[no-any-return]
-
-
-def _bounded(system: System, out: int, room: int, text: bytes) -> int:
-    """_snprintf: no zero where there is no room for it, and -1 when it does not fit."""
-    system.memory.write(out, (text + b"\0")[:room]) if room else None
-    return len(text) if len(text) <= room else -1
-
-
-@MSVCRT("_snprintf", "pps.", "i")
-def snprintf(system: System, out: int, room: int, form: bytes, values: VarArgs) -> int:
-    return _bounded(system, out, room, format_text(system, form, values))
-
-
-@MSVCRT("_vsnprintf", "ppsp", "i")
-def vsnprintf(system: System, out: int, room: int, form: bytes, values: int) -> int:
-    text = format_text(system, form, VarArgs(system.memory, values, system.word))
-    return _bounded(system, out, room, text)
-
-
-@MSVCRT("fflush", "p", "i")
-def fflush(system: System, _file: int) -> int:
-    flush_all(system)
-    return 0
-
-
-@MSVCRT("setvbuf", "ppip", "i")
-def setvbuf(_system: System, *_: int) -> int:
-    return 0
-
-
-@MSVCRT("setbuf", "pp", "v")
-def setbuf(_system: System, *_: int) -> None:
-    return
-
-
-@MSVCRT("_fileno fileno", "p", "i")
-def fileno(system: System, file: int) -> int:
-    return stream(system, file)
-
-
-@MSVCRT("_isatty isatty", "i", "i")
-def isatty(_system: System, fd: int) -> int:
-    return int(os.isatty(fd)) if 0 <= fd < 3 else 0
-
-
-@MSVCRT("_setmode", "ii", "i")
-def setmode(system: System, fd: int, mode: int) -> int:
-    was = 0x8000 if f"binary {fd}" in system.cache else 0x4000
-    if mode == 0x8000:
-        system.cache[f"binary {fd}"] = True
-    else:
-        system.cache.pop(f"binary {fd}", None)
-    return was
-
-
-@MSVCRT("_write", "ipu", "i")
-def write(system: System, fd: int, data: int, size: int) -> int:
-    flush_all(system)
-    content = system.memory.read(data, size)
-    if f"binary {fd}" not in system.cache:
-        content = content.replace(b"\n", b"\r\n")
-    write_all(fd, content)
-    return size
 
 
 # -- locale ---------------------------------------------------------------------------------------

@@ -407,6 +407,8 @@ class Guest(World):
                 if 0 <= within <= copy.size - self.word:
                     self.write_word(copy.module.base + copy.place + within, value)
 
+    bare = False
+
     def call(self, address: int, *arguments: int) -> int:
         """A function of words, on the stack of the thread that runs."""
         return self.machine.call(address, *arguments)

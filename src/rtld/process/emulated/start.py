@@ -9,6 +9,7 @@ from rtld.backends.emulated.linux.tree import Bind, Tree
 from rtld.elf.file import ElfFile
 from rtld.errors import FormatError
 from rtld.events import SPOKEN
+from rtld.process.emulated.qemu import is_for_qemu, run_by_qemu
 from rtld.process.emulated.run import run
 from rtld.process.emulated.system import MEMORY, Link, StartFailed, System
 from rtld.process.kernel import CannotRun
@@ -17,11 +18,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from rtld.arch.base import Arch
     from rtld.events import Reporter
     from rtld.process.gdb.debugger import Debugger
 
 #: Directories of cross compilers that are named otherwise than the multiarch ones.
-_TOOLCHAINS = {"i386": ("i686-linux-gnu",), "ppc64le": ("powerpc64le-linux-gnu",)}
+_TOOLCHAINS = {
+    "i386": ("i686-linux-gnu",),
+    "ppc64le": ("powerpc64le-linux-gnu",),
+    "mips64el": ("mips64el-linux-gnuabi64",),
+}
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -47,6 +53,12 @@ def run_emulated(
     *binds*: "HOST:GUEST" or "HOST:GUEST:ro", more files for the guest to see. *link*: how our linker is to link; None: the
     guest's own does. *finished* is told when the first process has ended. CannotRun, StartFailed.
     """
+    arch = arch_of(program, sysroot)
+    if is_for_qemu(arch):
+        assert arch is not None
+        path = program if os.path.exists(program) else f"{sysroot}/{program}"
+        root = sysroot or default_sysroot(program)[0]
+        return run_by_qemu(arch, path, argv, env, root, reporter)
     given = [parse_bind(text) for text in binds]
     inside = find_inside(program, sysroot, given, env.get("PATH", PATH))
     if inside is None:
@@ -72,6 +84,18 @@ def run_emulated(
     finally:
         if finished is not None:
             finished(system)
+
+
+def arch_of(program: str, sysroot: str | None) -> Arch | None:
+    """The CPU of a program, here or in the sysroot; None where that cannot be said."""
+    for path in (program, f"{sysroot}/{program}"):
+        try:
+            file = ElfFile(path)
+        except (OSError, FormatError):
+            continue
+        found: Arch | None = arch_for(file.machine, file.bits, file.order, file.flags)
+        return found
+    return None
 
 
 def parse_bind(text: str) -> Bind:

@@ -1,0 +1,27 @@
+"""``rtld run`` for programs of other CPUs, as the tests need it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import toolchain
+
+
+def rtld(
+    command: list[str], arch: str, program: Path, *words: str, options: list[str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """``rtld run`` with the cross compiler's libraries as sysroot, which stands under its own path too."""
+    root = f"/usr/{toolchain.target(arch).triplet}"
+    more = options if options is not None else [f"--sysroot={root}", f"--bind={root}:{root}:ro"]
+    env = {**os.environ, "LD_LIBRARY_PATH": f"{root}/lib", "LC_ALL": "C"}
+    return subprocess.run(
+        [*command, "run", *more, "--", str(program), *words],
+        env=env, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=120, check=False,
+    )  # fmt: skip
+
+
+def sysroot(arch: str) -> list[str]:
+    root = f"/usr/{toolchain.target(arch).triplet}"
+    return [f"--sysroot={root}", f"--bind={root}:{root}:ro"]
