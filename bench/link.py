@@ -10,8 +10,8 @@ of numpy and of rtld's modules included, and "peak" is that process's largest re
 
 ld.so counts cycles of the time-stamp counter; glibc 2.36 of Debian 12 prints them without their last digit. Whether this
 one does is measured: its count for the largest program must agree with the wall time of the process. Under load ld.so's
-own figures, being wall time, get worse and rtld's, being CPU time, hardly do: there the ratio of the two best ones is to be
-believed.
+own figures, being wall time, get worse and rtld's, being CPU time, hardly do: there the last ratio is to be believed, that
+of rtld's CPU time to the CPU time of ld.so's whole process.
 """
 
 from __future__ import annotations
@@ -194,6 +194,7 @@ def show(row: dict[str, Any]) -> None:
         f"{ours['link'] / theirs['total']:6.2f}",
         f"{ours['best'] / theirs['best']:6.2f}",
         f"{ours['link'] / theirs['relocation']:6.2f}",
+        f"{ours['link'] / theirs['cpu']:6.2f}",
         f"{row['cle']['link']:7.1f} s" if "cle" in row else "",
     ]
     print(" ".join(cells).rstrip(), flush=True)
@@ -201,7 +202,7 @@ def show(row: dict[str, Any]) -> None:
 
 HEADER = """
                                         rtld.link, CPU ms                 ld.so, ms (its own count)             rtld / ld.so
-program     mods    relocs      refs   median     best    first     MB     total      best     reloc  proc.CPU  total   best  reloc     CLE
+program     mods    relocs      refs   median     best    first     MB     total      best     reloc  proc.CPU  total   best  reloc    CPU     CLE
 """.strip("\n")
 
 

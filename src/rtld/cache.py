@@ -21,7 +21,7 @@ from rtld.frozen.manifest import is_current, read_manifest, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
 _VERSION = "1"  # of images: others have other keys
@@ -53,7 +53,7 @@ class ImageCache:
     ) -> str | None:
         """What to execute for *program*: an image that is current, made now if there is none; None for the program itself.
 
-        *anyway*: also for programs that look themselves up by /proc/self/exe. *told* is given sentences for people.
+        *anyway*: also for programs that gain nothing or may look for libraries in /proc/self/maps. *told* is given sentences for people.
         """
         program = os.path.abspath(program)
         place = os.path.join(self.directory, self.key(program))
@@ -209,13 +209,26 @@ def _link(program: str, image: str, anyway: bool) -> None:
     """Freeze into the cache. RtldError for what is never frozen; Unsupported for what would not find itself there."""
     from rtld.errors import Unsupported
     from rtld.frozen import freeze
-    from rtld.frozen.whereabouts import finds_itself
+    from rtld.frozen.whereabouts import reads_maps
+    from rtld.process.link import find
 
-    if not anyway and finds_itself(program):
-        raise Unsupported(
-            "it looks itself up by /proc/self/exe, where the image would be", "--anyway does it"
-        )
+    if not anyway:
+        found = find(program)
+        fused = [module for module in found.modules if not module.is_libc_family]
+        asking = reads_maps(fused, _system_directories(found.namespace.arch.default_dirs))
+        reason = ""
+        if len(fused) == 1:
+            reason = "it needs no libraries but libc's: there is nothing to gain"
+        elif asking is not None:
+            reason = f"it reads /proc/self/maps, where all libraries are one file ({asking.path})"
+        if reason:
+            raise Unsupported(reason, "--anyway makes an image all the same")
     freeze(program, image)
+
+
+def _system_directories(names: Sequence[str]) -> set[str]:
+    """Where libraries are that belong to no single program."""
+    return {os.path.realpath(name) for name in names}
 
 
 def _refuse(place: str, program: str, reason: str) -> None:

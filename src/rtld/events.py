@@ -56,6 +56,9 @@ class Reporter:
     def pinned(self, module: Module) -> None:
         """A module will stay, because the program has a reference to it."""
 
+    def depends(self, module: Module, definer: Module) -> None:
+        """A module was bound to another that it does not name, and that stays now as long as it does itself."""
+
     def kept(self, module: Module) -> None:
         """A module that is new asks never to be unmapped."""
 
@@ -266,6 +269,11 @@ class Trace(Spoken):
         if "bindings" in self.wants:
             why = "NODELETE due to reference from main program"
             self.lines(f"marking {self._file(module)} as {why}")
+
+    def depends(self, module: Module, definer: Module) -> None:
+        if "files" in self.wants:
+            files = f"file={self._file(definer)};  needed by {self._file(module)}"
+            self.lines("", f"{files} (relocation dependency)", "")
 
     def kept(self, module: Module) -> None:
         if "files" in self.wants:

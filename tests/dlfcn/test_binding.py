@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+import rtld
+from rtld.process.inprocess_load import Loading
 
 Lib = Callable[..., str]
 Both = Callable[..., tuple[str, str]]
@@ -123,3 +127,34 @@ def test_exceptions_between_copies(lib: Lib) -> None:
 
         assert a.base != b.base
         assert b.call(ctypes.c_void_p(a.address("raise_it"))) == 9
+
+
+def test_many_versions_and_ifuncs(lib: Lib, both: Both, tmp_path: Path) -> None:
+    """More of both than the short way has room for at first."""
+    count = 200
+    chosen = "".join(
+        f"static int c{n}(void) {{ return {n}; }} static void *r{n}(void) {{ return c{n}; }}"
+        f'int f{n}(void) __attribute__((ifunc("r{n}")));'
+        for n in range(count)
+    )
+    versions = tmp_path / "versions"
+    versions.write_text("".join(f"V{n} {{ global: f{n}; }};\n" for n in range(count)))
+    inner = lib(chosen, f"-Wl,--version-script={versions}", name="libinner.so")
+    declared = "".join(f"int f{n}(void);" for n in range(count))
+    table = ",".join(f"f{n}" for n in range(count))
+    outer = lib(
+        f"{declared} int (*table[])(void) = {{ {table} }};"
+        f"int ask(void) {{ int s = 0; for (int i = 0; i < {count}; i++) s += table[i]() * (i + 1); return s; }}",
+        inner,
+        f"-Wl,-rpath,{os.path.dirname(inner)}",
+        name="libouter.so",
+    )
+    theirs, ours = both(GLOBAL, outer)
+    assert ours == theirs == f"{sum(n * (n + 1) for n in range(count))}\n[0]"
+    namespace = rtld.Namespace()
+    loading = Loading(namespace._space, rtld.RTLD_NOW)
+    loading.find(outer, namespace._space.ns.main)
+    loading.map()
+    loading.relocate()
+    assert loading.link is not None
+    loading.undo()

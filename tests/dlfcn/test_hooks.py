@@ -47,6 +47,9 @@ class Audit(Hooks):
         self.seen.append(("search", name.rpartition("/")[2]))
         return name.replace("libalias.so", "libz.so.1")
 
+    def activity(self, state: str) -> None:
+        self.seen.append(("activity", state))
+
     def objopen(self, module: Any) -> None:
         self.seen.append(("open", os.path.basename(module.path)))
 
@@ -100,7 +103,11 @@ def test_all_hooks(lib: Lib) -> None:
     assert ("bind", "scale") in audit.seen
     assert ("enter", "scale", 4, 1.5) in audit.seen
     assert ("exit", 34.0) in audit.seen
-    assert audit.seen[-1][0] == "close"
+    # The list changes in between, and only there.
+    told = [row for row in audit.seen if row[0] in ("activity", "open", "close")]
+    assert told[:3] == [("activity", "add"), ("open", "libtest.so"), ("activity", "consistent")]
+    assert [row[0] for row in told[-4:]] == ["activity", "close", "close", "activity"]
+    assert (told[-4][1], told[-1][1]) == ("delete", "consistent")
 
 
 def test_search_that_finds_nothing(lib: Lib) -> None:
@@ -110,3 +117,18 @@ def test_search_that_finds_nothing(lib: Lib) -> None:
 
     with rtld.Namespace(hooks=Nothing()) as ns, pytest.raises(rtld.NotFound):
         ns.dlopen("libz.so.1")
+
+
+def test_a_hook_that_fails_takes_all_back(lib: Lib) -> None:
+    class Fails(Hooks):
+        def objopen(self, module: Any) -> None:
+            raise RuntimeError("no such library here")
+
+    path = lib(
+        '#include <stdio.h>\n__attribute__((destructor)) static void f(void) { puts("finished"); }'
+    )
+    with rtld.Namespace(hooks=Fails()) as ns:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="no such library"):
+                ns.dlopen(path)
+            assert not ns.modules

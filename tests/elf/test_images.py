@@ -23,7 +23,7 @@ def rela(records: list[tuple[int, int]]) -> bytes:
     )
 
 
-@given(RECORDS, WORDS)
+@given(RECORDS, st.integers(-(2**63), 2**64 - 1))
 def test_add_base(records: list[tuple[int, int]], base: int) -> None:
     code = kernels()
     if code is None:

@@ -20,7 +20,8 @@ PROGRAM = """
     #include <unistd.h>
     int value(void);
     int main(int c, char **v) {
-        char self[4096]; long n = readlink("/proc/self/exe", self, sizeof self - 1);
+        char name[64], self[4096]; sprintf(name, "/proc/%d/exe", (int)getpid());
+        long n = readlink(name, self, sizeof self - 1);
         self[n] = 0;
         printf("%d %s %s %d\\n", value(), self, v[0], c);
     }

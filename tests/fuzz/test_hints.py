@@ -10,7 +10,7 @@ from rtld.elf.file import ElfFile
 from rtld.elf.search import Search, SearchOptions
 from rtld.elf.search_models import FreebsdRules
 
-MUTANTS = 4000
+MUTANTS = 1500
 
 
 def test_hints_never_fail(tmp_path: Path) -> None:

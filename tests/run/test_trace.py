@@ -99,6 +99,7 @@ def traced(build: Callable[..., Path], tmp_path: Path) -> list[str]:
     shared = ("-shared", "-fPIC", "-Wl,-z,lazy")
     build("traced_plugin.c", "one.so", *shared, '-DNAME="one"')
     build("traced_plugin.c", "two.so", *shared, '-DNAME="two"', "-Wl,-Bsymbolic")
+    build("traced_plugin.c", "three.so", *shared, '-DNAME="three"', "-DBORROWS")
     build("traced.c", "traced", "-rdynamic", "-Wl,-z,lazy")
     return ["./traced"]
 

@@ -22,6 +22,7 @@ and when it is *stale*, or a step fails, the original program is executed instea
 
     void *dlsym(handle, name)          RTLD_NEXT: the first definition in a module after the caller's; else libc's
     int dladdr(address, info)          as libc's, but with the file name and base of the module the address is in
+    readlink, open, realpath, ...      "/proc/self/exe" is the original program
 
 Offsets into struct stat are those of <asm/stat.h>; those into struct link_map (l_real, l_ns, l_libname) are glibc's since
 2.26 and are checked before they are believed.
@@ -421,6 +422,41 @@ _SERVICES = """
     41 5c                              pop    %r12
     5b                                 pop    %rbx
     c3                                 ret
+    48 85 ff                 itself:   test   %rdi,%rdi                   # is %rdi "/proc/self/exe"? No register but %r10, %r11 changes
+    74 1e                              je     unlike
+    45 31 d2                           xor    %r10d,%r10d
+    4c 8d 1d 00 00 00 00     letter:   lea    self(%rip),%r11
+    47 0f b6 1c 13                     movzbl (%r11,%r10),%r11d
+    46 38 1c 17                        cmp    %r11b,(%rdi,%r10)
+    75 08                              jne    differs
+    49 ff c2                           inc    %r10
+    45 85 db                           test   %r11d,%r11d
+    75 e6                              jne    letter
+    c3                       differs:  ret
+    48 85 e4                 unlike:   test   %rsp,%rsp
+    c3                                 ret
+    e8 d4 ff ff ff           readlink: call   itself
+    74 05                              je     copy
+    e9 00 00 00 00                     jmp    readlink_real
+    4c 8d 15 00 00 00 00     copy:     lea    original(%rip),%r10         # %rsi: where to, %rdx: how much room
+    31 c0                              xor    %eax,%eax
+    48 39 d0                 more:     cmp    %rdx,%rax
+    73 10                              jae    full
+    41 8a 0c 02                        mov    (%r10,%rax),%cl
+    84 c9                              test   %cl,%cl
+    74 08                              je     full
+    88 0c 06                           mov    %cl,(%rsi,%rax)
+    48 ff c0                           inc    %rax
+    eb eb                              jmp    more
+    c3                       full:     ret
+    48 87 fe                 readlinkat: xchg %rdi,%rsi
+    e8 a6 ff ff ff                     call   itself
+    48 87 fe                           xchg   %rdi,%rsi
+    75 08                              jne    other
+    48 89 d6                           mov    %rdx,%rsi
+    48 89 ca                           mov    %rcx,%rdx
+    eb cc                              jmp    copy
+    e9 00 00 00 00           other:    jmp    readlinkat_real
     """
 
 SERVICES = Stub(
@@ -433,10 +469,34 @@ SERVICES = Stub(
         "modules": (0x0E4, S + A - P),
         "dladdr":  (0x119, S + A - P),
         "dladdr1": (0x12D, S + A - P),
+        "self": (0x189, S + A - P),
+        "readlink": (0x1AD, S + A - P),
+        "original": (0x1B4, S + A - P),
+        "readlinkat": (0x1E6, S + A - P),
     },
 )
-#: Where each of SERVICES begins, in bytes.
-ENTRIES = {name: at for name, at in labels(_SERVICES).items() if name in ("dlsym", "dladdr", "dladdr1")}
+#: Where each of SERVICES begins, in bytes, by the name of the function that it stands for.
+_LABELS = labels(_SERVICES)
+ITSELF = _LABELS["itself"]
+ENTRIES = {name: _LABELS[name] for name in ("dlsym", "dladdr", "dladdr1", "readlink", "readlinkat")}
+ENTRIES["__readlink_chk"] = _LABELS["readlink"]
+
+#: Before a function of libc whose first argument is a path: "/proc/self/exe" becomes the original program's.
+REDIRECT = Stub("""
+    e8 00 00 00 00                  call   itself
+    75 07                           jne    go
+    48 8d 3d 00 00 00 00            lea    original(%rip),%rdi
+    e9 00 00 00 00        go:       jmp    real
+    """,
+    holes={
+        "itself":   (0x001, S + A - P),
+        "original": (0x00A, S + A - P),
+        "real":     (0x00F, S + A - P),
+    },
+)
+REDIRECTED = frozenset(
+    ["open", "open64", "__open_2", "__open64_2", "fopen", "fopen64", "realpath", "__realpath_chk", "canonicalize_file_name", "stat", "stat64", "access"]
+)
 
 #: A function of the platform's libc, by way of its slot in the import table. 8 bytes, so that they form an array.
 TRAMPOLINE = Stub("""
@@ -444,6 +504,22 @@ TRAMPOLINE = Stub("""
     66 90               xchg %ax,%ax
     """,
     holes={"slot": (2, S + A - P)},
+)
+
+#: Of programs that bind lazily: what a slot leads to until its function is bound. The first is as PLT0 of the psABI.
+LAZY_FIRST = Stub("""
+    ff 35 00 00 00 00   push map(%rip)
+    ff 25 00 00 00 00   jmp  *resolver(%rip)
+    0f 1f 40 00         .byte 0x0f, 0x1f, 0x40, 0
+    """,
+    holes={"map": (2, S + A - P), "resolver": (8, S + A - P)},
+)
+LAZY = Stub("""
+    68 00 00 00 00      push $number
+    e9 00 00 00 00      jmp  first
+    66 0f 1f 44 00 00   .byte 0x66, 0x0f, 0x1f, 0x44, 0, 0
+    """,
+    holes={"number": (1, S), "first": (6, S + A - P)},
 )
 
 #: Of many libraries the only termination function: __cxa_finalize(&__dso_handle).

@@ -57,6 +57,19 @@ _dlvsym    = _declare("dlvsym", _void, _void, ctypes.c_char_p, ctypes.c_char_p)
 _errno     = _declare("__errno_location", _size)
 # fmt: on
 
+
+def _libc_version() -> tuple[int, int]:
+    """glibc's version; (0, 0) for another libc."""
+    try:
+        text = _declare("gnu_get_libc_version", ctypes.c_char_p)()
+    except AttributeError:
+        return 0, 0
+    major, minor = text.split(b".")[:2]
+    return int(major), int(minor)
+
+
+LIBC_VERSION = _libc_version()
+
 # -- memory -----------------------------------------------------------------------------------------
 
 
@@ -415,8 +428,4 @@ def check_host() -> str:
     uname = os.uname()
     if (uname.sysname, uname.machine) != ("Linux", "x86_64") or struct.calcsize("P") != 8:
         return f"a process on {uname.sysname} {uname.machine}"
-    try:
-        libc.gnu_get_libc_version  # noqa: B018 - is it there?
-    except AttributeError:
-        return "a process whose libc is not glibc"
-    return ""
+    return "" if LIBC_VERSION > (0, 0) else "a process whose libc is not glibc"

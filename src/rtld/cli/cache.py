@@ -21,9 +21,9 @@ COMMAND = Command(
     "cache",
     "run PROGRAM [ARG...] | list | verify | gc | clear",
     """\
-Start programs from frozen images (see `rtld freeze --help`). The first start of a program links it and stores the image,
-later ones execute that; a changed library, or one that it depends on, makes a new image. A program that cannot be frozen
-is run as it is.
+Start programs from frozen images (see `rtld freeze --help`). The first start of a program links it and stores the
+image, later ones execute that; a changed library, or one that it depends on, makes a new image. A program that cannot
+be frozen is run as it is.
 
   run      start a program, from its image if that is possible
   path     print what would be executed, having made it
@@ -34,7 +34,7 @@ is run as it is.
     (
         Option("--dir",         "DIR",  "where images are kept (default: $RTLD_CACHE, or ~/.cache/rtld/images)"),
         Option("--max-size",    "SIZE", "gc: how much may be left, in bytes or with K, M, G"),
-        Option("--anyway",      "",     "run: also programs that look themselves up by /proc/self/exe"),
+        Option("--anyway",      "",     "run: also programs that gain nothing, or read /proc/self/maps"),
         Option("-v --verbose",  "",     "run: say why a program is run as it is"),
         JSON,
     ),
@@ -47,8 +47,8 @@ is run as it is.
     least=1,
     stops=True,
     notes="""
-Exit status of run: that of the program; 126: it cannot be run, 127: there is no such program. Of
-verify: 1 if an image is damaged or does not fit.""",
+Exit status of run: that of the program; 126: it cannot be run, 127: there is no such program.
+Of verify: 1 if an image is damaged or does not fit.""",
 )
 # fmt: on
 

@@ -61,7 +61,7 @@ def main(options: Options) -> int:
     except (NotFound, UnresolvedSymbol) as error:
         if options.debug:
             raise
-        tell(_with_advice(error, options))
+        tell(str(error))
         return MISSING
     before = [words.snapshot(value) for value in arguments]
     result, errno, seconds = _call(function, arguments, repeat)
@@ -173,18 +173,3 @@ def _show(
         count = int(options.repeat)
         lines.append(f"{count} calls in {seconds:.3f} s, {count / seconds:.0f} a second")
     write("".join([line + "\n" for line in lines]))
-
-
-def _with_advice(error: Exception, options: Options) -> str:
-    from rtld.errors import NotFound
-
-    text = str(error)
-    if options.sysroot is not None and isinstance(error, NotFound):
-        from rtld.debian.sysroot import known_packages_with
-
-        packages = known_packages_with(options.sysroot, error.name)
-        if packages:
-            text += (
-                f"; package {packages[0]} has it: rtld sysroot add {options.sysroot} {packages[0]}"
-            )
-    return text

@@ -18,9 +18,9 @@ COMMAND = Command(
     "freeze",
     "PROGRAM",
     """\
-Link PROGRAM and its libraries once and write the result as one ELF image, in which everything but the platform's libc is
-laid out, bound and relocated. Kernel and ld.so start it, several times faster than the original; where a file it was
-made of has changed, it executes the original instead.""",
+Link PROGRAM and its libraries once and write the result as one ELF image, in which everything but the platform's
+libc is laid out, bound and relocated. Kernel and ld.so start it, several times faster than the original; where a
+file it was made of has changed, it executes the original instead.""",
     (
         Option("-o --output",        "IMAGE",  "where to write it (default: PROGRAM.frozen, in this directory)"),
         Option("--thin",             "",       "map code and constants from the libraries' own files: a small image"),
@@ -28,26 +28,26 @@ made of has changed, it executes the original instead.""",
         Option("--many",             "",       "a PT_LOAD for every run of pages (Linux 6.17 or few libraries)"),
         Option("--with",             "PLUGIN", "put in a module that the program opens by itself", many=True),
         Option("--keep",             "LIB",    "leave a library, and what it needs, to ld.so", many=True),
-        Option("--export",           "WHAT",   "symbols for modules opened later: all or min (default: by what it imports)", choices=("all", "min")),
+        Option("--export",           "WHAT",   "symbols for modules opened later: all, min (default: by what it imports)", choices=("all", "min")),
         Option("--base",             "N",      "the image's address (default: chosen by chance, once)"),
         Option("--reproducible",     "",       "the same image for the same files"),
         Option("--epoch",            "",       "libraries at the addresses of `rtld epoch build'"),
         Option("--no-guard",         "",       "do not look at the files at each start: run what was linked, come what may"),
-        Option("--allow-unresolved", "",       "functions that nobody defines end the program when they are called"),
+        Option("--allow-unresolved", "",       "calls of functions that nobody defines end the program"),
         Option("--check",            "",       "PROGRAM is an image: what it was made of, and whether that still holds"),
         Option("--explain",          "",       "what would be in it, what not, what the program may notice; writes nothing"),
         JSON,
     ),
     """\
-  rtld freeze /usr/bin/gdb -o gdb.frozen && ./gdb.frozen --version
+  rtld freeze /usr/bin/gdb -o gdb.frozen       start it as ./gdb.frozen
   rtld freeze --explain /usr/bin/inkscape
   rtld freeze --thin --with /usr/lib/python3.11/lib-dynload/_ssl*.so /usr/bin/python3.11
   rtld freeze --check gdb.frozen               status 1: it would execute the original
 """,
     most=1,
     notes="""
-Exit status: 0 written (or, with --check, as it was made), 1 something is missing or has changed, 3 unreadable, malformed,
-or not to be frozen. See docs/freeze.md.""",
+Exit status: 0 written (or, with --check, as it was made), 1 something is missing or has changed, 3 unreadable,
+malformed, or not to be frozen. See docs/freeze.md.""",
 )
 # fmt: on
 

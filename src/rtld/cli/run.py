@@ -7,7 +7,7 @@ import sys
 
 from rtld.cli import FINE, UsageError, flush, tell
 from rtld.cli.options import Command, Option, Options
-from rtld.cli.reading import assignments
+from rtld.cli.reading import assignments, is_pe
 from rtld.errors import RtldError
 from rtld.events import SPOKEN, Trace, categories
 
@@ -45,7 +45,11 @@ the program; its input, output and signals are the program's own.""",
         Option("--map",          "",     "draw the address space when the program has ended (--json: for programs)"),
         Option("--machine-stats", "",    "tell what the emulated machine has done: page faults, pages shared, system calls"),
         Option("--json",         "",     "what --map and --machine-stats tell, as JSON"),
+        Option("--windows-dir",  "DIR",  "system DLLs of a Windows program, beyond those that rtld supplies itself"),
+        Option("--dll-path",     "DIR",  "search this directory for DLLs, after the program's own", many=True),
+        Option("--strict",       "",     "stop a Windows program at a function that rtld does not supply"),
         Option("--timeout",      "SEC",  "end it after so many seconds; emulated CPUs only"),
+        Option("--gdb",          "PORT", "wait for gdb on that port of this machine (0: any); emulated CPUs only"),
         Option("--memory",       "MIB",  "the most memory a process of it may have; emulated CPUs only"),
     ),
     """\
@@ -54,6 +58,7 @@ the program; its input, output and signals are the program's own.""",
   rtld run --lazy --trace=bindings ls          every function as it is called first
   rtld run --trace=files,libs --trace-output trace.txt gdb --version
   rtld run --interp --no-aslr ./app            let the platform's ld.so do the linking
+  rtld run prog.exe ARG                        a Windows program, x86-64 or i386, on an emulated CPU
   zcat app.gz | rtld run - --version           a program that is in no file
 """,
     search=False,
@@ -86,6 +91,11 @@ def main(options: Options) -> int:
     seed = _seed(options.seed)
     name = options.rest[0]
     emulated = options.sysroot is not None
+    windows = not emulated and name != "-" and os.path.isfile(name) and is_pe(name)
+    if windows:
+        from rtld.cli.run_windows import run_windows
+
+        return run_windows(options, _number(options.timeout, "--timeout"))
     program = _read_program() if name == "-" else name if emulated else find_program(name)
     if program is None:
         tell(f"{name}: command not found")
@@ -96,6 +106,10 @@ def main(options: Options) -> int:
     try:
         if emulated or _is_foreign(program):
             status = _run_emulated(program, options, seed, reporter)
+        elif wanted := _of_emulated_cpus(options):
+            raise UsageError(
+                f"{wanted}: {name} runs on this computer's own CPU; --sysroot / emulates one", "run"
+            )
         elif options.interp:
             status = _run_interp(program, options, seed)
         else:
@@ -147,6 +161,14 @@ def _run_interp(program: str | bytes, options: Options, seed: int | None) -> int
     return run_program(program, _arguments(options), env, aslr=not options.no_aslr, seed=seed)
 
 
+def _of_emulated_cpus(options: Options) -> str | None:
+    """An option that means nothing elsewhere."""
+    given = {
+        "--gdb": options.gdb, "--timeout": options.timeout, "--memory": options.memory, "--bind": options.bind,
+    }  # fmt: skip
+    return next((flag for flag, value in given.items() if value), None)
+
+
 def _is_foreign(program: str | bytes) -> bool:
     from rtld.process.emulated.which import is_foreign
 
@@ -178,6 +200,10 @@ def _run_emulated(
     elif options.library_path is not None:
         env["LD_LIBRARY_PATH"] = options.library_path
 
+    debugger = None
+    if options.gdb is not None:
+        debugger = _debugger(options.gdb)
+
     def finished(system: Any) -> None:
         if system.unknown:
             names = ", ".join(f"{call} ({count})" for call, count in system.unknown.items())
@@ -189,6 +215,7 @@ def _run_emulated(
         seconds=_number(options.timeout, "--timeout"), seed=seed, fixed=options.no_aslr, reporter=reporter,
         layout=options.layout or "linux",
         memory=int((_number(options.memory, "--memory") or 4096) * (1 << 20)), finished=finished,
+        debugger=debugger,
     )  # fmt: skip
 
 
@@ -209,6 +236,18 @@ def _tell_machine(system: Any, options: Options) -> None:
         sys.stderr.write(draw(system.last))
     if options.machine_stats:
         sys.stderr.write(tell_statistics(system))
+
+
+def _debugger(port: str) -> Any:
+    """It waits for a gdb on the port."""
+    from rtld.process.gdb.debugger import Debugger
+
+    if not port.isdigit() or int(port) > 0xFFFF:
+        raise UsageError(f"--gdb {port}: the number of a port is wanted, or 0 for any", "run")
+    try:
+        return Debugger(int(port), lambda found: tell(f"in gdb: target remote 127.0.0.1:{found}"))
+    except OSError as error:
+        raise RtldError(f"--gdb {port}: {error.strerror}") from None
 
 
 def _number(text: str | None, option: str) -> float | None:

@@ -158,5 +158,7 @@ class Namespace:
         self.counts: dict[Module, dict[str, int]] = {}  # relocations applied, by type name
         self.copies: list[Any] = []  # what COPY relocations copied
         self.arena: Any = None  # the memory all images are slices of
+        self.lazy_load = False  # heed DF_P1_LAZYLOAD: what it marks is left out
+        self.postponed: dict[Module, list[str]] = {}  # what was left out, by who needs it
         self.lazy = False  # leave JUMP_SLOTs to the first call
         self.timings: list[tuple[str, float]] = []  # (pass, CPU seconds)

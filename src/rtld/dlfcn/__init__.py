@@ -9,6 +9,8 @@ their own, really be unloaded, and be loaded again. Only libc and its siblings a
 
 from __future__ import annotations
 
+import os
+
 from rtld.dlfcn.flags import (
     RTLD_DEEPBIND,
     RTLD_DEFAULT,
@@ -33,7 +35,6 @@ from rtld.process.inprocess_hooks import Call, Hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
     from typing import Any, BinaryIO
 
@@ -78,7 +79,7 @@ __all__ = [
 
 LM_ID_BASE, LM_ID_NEWLM = 0, -1
 #: Options of a machine that libraries of another CPU are loaded onto.
-_OF_MACHINES = ("cpu", "library_path", "seconds", "memory", "reporter")
+_OF_MACHINES = ("cpu", "model", "library_path", "seconds", "memory", "reporter")
 
 
 def dlopen(
@@ -90,6 +91,7 @@ def dlopen(
 ) -> Any:
     """Load a library and what it needs into this process; ``Namespace.dlopen`` of the default namespace.
 
+    A path of a Windows DLL gives a ``WindowsLibrary``: on an emulated CPU, or with ``native=True`` in this process.
     *source*: a name to be searched for, a path, bytes, a descriptor, a binary file; None is the program itself.
     *sysroot*: load it from that directory instead, onto an emulated CPU, whichever it is for; the result is a ``ForeignLibrary``.
     """
@@ -98,7 +100,23 @@ def dlopen(
 
         own = {name: options.pop(name) for name in _OF_MACHINES if name in options}
         return foreign_namespace(sysroot, **own).dlopen(source, flags, **options)
+    native = options.pop("native", None)
+    if isinstance(source, str | os.PathLike) and _is_windows(os.fspath(source)):
+        from rtld.process.windows_library import open_library
+
+        return open_library(os.fspath(source), native=bool(native))
+    if native is not None:
+        raise TypeError("native= is for Windows DLLs")
     return default_namespace().dlopen(source, flags, **options)
+
+
+def _is_windows(path: str) -> bool:
+    """Whether there is a file that begins as Windows' do."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"MZ"
+    except OSError:
+        return False
 
 
 def dlmopen(

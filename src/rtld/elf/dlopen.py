@@ -124,8 +124,7 @@ def open_group(
             raise DlError(f"Library {name} is not already loaded")
         if noload:
             return None
-        if ns.model != "musl":
-            _refuse(root)
+        _refuse(ns, root)
         _add(ns, root)
     order = load_needed(ns, [root])
     missing = [p for p in ns.problems[before:] if p.kind == "library" and p.fatal]
@@ -140,21 +139,32 @@ def open_group(
     new = [module for module in ns.modules if module not in known]
     for module in new:
         module.init_index = len(ns.modules)
+        if module is not root:
+            _refuse(ns, module)
     return Group(root, order, new)
 
 
-def _refuse(module: Module) -> None:
-    """What glibc does not let be opened (elf/dl-load.c, _dl_map_object_from_fd)."""
+def _refuse(ns: Namespace, module: Module) -> None:
+    """What is not let be opened, or needed by what is opened (elf/dl-load.c, _dl_map_object_from_fd).
+
+    musl, bionic and QNX do not look at DF_1_PIE and DF_1_NOOPEN.
+    """
     file = module.file
     flags = file.dt_flags_1
+    looks = ns.model in ("glibc", "freebsd")
     if file.type == t.ET_EXEC:
-        raise DlError(f"{module.path}: cannot dynamically load executable")
-    if flags & t.DF_1_PIE:
-        raise DlError(f"{module.path}: cannot dynamically load position-independent executable")
-    if flags & t.DF_1_NOOPEN:
-        raise DlError(f"{module.path}: shared object cannot be dlopen()ed")
-    if file.dynamic is None:
-        raise DlError(f"{module.path}: object file has no dynamic section")
+        why = "cannot dynamically load executable"
+    elif looks and flags & t.DF_1_PIE:
+        why = "cannot dynamically load position-independent executable"
+    elif looks and flags & t.DF_1_NOOPEN:
+        why = "shared object cannot be dlopen()ed"
+    elif file.dynamic is None:
+        why = "object file has no dynamic section"
+    else:
+        return
+    # The name it was asked for by, which may be no path.
+    asked = [name for (_, name), found in ns.searches.items() if found is module.found]
+    raise DlError(f"{asked[0] if asked and module.found is not None else module.path}: {why}")
 
 
 def glibc_words(error: FormatError) -> str:
@@ -164,11 +174,12 @@ def glibc_words(error: FormatError) -> str:
 
 def initialisers(ns: Namespace, group: Group) -> list[Module]:
     """The group's new modules, dependencies first."""
-    order = (
-        sort_musl([group.root])
-        if ns.model == "musl"
-        else sort_dfs(group.order, force_first=True)[::-1]
-    )
+    if ns.model == "musl":
+        order = sort_musl([group.root])
+    else:
+        # Its filtees stand before the root, but it is the last to be initialised.
+        first = [group.root, *[module for module in group.order if module is not group.root]]
+        order = sort_dfs(first, force_first=True)[::-1]
     new = set(group.new)
     return [module for module in order if module in new and not module.hosted]
 

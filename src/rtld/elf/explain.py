@@ -22,7 +22,7 @@ from rtld.elf.tables import symbols, tables, versym
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rtld.core.module import Module, Namespace
     from rtld.elf.file import ElfFile
@@ -463,12 +463,14 @@ def tell_bindings(
     reporter: Reporter,
     order: Sequence[Module] | None = None,
     walks: dict[Module, Scopes] | None = None,
+    meet: Callable[[Module, Module], None] | None = None,
 ) -> None:
     """Report a finished resolution as LD_DEBUG=reloc,symbols,bindings would: look-ups and bindings of each module in *order*.
 
-    *walks*: the lists of modules that are searched for each, where they are not ``module.scopes``.
+    *walks*: the lists of modules that are searched for each, where they are not ``module.scopes``.  *meet* is called with a
+    module and the definer of each of its bindings, before that is told.
     """
-    if not reporter.wants & {"symbols", "bindings", "reloc"}:
+    if meet is None and not reporter.wants & {"symbols", "bindings", "reloc"}:
         return
     if order is None:
         # The dynamic linker relocates itself last.
@@ -483,6 +485,8 @@ def tell_bindings(
         for use, (referrer, definer, name, version, kind) in zip(uses, told, strict=True):
             if "symbols" in reporter.wants:
                 tell_walk(reporter, name, lists, definer, ns.main if use == COPY else None)
+            if meet is not None and definer is not None:
+                meet(referrer, definer)
             reporter.bound(referrer, definer, name, version, kind)
 
 

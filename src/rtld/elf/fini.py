@@ -22,6 +22,13 @@ class Order:
         self.lists: dict[Module, list[Module]] = {}
         self.bound: dict[Module, list[Module]] = {}
 
+    def copy(self) -> Order:
+        """What a process that is forked inherits."""
+        other = Order()
+        other.lists = dict(self.lists)
+        other.bound = {module: list(bound) for module, bound in self.bound.items()}
+        return other
+
     def forget(self, modules: Sequence[Module]) -> None:
         """Modules that are unloaded."""
         gone = set(modules)
@@ -35,7 +42,9 @@ class Order:
 
     def opened(self, root: Module, group: Sequence[Module]) -> list[Module]:
         """*root* was opened directly: its list is its whole group, dependents first (elf/dl-deps.c)."""
-        self.lists[root] = order = self.sort(group, force_first=True)
+        # Its filtees stand before it in the group, but it is the last to be initialised.
+        first = [root, *[module for module in group if module is not root]]
+        self.lists[root] = order = self.sort(first, force_first=True)
         bound = self.bound.get(root)
         if bound:
             # What is in the list now need not be remembered apart. A table that gets empty is still there for ``sort``.

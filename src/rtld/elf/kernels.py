@@ -54,7 +54,9 @@ class Kernels:
         """Store addend + base for the Elf64_Rela records at *position*; False at a place outside the image."""
         if len(image) < 8:
             return False
-        state = np.array([base, count], np.uint64)
+        state = np.array(
+            [base & 0xFFFFFFFFFFFFFFFF, count], np.uint64
+        )  # a load bias may be negative
         self._functions["add_base"](
             ORIGIN + position, count, address(image), low, len(image) - 8, address(state)
         )

@@ -91,18 +91,26 @@ def load_needed(ns: Namespace, roots: list[Module] | None = None) -> list[Module
     """Walk DT_NEEDED breadth first from the program and its preloads (or *roots*); returns the search list."""
     order = list(roots) if roots is not None else [ns.main, *ns.preloads]
     listed = set(order)
+    walked: set[Module] = set()
     at = 0
     while at < len(order):
         module = order[at]
+        if module in walked:
+            # Otherwise it is a filtee that has just been put here: its needs are next.
+            at += 1
+            continue
+        walked.add(module)
+        place = at
         if roots is not None and module.init_index >= 0:
             # Loaded by an earlier walk: its needs are known.
             for dependency in module.needed:
-                if dependency not in listed:
+                if dependency in module.filters:
+                    place += _place_filtee(ns, order, listed, place, dependency)
+                elif dependency not in listed:
                     listed.add(dependency)
                     order.append(dependency)
-            at += 1
             continue
-        for tag, name in _dependencies(module):
+        for tag, name in _dependencies(ns, module):
             try:
                 dependency = find_module(ns, name, module)
             except (NotFound, FormatError) as error:
@@ -118,36 +126,65 @@ def load_needed(ns: Namespace, roots: list[Module] | None = None) -> list[Module
                     listed.add(dependency)
                     order.append(dependency)
             else:
-                at += _place_filtee(order, listed, at, dependency)
-                module.filters.append(dependency)
-        at += 1
+                place += _place_filtee(ns, order, listed, place, dependency)
+                if dependency not in module.filters:
+                    module.filters.append(dependency)
     if roots is None:
         ns.modules = [*order, *(m for m in ns.modules if m not in listed)]
-        for index, module in enumerate(ns.modules):
-            module.index = index
+        if any(module.index != index for index, module in enumerate(ns.modules)):
+            _number(ns)
     return order
 
 
-def _dependencies(module: Module) -> list[tuple[int, str]]:
+def _dependencies(ns: Namespace, module: Module) -> list[tuple[int, str]]:
     file = module.file
     dynamic = file.dynamic
     if dynamic is None:
         return []
-    wanted = (t.DT_NEEDED, t.DT_AUXILIARY, t.DT_FILTER)
-    return [
-        (tag, file.string(value, "DT_NEEDED")) for tag, value in dynamic.entries if tag in wanted
-    ]
+    rows = []
+    lazy = False
+    for tag, value in dynamic.entries:
+        if tag in (t.DT_NEEDED, t.DT_AUXILIARY, t.DT_FILTER):
+            name = file.string(value, "DT_NEEDED")
+            if lazy and tag == t.DT_NEEDED and name not in ns.by_name:
+                ns.postponed.setdefault(module, []).append(name)
+            else:
+                rows.append((tag, name))
+        lazy = ns.lazy_load and tag == t.DT_POSFLAG_1 and bool(value & t.DF_P1_LAZYLOAD)
+    return rows
 
 
-def _place_filtee(order: list[Module], listed: set[Module], at: int, filtee: Module) -> int:
-    """Put a filtee just before its filter at ``order[at]``, unless it is searched earlier already; 1 if it was put."""
+def _place_filtee(
+    ns: Namespace, order: list[Module], listed: set[Module], at: int, filtee: Module
+) -> int:
+    """Put a filtee just before its filter at ``order[at]``, unless it is searched earlier already; 1 if it was put.
+
+    The list of all modules has it there, too, from then on.
+    """
     if filtee in listed:
         if filtee in order[: at + 1]:
             return 0
         order.remove(filtee)
     listed.add(filtee)
+    ns.modules.remove(filtee)
+    ns.modules.insert(ns.modules.index(order[at]), filtee)
+    _number(ns)
     order.insert(at, filtee)
     return 1
+
+
+def _number(ns: Namespace) -> None:
+    """Modules know their place in the list; searches know who asked by that."""
+    asked = {module.index: module for module in ns.modules}
+    searches = [
+        (asked.get(index), index, name, found) for (index, name), found in ns.searches.items()
+    ]
+    for index, module in enumerate(ns.modules):
+        module.index = index
+    ns.searches = {
+        (module.index if module is not None else index, name): found
+        for module, index, name, found in searches
+    }
 
 
 def _note_missing(ns: Namespace, module: Module, name: str, error: Exception) -> None:

@@ -332,7 +332,7 @@ class QuickLink:
             base, size = -answers, answers
         struct.pack_into(f"<{count}Q", scratch, array, *tables)
         _CONTEXT.pack_into(
-            scratch, 0, 0, 0, table.address, start + array, count, at_answers, 1, 0, start + rows, start + array,
+            scratch, 0, 0, 0, table.address, start + array, count, at_answers, *_writable(module), start + rows, start + array,
             start + seen, start + used, 0, 0, 0,
         )  # fmt: skip
         try:
@@ -408,13 +408,16 @@ def _symbol(module: Module, index: int) -> tuple[int, int, int, int, int, int]:
     return _SYM.unpack_from(file.data, at)
 
 
-def _writable(module: Module, place: int) -> tuple[int, int]:
-    """First and last address that a word may be stored at, of the writable segment with *place*."""
+def _writable(module: Module, place: int | None = None) -> tuple[int, int]:
+    """First and last address that a word may be stored at, of the writable segment with *place*; of the first, if there is one."""
     for load in module.file.loads:
-        low = module.base + load.vaddr
-        high = low + load.memsz - 8
-        if low <= place <= high and load.flags & t.PF_W:
-            return low, high
+        if load.flags & t.PF_W:
+            low = module.base + load.vaddr
+            high = low + load.memsz - 8
+            if place is None or low <= place <= high:
+                return low, max(high, 0)
+    if place is None:
+        return 1, 0
     raise GiveUp
 
 

@@ -112,6 +112,7 @@ DT_VERDEF          = 0x6FFFFFFC
 DT_VERDEFNUM       = 0x6FFFFFFD
 DT_VERNEED         = 0x6FFFFFFE
 DT_VERNEEDNUM      = 0x6FFFFFFF
+DT_POSFLAG_1       = 0x6FFFFDFD  # Solaris, QNX: about the entry that follows
 DT_AUXILIARY       = 0x7FFFFFFD
 DT_FILTER          = 0x7FFFFFFF
 DT_MIPS_RLD_VERSION  = 0x70000001
@@ -150,6 +151,8 @@ DF_1_DIRECT    = 0x100
 DF_1_INTERPOSE = 0x400
 DF_1_NODEFLIB  = 0x800
 DF_1_PIE       = 0x08000000
+
+DF_P1_LAZYLOAD = 0x1  # of DT_POSFLAG_1: loaded when a symbol of it is first needed
 
 # symbols
 STB_LOCAL      = 0

@@ -8,6 +8,7 @@ is a program that needs nothing but the libc family, which it initialises as eve
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import time
@@ -51,6 +52,10 @@ def freeze(
     report.size, report.disk = write_image(plan, protections, target, mode, told)
     report.path = target
     report.seconds = time.perf_counter() - begin
+    if isinstance(link, str | os.PathLike):
+        # A link that nobody else has. Its modules know one another: maps of hundreds of megabytes would stay for long.
+        del plan, protections
+        gc.collect()
     return report
 
 

@@ -66,7 +66,9 @@ def check_image(path: str) -> Checked:
     damage = ""
     if place is None:
         damage = "the note with its digest is missing"
-    elif digest(file.data, place) != bytes(file.data[place : place + 32]):
+    elif digest(lambda offset, size: file.data[offset : offset + size], place) != bytes(
+        file.data[place : place + 32]
+    ):
         damage = "its bytes are not those that were written: truncated or edited"
     files = [_compare(entry) for entry in manifest["files"]]
     return Checked(path, manifest, files, damage)

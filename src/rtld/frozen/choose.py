@@ -9,7 +9,7 @@ import numpy as np
 
 from rtld.elf import types as t
 from rtld.elf.initfini import order_initialisers
-from rtld.elf.load import _add, find_module, has_text_relocations, load_needed
+from rtld.elf.load import _add, binds_now, find_module, has_text_relocations, load_needed
 from rtld.elf.resolve import UNDEFINED
 from rtld.errors import RtldError, Unsupported
 
@@ -109,6 +109,11 @@ def choose_modules(plan: Plan) -> None:
         ns.interp.hosted = True
     plan.fused = [m for m in ns.modules if not m.hosted]
     plan.hosted = [m for m in ns.modules if m.hosted]
+    plan.lazy = not binds_now(plan.main)
+    if len(plan.fused) == 1:
+        plan.warnings.append(
+            f"{plan.main.path}: needs no libraries but libc's, so there is nothing to gain"
+        )
     if plan.pie:
         for module in plan.fused:
             if has_text_relocations(module):

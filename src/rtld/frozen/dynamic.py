@@ -57,7 +57,7 @@ class DataSizes:
     """Sizes of the new data, known before there are addresses."""
 
     def __init__(self, plan: Plan) -> None:
-        self.slots = 8 * (len(plan.imports.module) + len(plan.imports.slots))
+        self.slots = 8 * (len(plan.imports.slots) + (0 if plan.lazy else len(plan.imports.module)))
         self.needed = [m for m in plan.hosted if m is not plan.ns.interp or _asked_for(plan, m)]
         self.dynamic = 16 * (len(self.needed) + 40)
         functions = sum((m.file.dynamic.get(t.DT_FINI_ARRAYSZ, 0) or 0) + 8 for m in plan.fused)
@@ -110,8 +110,9 @@ def write_tables(
     versym_at = tables.add(".gnu.version", symbols.versym.astype("<u2").tobytes(), "VERSYM", 2)
     verneed_at = tables.add(".gnu.version_r", verneed, "VERNEED")
     verdef_at = tables.add(".gnu.version_d", verdef, "VERDEF")
-    rela = _relocations(plan, relative)
+    rela, jumps = _relocations(plan, relative)
     rela_at = tables.add(".rela.dyn", rela, "RELA")
+    jumps_at = tables.add(".rela.plt", jumps, "RELA")
     plan_at = (tables.at + 15) & -16
     plan.debug = dynamic_at + 8  # DT_DEBUG stands first
     steps = make_steps(plan, protections, stamps)
@@ -146,9 +147,15 @@ def write_tables(
         (t.DT_FINI_ARRAY, fini_at), (t.DT_FINI_ARRAYSZ, 8 * len(functions)),
         (t.DT_GNU_HASH, hash_at), (t.DT_STRTAB, strtab_at), (t.DT_SYMTAB, symtab_at),
         (t.DT_STRSZ, symbols.strings.size), (t.DT_SYMENT, 24), (t.DT_RELA, rela_at), (t.DT_RELASZ, len(rela)),
-        (t.DT_RELAENT, 24), (t.DT_VERSYM, versym_at), (t.DT_FLAGS, t.DF_BIND_NOW),
-        (t.DT_FLAGS_1, t.DF_1_NOW | (t.DF_1_PIE if plan.pie else 0)),
+        (t.DT_RELAENT, 24), (t.DT_VERSYM, versym_at),
+        (t.DT_FLAGS_1, (0 if plan.lazy else t.DF_1_NOW) | (t.DF_1_PIE if plan.pie else 0)),
     ]
+    if plan.lazy:
+        entries += [
+            (t.DT_PLTGOT, plan.got), (t.DT_JMPREL, jumps_at), (t.DT_PLTRELSZ, len(jumps)), (t.DT_PLTREL, t.DT_RELA),
+        ]
+    else:
+        entries.append((t.DT_FLAGS, t.DF_BIND_NOW))
     # fmt: on
     if count:
         entries.append((t.DT_RELACOUNT, count))
@@ -185,16 +192,18 @@ def _own_initialisers(main: Module) -> list[tuple[int, int]]:
     return result
 
 
-def _relocations(plan: Plan, relative: list[int]) -> bytes:
-    """RELATIVE for our own words of a position-independent image, then the imports, COPY last."""
-    out = bytearray()
+def _relocations(plan: Plan, relative: list[int]) -> tuple[bytes, bytes]:
+    """RELATIVE for our own words of a position-independent image, the imports, COPY last; apart: what is bound lazily."""
+    out, jumps = bytearray(), bytearray()
+    jump_slot = plan.ns.arch.reloc_types.jump_slot
     if plan.pie:
         values = _values(plan, relative)
         for place, value in zip(relative, values, strict=True):
             out += struct.pack("<QQQ", place, _RELATIVE, value)
     for place, symbol, kind, addend in plan.symbols.relocations:
-        out += struct.pack("<QQq", place, symbol << 32 | kind, addend)
-    return bytes(out)
+        part = jumps if plan.lazy and kind == jump_slot else out
+        part += struct.pack("<QQq", place, symbol << 32 | kind, addend)
+    return bytes(out), bytes(jumps)
 
 
 def _values(plan: Plan, places: list[int]) -> list[int]:

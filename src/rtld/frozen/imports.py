@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtld.arch.x86_64_freeze import ENTRIES
 from rtld.elf import types as t
 from rtld.elf.flat import flat
 from rtld.elf.resolve import LOCAL, UNDEFINED, WEAK_UNDEFINED
@@ -175,12 +174,12 @@ def _collect_moved(plan: Plan, result: Imports, references: I64) -> None:
 
 def place_imports(plan: Plan) -> None:
     """Lead the references to the trampolines and COPY slots, whose addresses are known now."""
-    from rtld.frozen.startup import label, services
+    from rtld.frozen.startup import service_address, services
 
     result = plan.imports
     functions = trampoline(plan, np.arange(len(result.module)))
     for number, name in services(plan).items():
-        functions[number] = label(plan, "services") + ENTRIES[name]
+        functions[number] = service_address(plan, number, name)
     variables = [
         plan.main.base + place if offset < 0 else plan.data + offset
         for _m, _s, offset, place in result.variables
@@ -195,8 +194,16 @@ def trampoline(plan: Plan, number: I64) -> I64:
 
 
 def slot_address(plan: Plan, number: int) -> int:
-    """Address of an import slot: the functions' first, then the moved words'."""
-    return plan.relro + _WORD * number
+    """Address of an import slot: the functions' first, then the moved words'.
+
+    Functions that are bound lazily have theirs in data that stays writable, as in the program's own .got.plt.
+    """
+    if not plan.lazy:
+        return plan.relro + _WORD * number
+    count = len(plan.imports.module)
+    return (
+        plan.got + _WORD * (3 + number) if number < count else plan.relro + _WORD * (number - count)
+    )
 
 
 def aliases(plan: Plan, module: int, symbol: int) -> I64:

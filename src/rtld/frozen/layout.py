@@ -131,7 +131,9 @@ def place_parts(plan: Plan, code: int, relro: int, data: int) -> None:
     plan.code_size = code
     plan.relro = page_up(plan.code + code)
     plan.data = page_up(plan.relro + relro)
-    plan.tables = page_up(plan.data + max(data, 1))
+    plan.got = (plan.data + data + 15) & -16
+    slots = 24 + 8 * len(plan.imports.module) if plan.lazy else 1
+    plan.tables = page_up(plan.got + slots)
 
 
 def largest_alignment(plan: Plan) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 
 from rtld.elf import types as t
 from rtld.frozen.exports import definitions
+from rtld.frozen.startup import services
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def modules_table(plan: Plan, address: int) -> bytes:
 
 def names_table(plan: Plan) -> bytes:
     """{u64 count, u32 hashes[], {name, address, u32 module, u32 type}[]}: every definition, sorted by hash, then scope order."""
+    if "dlsym" not in services(plan).values():
+        return bytes(8)
     rows = definitions(plan)
     columns = plan.ns.columns
     kind = rows.info & np.uint32(15)

@@ -17,7 +17,7 @@ from rtld.frozen.plan import Stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from rtld.core.module import Module
@@ -28,6 +28,7 @@ OWNER = b"rtld\0\0\0\0"
 MANIFEST, DIGEST = 1, 2
 DIGEST_SIZE = 32
 VERSION = 1
+_PIECE = 1 << 20
 _LIMIT = 1 << 26  # bytes of JSON
 
 
@@ -40,8 +41,6 @@ def stamp(path: str) -> Stamp:
 
 def describe(module: Module, taken: Stamp) -> dict[str, Any]:
     """One file of the manifest."""
-    import hashlib
-
     build_id = module.file.build_id
     return {
         "path": taken.path,
@@ -50,9 +49,20 @@ def describe(module: Module, taken: Stamp) -> dict[str, Any]:
         "size": taken.size,
         "ctime_ns": taken.ctime_ns,
         "build_id": build_id.hex() if build_id else None,
-        "sha256": hashlib.sha256(module.file.data).hexdigest(),
+        "sha256": _file_digest(module),
         "base": module.base,
     }
+
+
+def _file_digest(module: Module) -> str:
+    """SHA-256 of a module's file, read anew so that our map of it need not be in memory."""
+    import hashlib
+
+    with open(module.file.path, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if (status.st_dev, status.st_ino) == module.file.identity:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashlib.sha256(module.file.data).hexdigest()
 
 
 def manifest(plan: Plan, stamps: Sequence[Stamp]) -> dict[str, Any]:
@@ -138,14 +148,20 @@ def is_current(manifest: dict[str, Any]) -> bool:
     return True
 
 
-def digest(data: memoryview, place: int) -> bytes:
-    """SHA-256 of an image, the 32 bytes of the digest at *place* taken as zero."""
+def digest(read: Callable[[int, int], bytes | memoryview], place: int) -> bytes:
+    """SHA-256 of an image, which *read* gives parts of (offset, size); the digest's own bytes at *place* count as zero."""
     import hashlib  # loads OpenSSL, which a start from the cache can do without
 
-    total = hashlib.sha256(data[:place])
-    total.update(bytes(32))
-    total.update(data[place + 32 :])
-    return total.digest()
+    total = hashlib.sha256()
+    at = 0
+    while True:
+        # The digest is a piece of its own.
+        size = DIGEST_SIZE if at == place else min(_PIECE, place - at) if at < place else _PIECE
+        data = read(at, size)
+        if not len(data):
+            return total.digest()
+        total.update(bytes(len(data)) if at == place else data)
+        at += len(data)
 
 
 def digest_place(file: ElfFile) -> int | None:

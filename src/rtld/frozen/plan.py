@@ -83,6 +83,8 @@ class Plan:
         self.code_size = 0
         self.relro = 0  # new data that is read-only once ld.so is done
         self.data = 0  # new data that stays writable
+        self.lazy = False  # functions of libc are bound when they are called first
+        self.got = 0  # then: three words of ld.so's, then the functions' slots
         self.tables = 0  # what ld.so reads
         self.end = 0
         self.debug = 0  # where ld.so leaves the address of its r_debug (DT_DEBUG)

@@ -15,14 +15,18 @@ from rtld.arch.x86_64_freeze import START
 from rtld.elf import types as t
 from rtld.elf.flat import flat
 from rtld.frozen.exports import SYMBOL, definitions, symbol_rows
+from rtld.frozen.symtab import unstripped
 from rtld.frozen.unwind import debugger_frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from numpy.typing import NDArray
+
     from rtld.elf.flat import I64
     from rtld.frozen.plan import Plan
+    from rtld.frozen.symtab import StaticSymbols
 
 # fmt: off
 _KINDS = {
@@ -42,9 +46,12 @@ def number_sections(plan: Plan) -> None:
         plan.section_of[module.index] = number
 
 
-def symbol_table(plan: Plan) -> tuple[bytes, bytes]:
-    """(.symtab, .strtab): every definition of every module as ``name @file``, the program's own without more."""
+def symbol_table(plan: Plan) -> tuple[bytes, bytes, int]:
+    """(.symtab, .strtab, first global symbol): every definition of every module as ``name @file``, the program's own bare."""
+    static = unstripped(plan)
     rows = definitions(plan)
+    if static:
+        rows.keep(~np.isin(rows.module, list(static)))
     rows.keep((rows.section != t.SHN_UNDEF) & (rows.section != t.SHN_ABS))
     columns = plan.ns.columns
     symbols = symbol_rows(plan, rows)
@@ -52,7 +59,12 @@ def symbol_table(plan: Plan) -> tuple[bytes, bytes]:
     # A symbol of its own section only: gdb and perf want addresses, not offsets in a thread's block.
     rows.keep(~thread)
     symbols = symbols[~thread]
-    names = columns.names(rows.name)
+    owner, name = rows.module, rows.name
+    for index, more in static.items():
+        symbols = np.concatenate([_placed(plan, index, more), symbols])
+        owner = np.concatenate([np.full(len(more.rows), index, np.int64), owner])
+        name = np.concatenate([more.name, name])
+    names = columns.names(name)
     # gdb takes a name like f@libx.so for one of Ada, and shows it as f@libx[so], unless there is a blank in it; a mangled
     # name must be followed by the @ at once.
     suffixes = [b""] * (2 * len(columns.modules))
@@ -60,11 +72,25 @@ def symbol_table(plan: Plan) -> tuple[bytes, bytes]:
         suffix = b"@" + os.fsencode(os.path.basename(module.path))
         suffixes[2 * module.index : 2 * module.index + 2] = b" " + suffix, suffix
     mangled = flat("<u2")[names.position] == int.from_bytes(b"_Z", "little")
-    which = 2 * rows.module + mangled
+    which = 2 * owner + mangled
     strings, offsets = _qualified(names.position, names.length, which, suffixes)
     symbols["st_name"] = offsets
     own = _own_symbols(plan, strings)
-    return bytes(24) + own.tobytes() + symbols.tobytes(), bytes(strings)
+    # Local symbols come first (gABI, "Symbol Table": sh_info).
+    local = symbols["st_info"] >> 4 == t.STB_LOCAL
+    table = bytes(24) + own.tobytes() + symbols[local].tobytes() + symbols[~local].tobytes()
+    return table, bytes(strings), 1 + len(own) + int(local.sum())
+
+
+def _placed(plan: Plan, index: int, static: StaticSymbols) -> NDArray[np.void]:
+    """A module's static symbols at their places in the image."""
+    module = plan.ns.columns.modules[index]
+    out = np.zeros(len(static.rows), SYMBOL)
+    out["st_info"] = static.rows["info"]
+    out["st_value"] = static.rows["value"].astype(np.int64) + module.base
+    out["st_size"] = static.rows["size"]
+    out["st_shndx"] = plan.section_of[index]
+    return out
 
 
 def _qualified(
@@ -119,7 +145,7 @@ def _own_symbols(plan: Plan, strings: bytearray) -> Any:
 def section_headers(plan: Plan, size: int) -> tuple[bytes, tuple[int, int, int]]:
     """Bytes to stand behind the image's *size* bytes, and (e_shoff, e_shnum, e_shstrndx)."""
     names = bytearray(b"\0")
-    symtab, strtab = symbol_table(plan)
+    symtab, strtab, first_global = symbol_table(plan)
     rows: list[
         tuple[str, int, int, int, int, int, int]
     ] = []  # name, type, flags, address, offset, size, link
@@ -175,7 +201,7 @@ def section_headers(plan: Plan, size: int) -> tuple[bytes, tuple[int, int, int]]
         "VERDEF": len(plan.symbols.versions.defined) + 1,
         "VERNEED": len({file for file, _ in plan.symbols.versions.needed}),
         "DYNSYM": 1,
-        "SYMTAB": 3,
+        "SYMTAB": first_global,
     }
     kinds = {value: name for name, value in _KINDS.items()}
     for (_name, number_of_kind, mask, address, offset, length, link_to), at in zip(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _STALE = b"%b: this image was made of files that have changed, and the program cannot be executed instead\n"
 _UNDEFINED = b"%b: symbol lookup error: undefined symbol: %b\n"
+_SELF = b"/proc/self/exe"
+_REDIRECT = 32  # bytes for each REDIRECT
 #: Variables that would lead ld.so to other files, or put some before these.
 VARIABLES = ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT")
 
@@ -45,10 +47,15 @@ def code_layout(plan: Plan) -> dict[str, int]:
         ("tlsdesc_static", len(stubs["tlsdesc_static"])),
         ("tlsdesc_undefweak", len(stubs["tlsdesc_undefweak"])),
         ("services", len(code.SERVICES) if services(plan) else 0),
+        ("redirects", _REDIRECT * len(services(plan))),
+        ("self", len(_SELF) + 1),
+        ("original", len(os.fsencode(original(plan))) + 1),
     ):
         at = -(-at // 16) * 16
         places[name] = at
         at += size
+    places["lazy"] = at = -(-at // 16) * 16
+    at += 16 * (len(plan.imports.module) + 1) if plan.lazy else 0
     places["program"] = at
     at += len(os.fsencode(program_path(plan))) + 1
     places["message"] = at
@@ -69,10 +76,22 @@ def services(plan: Plan) -> dict[int, str]:
         columns, imports = plan.ns.columns, plan.imports
         at = columns.symbol_position(imports.module, imports.symbol)
         names = columns.names(columns.name_position(imports.module, at))
-        wanted = [os.fsencode(name) for name in code.ENTRIES]
+        wanted = {os.fsencode(name) for name in (*code.ENTRIES, *code.REDIRECTED)}
         every = {i: names.text(i) for i in range(len(at))}
         plan.services = {i: text.decode() for i, text in every.items() if text in wanted}
     return plan.services
+
+
+def service_address(plan: Plan, number: int, name: str) -> int:
+    """Where calls of import *number* lead, which is one of the services."""
+    if name in code.ENTRIES:
+        return label(plan, "services") + code.ENTRIES[name]
+    return label(plan, "redirects") + _REDIRECT * list(services(plan)).index(number)
+
+
+def original(plan: Plan) -> str:
+    """What /proc/self/exe would be in the original."""
+    return os.path.realpath(plan.main.path)
 
 
 def _undefined_message(module: Module, name: str) -> bytes:
@@ -100,6 +119,8 @@ def write_code(plan: Plan, steps: int) -> None:
     distance = slot_address(plan, 0) - plan.code - 6 + 0 * numbers
     jumps[:, 2:6] = distance.astype("<i4").reshape(-1, 1).view(np.uint8)
     plan.put(plan.code, jumps.tobytes())
+    if plan.lazy:
+        _write_lazy(plan, plan.code + code_layout(plan)["lazy"])
     places = code_layout(plan)
     program = os.fsencode(program_path(plan))
     message = _STALE % program
@@ -122,7 +143,7 @@ def write_code(plan: Plan, steps: int) -> None:
         operands = {"handle": {"S": handle, "A": -4}, "finalize": {"S": finalize, "A": -4}}
         plan.put(at, code.FINALIZE.fill(at, operands))
     if services(plan):
-        _write_services(plan, places["services"])
+        _write_services(plan, places)
     for number, (module, name) in enumerate(plan.undefined):
         at = plan.code + places[f"undefined {number}"]
         text = _undefined_message(module, name)
@@ -131,26 +152,49 @@ def write_code(plan: Plan, steps: int) -> None:
         plan.put(at, code.UNDEFINED.fill(at, filled) + text)
 
 
-def _write_services(plan: Plan, offset: int) -> None:
+def _write_lazy(plan: Plan, address: int) -> None:
+    """Stubs that push the slot's number and go to ld.so's binder; the slots, which lead to them at first."""
+    count = len(plan.imports.module)
+    operands = {"map": {"S": plan.got + 8, "A": -4}, "resolver": {"S": plan.got + 16, "A": -4}}
+    plan.put(address, code.LAZY_FIRST.fill(address, operands))
+    stubs = np.zeros((count, 16), np.uint8)
+    stubs[:] = np.frombuffer(code.LAZY.code, np.uint8)
+    numbers = np.arange(count, dtype="<i4")
+    stubs[:, 1:5] = numbers.reshape(-1, 1).view(np.uint8)
+    stubs[:, 6:10] = (-16 * (numbers + 1) - 10).astype("<i4").reshape(-1, 1).view(np.uint8)
+    plan.put(address + 16, stubs.tobytes())
+    slots = np.concatenate([np.zeros(3, np.int64), address + 16 * (numbers.astype(np.int64) + 1)])
+    plan.put(plan.got, slots.astype("<u8").tobytes())
+
+
+def _write_services(plan: Plan, places: dict[str, int]) -> None:
     """Those that nobody imports are not called either; they lead to a function that ends the program."""
     from rtld.frozen.imports import trampoline
 
     real = {name: int(trampoline(plan, np.array([i]))[0]) for i, name in services(plan).items()}
-    start = plan.code + offset
-    nothing = plan.code + code_layout(plan)["start"]
-    terms = {
-        name: {"S": address, "A": -4}
-        for name, address in {
-            "dlsym": real.get("dlsym", nothing),
-            "again": real.get("dlsym", nothing),
-            "dladdr": real.get("dladdr", nothing),
-            "dladdr1": real.get("dladdr1", nothing),
-            "image": plan.base,
-            "names": plan.lookup_tables[0],
-            "modules": plan.lookup_tables[1],
-        }.items()
-    }
-    plan.put(start, code.SERVICES.fill(start, terms))
+    start = plan.code + places["services"]
+    path, text = plan.code + places["original"], plan.code + places["self"]
+    nothing = plan.code + places["start"]
+    readlink = real.get("readlink", real.get("__readlink_chk", nothing))
+    addresses = {
+        "dlsym": real.get("dlsym", nothing), "again": real.get("dlsym", nothing),
+        "dladdr": real.get("dladdr", nothing), "dladdr1": real.get("dladdr1", nothing),
+        "image": plan.base, "names": plan.lookup_tables[0], "modules": plan.lookup_tables[1],
+        "readlink": readlink, "readlinkat": real.get("readlinkat", nothing), "self": text, "original": path,
+    }  # fmt: skip
+    plan.put(start, code.SERVICES.fill(start, _relative(addresses)))
+    plan.put(text, _SELF + b"\0")
+    plan.put(path, os.fsencode(original(plan)) + b"\0")
+    for number, name in services(plan).items():
+        if name in code.REDIRECTED:
+            at = service_address(plan, number, name)
+            target = {"itself": start + code.ITSELF, "original": path, "real": real[name]}
+            plan.put(at, code.REDIRECT.fill(at, _relative(target)))
+
+
+def _relative(addresses: dict[str, int]) -> dict[str, dict[str, int]]:
+    """Terms of holes that are distances from the next instruction."""
+    return {name: {"S": address, "A": -4} for name, address in addresses.items()}
 
 
 # -- the plan -----------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What a program may notice of being an image: it asks where it is, or which objects there are.
 
-/proc/self/exe is the image (put it beside the original), /proc/self/maps shows one file (with --thin the libraries), and
-dl_iterate_phdr tells one object. dladdr and RTLD_NEXT are answered for the modules that there were (startup.services).
+/proc/self/maps shows one file (with --thin the libraries), and dl_iterate_phdr tells one object. /proc/self/exe, dladdr and
+RTLD_NEXT are answered as in the original (startup.services).
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from rtld.core.module import Module
     from rtld.frozen.plan import Plan
 
 # fmt: off
 _TEXTS = (
-    (b"/proc/self/exe",  "looks itself up by /proc/self/exe: put the image into the directory of the original"),
     (b"/proc/self/maps", "reads /proc/self/maps, where all libraries are one file; --thin keeps their names, --keep {0} leaves it out"),
     (b"$ORIGIN",         "has a path with $ORIGIN: put the image into the directory of the original"),
 )
@@ -49,13 +48,17 @@ def warnings(plan: Plan) -> list[str]:
     return result
 
 
-def finds_itself(program: str) -> bool:
-    """Whether the program's own file has the text /proc/self/exe in its constants."""
-    from rtld.core.module import Module
-    from rtld.elf.file import ElfFile
+def reads_maps(modules: Sequence[Module], system: Collection[str]) -> Module | None:
+    """The first module of the program's own that has the text /proc/self/maps: it may look for its libraries there.
 
-    module = Module(ElfFile(program), program)
-    return any(_contains(module, begin, end, _TEXTS[0][0]) for begin, end in _constants(module))
+    Libraries in the *system*'s directories are everybody's; they look for the stack's end or for crashes.
+    """
+    for number, module in enumerate(modules):
+        if number and os.path.dirname(os.path.realpath(module.path)) in system:
+            continue
+        if any(_contains(module, begin, end, _TEXTS[0][0]) for begin, end in _constants(module)):
+            return module
+    return None
 
 
 def _constants(module: Module) -> Iterator[tuple[int, int]]:

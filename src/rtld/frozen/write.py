@@ -6,7 +6,7 @@ nothing. Pages that nobody needs (zeros, tables of the linker that have done the
 
 from __future__ import annotations
 
-import mmap
+import errno
 import os
 import struct
 
@@ -58,8 +58,6 @@ def _open_unnamed(directory: str) -> tuple[int, str | None]:
     try:
         return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), None
     except OSError as error:
-        import errno
-
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             raise
     import tempfile
@@ -87,8 +85,10 @@ def _fill(plan: Plan, protections: Protections, fd: int, progress: Progress) -> 
     total = len(plan.fused)
     for number, module in enumerate(plan.fused):
         progress("writing", number, total)
-        for address, data in _module_bytes(plan, module):
+        for address, data in _image_bytes(module):
             _write(fd, data, address - plan.base)
+        if not is_thin(plan, module):
+            _copy_file(module, fd, plan.base)
     for piece in plan.pieces:
         _write(fd, piece.data, piece.address - plan.base)
     _write(fd, tail, size)
@@ -96,8 +96,7 @@ def _fill(plan: Plan, protections: Protections, fd: int, progress: Progress) -> 
     progress("hashing", 0, 1)
     note_at, note_size = plan.segments["note"]
     place = note_at + note_size - DIGEST_SIZE - plan.base
-    with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as whole, memoryview(whole) as view:
-        _write(fd, digest(view, place), place)
+    _write(fd, digest(lambda offset, size: os.pread(fd, size, offset), place), place)
     progress("writing", total, total)
 
 
@@ -109,21 +108,49 @@ def _write(fd: int, data: Any, offset: int) -> None:
         offset += done
 
 
-def _module_bytes(plan: Plan, module: Module) -> Iterator[tuple[int, Any]]:
-    """(address, bytes) of what the image holds of a module."""
+def _in_image(module: Module, load: Any) -> bool:
+    """Whether linking may have changed the segment: it is in the module's image."""
     image = module.image
-    thin = is_thin(plan, module)
+    return image is not None and len(image.bytes) > 0 and image.low <= load.vaddr < image.high
+
+
+def _image_bytes(module: Module) -> Iterator[tuple[int, Any]]:
+    """(address, bytes) of what linking may have changed."""
     for load in module.file.loads:
-        if image is not None and len(image.bytes) and image.low <= load.vaddr < image.high:
-            data = image.view(load.vaddr, load.filesz)
-            if load.flags & t.PF_W and load.memsz > load.filesz:
+        if _in_image(module, load):
+            size = load.filesz
+            if load.flags & t.PF_W:
                 # Relocation may have written behind what the file has: COPY into .bss.
-                data = image.view(load.vaddr, load.memsz)
-            yield from _used_pages(module.base + load.vaddr, data)
-        elif thin:
-            continue
-        else:
-            yield from _living_pages(module, load)
+                size = load.memsz
+            yield from _used_pages(module.base + load.vaddr, module.image.view(load.vaddr, size))
+
+
+def _copy_file(module: Module, fd: int, base: int) -> None:
+    """The segments that are the file's own bytes. The kernel copies them: our memory need not hold them."""
+    parts = [
+        part
+        for load in module.file.loads
+        if not _in_image(module, load)
+        for part in _living_pages(module, load)
+    ]
+    source = os.open(module.file.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(source)
+        same = (status.st_dev, status.st_ino) == module.file.identity
+        for address, begin, end in parts:
+            while same and begin < end:
+                try:
+                    done = os.copy_file_range(source, fd, end - begin, begin, address - base)
+                except OSError as error:
+                    if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EDQUOT):
+                        raise
+                    break  # not between these file systems
+                if done == 0:
+                    break
+                begin, address = begin + done, address + done
+            _write(fd, module.file.data[begin:end], address - base)
+    finally:
+        os.close(source)
 
 
 def _used_pages(address: int, data: Any) -> Iterator[tuple[int, Any]]:
@@ -142,18 +169,18 @@ def _used_pages(address: int, data: Any) -> Iterator[tuple[int, Any]]:
         yield address + lead + whole, rest
 
 
-def _living_pages(module: Module, load: Any) -> Iterator[tuple[int, Any]]:
-    """A segment's own bytes, without whole pages of tables that have done their work."""
+def _living_pages(module: Module, load: Any) -> Iterator[tuple[int, int, int]]:
+    """(address, begin, end in the file) of a segment, without whole pages of tables that have done their work."""
     at, end = load.offset, load.offset + load.filesz
     shift = module.base + load.vaddr - load.offset
     for begin, stop in dead_ranges(module.file, load):
         begin, stop = page_up(begin), stop & -PAGE
         if stop > begin:
             if begin > at:
-                yield at + shift, module.file.data[at:begin]
+                yield at + shift, at, begin
             at = stop
     if end > at:
-        yield at + shift, module.file.data[at:end]
+        yield at + shift, at, end
 
 
 # -- headers --------------------------------------------------------------------------------------------

@@ -44,6 +44,20 @@ class DllNotFound(NotFound):
         return f"{self.name}: {self.reason} (error {explained(self.code)})"
 
 
+class CannotLoad(NotFound):
+    """LoadLibrary or GetProcAddress has failed with this Win32 error; ``detail`` is what is known besides."""
+
+    def __init__(self, name: str, code: int, detail: str = "") -> None:
+        super().__init__(name)
+        self.code = code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        meaning = ERRORS.get(self.code, ("", "it failed"))[1]
+        text = f"{self.name}: {meaning} (error {explained(self.code)})"
+        return f"{text}: {self.detail}" if self.detail else text
+
+
 class ProcNotFound(UnresolvedSymbol):
     """A DLL does not export what is imported from it. ``path`` is the importer, ``dll`` who should have it."""
 

@@ -62,6 +62,11 @@ def fill_iat(ns: PeNamespace, module: PeModule, table: Table, image: Array) -> N
         image[slots + byte] = (values >> np.uint64(8 * byte)).astype(np.uint8)
 
 
+def rights_of(characteristics: int) -> int:
+    """What may be done with a section, as PROT_* has it: read 1, write 2, execute 4."""
+    return (characteristics >> 30 & 1) | (characteristics >> 31 & 1) << 1 | (characteristics >> 29 & 1) << 2  # fmt: skip
+
+
 def build_images(ns: PeNamespace, modules: list[PeModule]) -> None:
     """``module.image`` of every module: relocated, its imports filled in. What fails is a problem of the namespace."""
     for module in modules:

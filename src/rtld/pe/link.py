@@ -68,12 +68,18 @@ def open_namespace(
     return PeNamespace(by_name(file.arch), search, windows, policies or Policies(), reporter)
 
 
-def load(ns: PeNamespace, file: PeFile, path: str, space: AddressSpace) -> PeNamespace:
+def load(
+    ns: PeNamespace,
+    file: PeFile,
+    path: str,
+    space: AddressSpace,
+    first: tuple[str, ...] = FIRST,
+) -> PeNamespace:
     """Everything the program is made of, mapped and bound."""
     main = load_program(ns, file, path, space)
 
     # The system's own are in every process, and come before what the program asks for.
-    for name in FIRST:
+    for name in first:
         run(load_dll(ns, space, name, None))
 
     # Depth first; forwarders load more on the way.

@@ -141,9 +141,10 @@ def load_dll(
     if isinstance(found, PeModule):
         return Loaded(found, host, None)
     if found is None:
-        loading = name.rpartition("/")[0]
         try:
-            found = ns.search.find(name, requester, flags, loading, tried)
+            found = ns.search.find(
+                name, requester, flags or ns.load_flags, ns.load_directory, tried
+            )
         except DllNotFound as error:
             return Loaded(None, host, error)
     for candidate in found.candidates:

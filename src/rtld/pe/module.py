@@ -123,6 +123,10 @@ class PeNamespace(Namespace):
         self.forwards: dict[
             tuple[int, int], Any
         ] = {}  # (module, function) -> what a forwarder led to
+        self.load_flags = (
+            0  # of the LoadLibraryEx that is under way: they hold for what it loads besides, too
+        )
+        self.load_directory = ""
         self.init_order: list[PeModule] = []  # type: ignore[assignment]
 
     def imports_of(self, module: PeModule, table: Table | None = None) -> Iterator[Binding]:

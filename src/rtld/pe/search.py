@@ -25,7 +25,7 @@ from rtld.pe.types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rtld.pe.module import PeModule
     from rtld.pe.windows import Windows
@@ -77,6 +77,7 @@ class Search:
         self.places = places
         self.machine = machine
         self.strict = strict
+        self.supplied: dict[str, Callable[[], PeFile]] = {}  # DLLs that stand in no directory
         self._listings: dict[str, dict[str, str]] = {}
 
     # -- names ------------------------------------------------------------------------------------
@@ -170,6 +171,10 @@ class Search:
             if file is not None:
                 return Found(file, path, "path", requester, tuple(candidates))
             raise DllNotFound(name, requester.path if requester else None, candidates)
+        supplied = self.supplied.get(name.lower())
+        if supplied is not None:
+            candidates.append(Candidate(name, "supplied", "found", ""))
+            return Found(supplied(), name.lower(), "supplied", None, tuple(candidates))
         windows = self.places.windows
         if name.lower() in windows.known and windows.system:
             path = self.look(windows.system[0], name) or os.path.join(windows.system[0], name)

@@ -160,7 +160,13 @@ class Asking:
             opened.pinned.add(definer)
             self.world.ns.reporter.pinned(definer)
         else:
-            opened.extra[asked] = opened.extra.get(asked, set()) | {definer}
+            self.world.order.depends(asked, definer)
+            before = opened.extra.get(asked, set())
+            opened.extra[asked] = before | {definer}
+            if definer not in before and not self.exiting:
+                self.memory.write_many(self.world.fini_array())
+            if definer not in before and definer not in asked.needed:
+                self.world.ns.reporter.depends(asked, definer)
 
     def address_of(self, module: Module, index: int) -> Steps:
         """The address of a definition, as dlsym gives it."""

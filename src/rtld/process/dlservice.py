@@ -160,16 +160,21 @@ class Service(Asking):
             yield from loading.steps()
             initialised = loading.initialised
         else:
-            if group.root not in opened.lists:
+            first = group.root not in opened.lists
+            if first:
+                world.order.opened(group.root, group.order)
                 trial.reporter.release()
                 tell_scopes(trial, opened, group, flags)
                 world.tell_kept(trial)
             self.change()
             trial.bindings = None
             note_group(trial, opened, group)
+            if first and not self.exiting:
+                # Its list counts from now on in the order of termination.
+                self.memory.write_many(world.fini_array())
         opened.counts[group.root] = opened.counts.get(group.root, 0) + 1
         if flags & RTLD_NODELETE:
-            opened.pinned.update(group.new or [group.root])
+            opened.pinned.add(group.root)
         world.set_space(number, trial, opened)
         return initialised
 
@@ -258,9 +263,12 @@ class Service(Asking):
         """Terminate and unmap what nothing keeps any more."""
         world = self.world
         ns, opened = world.space(number)
-        going = unreachable(ns, opened)
-        if not going:
+        loose = set(unreachable(ns, opened))
+        if not loose:
             return 0
+        # Dependents first, as ld.so sorts all that is loaded.
+        own = [module for module in ns.modules if not module.hosted]
+        going = [module for module in world.order.sort(own, for_fini=True) if module in loose]
         functions = []
         for gone in going:
             functions += world.told_before(FINI, gone, world.finis.pop(gone, []))
@@ -273,13 +281,17 @@ class Service(Asking):
             yield calls
         # Who was opened again by a termination function stays.
         ns, opened = world.space(number)
-        going = [m for m in unreachable(ns, opened) if m in set(going)]
+        loose = set(unreachable(ns, opened))
+        going = [module for module in going if module in loose]
         for gone in going:
             world.ns.reporter.removed(gone)
         remove(ns, opened, going)
         world.forget(going)
         world.subs += len(going)
-        self.memory.write_many([*world.link_records(), *world.tables()])
+        written = [*world.link_records(), *world.tables()]
+        if not self.exiting:
+            written += world.fini_array()  # without them the rest may be in another order
+        self.memory.write_many(written)
         calls = self.calls(3 * len(going) + 2)
         unload_calls(world, going, calls)
         yield calls

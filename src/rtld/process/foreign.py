@@ -12,12 +12,9 @@ there. What libraries ask of a dynamic linker later, dlopen and the tables of un
 from __future__ import annotations
 
 import os
-import struct
 
-from rtld.arch import ARCHES, by_name
 from rtld.backends.emulated import open_machine
 from rtld.backends.emulated.calls import Caller
-from rtld.backends.emulated.cpus import CPUS
 from rtld.backends.emulated.kernel import Ended
 from rtld.backends.emulated.linux.tree import Tree
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE
@@ -28,21 +25,23 @@ from rtld.elf.dlopen import RTLD_NOW, Opened, handle_scope
 from rtld.elf.file import ElfFile
 from rtld.elf.fini import Order
 from rtld.elf.link import open_namespace
-from rtld.elf.load import is_libc_family
 from rtld.elf.scalar import dynsym
 from rtld.elf.search import SearchOptions
 from rtld.elf.sysroot import Sysroot
-from rtld.errors import FormatError, NotFound, RtldError, TargetFault, UnresolvedSymbol, Unsupported
+from rtld.errors import NotFound, RtldError, TargetFault, UnresolvedSymbol, Unsupported
 from rtld.events import QUIET
 from rtld.process.emulated.anchor import Anchor
-from rtld.process.mapping import protection
+from rtld.process.foreign_start import (
+    find_interpreter,
+    initial_stack,
+    map_segments,
+    protect_segments,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
-    from rtld.arch.base import Arch
     from rtld.core.module import Namespace
     from rtld.events import Reporter
 
@@ -62,7 +61,7 @@ _LIBC = {"glibc": "libc.so.6", "musl": "libc.so"}
 class World:
     """One emulated CPU with a C library. Not for several threads at once.
 
-    root            the sysroot; *cpu*: which one, where the sysroot has C libraries of several
+    root            the sysroot; *cpu*, *model* ("glibc", "musl"): which one, where the sysroot has C libraries of several
     library_path    LD_LIBRARY_PATH;  *seconds*: how long one call may take
     """
 
@@ -73,16 +72,17 @@ class World:
         root: str,
         *,
         cpu: str | None = None,
+        model: str | None = None,
         library_path: str | None = None,
         seconds: float | None = None,
         memory: int = 1 << 32,
         reporter: Reporter = QUIET,
     ) -> None:
         self.root = Sysroot(root)
-        self.arch, path, model = find_interpreter(self.root, cpu)
+        self.arch, path, rules = find_interpreter(self.root, cpu, model)
         self.file = ElfFile(self.root.host(path), path)
         options = SearchOptions(
-            sysroot=root, library_path=library_path, model=model, cpu="baseline"
+            sysroot=root, library_path=library_path, model=rules, cpu="baseline"
         )
         self.ns: Namespace = open_namespace(self.file, path, options, reporter)
         self.order = self.file.order
@@ -435,104 +435,3 @@ class World:
                 file.close()
             except BufferError:
                 pass  # somebody still looks at it
-
-
-def initial_stack(
-    order: str,
-    bits: int,
-    top: int,
-    argv: Sequence[bytes],
-    env: Sequence[bytes],
-    auxv: Sequence[tuple[int, int | bytes]],
-) -> tuple[int, bytes]:
-    """(stack pointer, bytes from there to *top*): argc, argv, envp, auxv, then what they lead to."""
-    word, letter = (8, "Q") if bits == 64 else (4, "I")
-    blob = b""
-
-    def place(data: bytes) -> int:
-        nonlocal blob
-        blob = data + blob
-        return top - len(blob)
-
-    arguments = [place(each + b"\0") for each in argv]
-    variables = [place(each + b"\0") for each in env]
-    vector = [(k, place(v + b"\0") if isinstance(v, bytes) else v) for k, v in auxv]
-    numbers = [n for pair in vector for n in pair]
-    words = [len(argv), *arguments, 0, *variables, 0, *numbers, 0, 0]
-    table = struct.pack(f"{order}{len(words)}{letter}", *words)
-    sp = (top - len(blob) - len(table)) & -16
-    return sp, table + bytes(top - len(blob) - sp - word * len(words)) + blob
-
-
-def find_interpreter(root: Sysroot, cpu: str | None) -> tuple[Arch, str, str]:
-    """(CPU, path of the dynamic linker, model) of a sysroot. NotFound, Unsupported."""
-    found = []
-    for name in ARCHES:
-        if cpu is not None and name != cpu:
-            continue
-        arch = by_name(name)
-        paths = [(path, "glibc") for path in arch.interpreters[:1]]
-        paths += [(f"/lib/ld-musl-{each}.so.1", "musl") for each in arch.musl[:1]]
-        for path, model in paths:
-            place = _there(root, path) or _there(root, f"/lib/{os.path.basename(path)}")
-            if place is not None:
-                found.append((arch, place, model))
-                break
-    if not found:
-        what = f" for {cpu}" if cpu else ""
-        raise NotFound(
-            root.root,
-            None,
-            (),
-            f"no C library{what} in this sysroot (rtld sysroot create ARCH DIR)",
-        )
-    able = [each for each in found if each[0].name in CPUS]
-    if len(able) > 1:
-        names = ", ".join(arch.name for arch, _, _ in able)
-        raise Unsupported(
-            f"{root.root} has C libraries of several CPUs: {names}", "say which: cpu="
-        )
-    if not able:
-        from rtld.backends.emulated.cpus import cpu_named
-
-        cpu_named(found[0][0].name)
-    return able[0]
-
-
-def _there(root: Sysroot, path: str) -> str | None:
-    try:
-        return path if os.path.isfile(root.host(path)) else None
-    except OSError:
-        return None
-
-
-def map_segments(world: World, file: ElfFile, base: int) -> None:
-    """Memory for all segments, with the file's bytes; everything may be written until ``protect_segments``."""
-    memory = world.machine.memory
-    low, high = file.span
-    if high - low > memory.limit:
-        raise FormatError(
-            file.name, "program headers", "p_memsz", high - low, f"at most {memory.limit:#x}"
-        )
-    behind = 0
-    for load in file.loads:
-        start = max((base + load.vaddr) & -PAGE, behind)
-        end = page_up(base + load.vaddr + load.memsz)
-        if end > start:
-            memory.map(start, end - start, READ | WRITE | (EXECUTE if load.flags & t.PF_X else 0))
-            behind = end
-        if load.filesz:
-            memory.view(base + load.vaddr, load.filesz)[:] = file.contents(load)
-
-
-def protect_segments(world: World, file: ElfFile, base: int) -> None:
-    """The rights that the program headers give; PT_GNU_RELRO."""
-    memory = world.machine.memory
-    for load in file.loads:
-        start = (base + load.vaddr) & -PAGE
-        end = page_up(base + load.vaddr + load.memsz)
-        if end > start:
-            memory.protect(start, end - start, protection(load.flags) | READ)
-
-
-__all__ = ["World", "find_interpreter", "is_libc_family", "map_segments", "protect_segments"]

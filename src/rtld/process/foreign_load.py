@@ -29,7 +29,7 @@ from rtld.elf.relocate import relocate_symbolic
 from rtld.elf.scalar import dynsym
 from rtld.elf.tls import tls_segment
 from rtld.errors import FormatError, NoSpace, NotFound, UnresolvedSymbol, VersionMismatch
-from rtld.process.foreign import map_segments, protect_segments
+from rtld.process.foreign_start import map_segments, protect_segments
 from rtld.process.mapping import PAGE
 
 TYPE_CHECKING = False
@@ -54,6 +54,8 @@ def open_library(
     except BaseException:
         opening.undo()
         raise
+    if world.machine.debugger is not None:
+        world.machine.debugger.linked()
     for module in order:
         world.ns.reporter.init(module)
         for function in init_functions(world, module):

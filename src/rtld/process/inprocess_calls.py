@@ -238,6 +238,7 @@ class Service:
                 if handle
                 else default_scope(space.ns, space.opened, module)
             )
+            self._depend(space, module, pick, text, version)
             return look_up(space, pick, text, version, module.path)
         found = self._handle(handle)
         if found is None:
@@ -250,6 +251,22 @@ class Service:
             return machine.call(self.real["dlsym" if version is None else "dlvsym"], *arguments)
         space, module = found
         return look_up(space, scope_of_handle(space, module), text, version, module.path)
+
+    @staticmethod
+    def _depend(
+        space: Space, module: Module, scope: Iterable[Module], name: str, version: str | None
+    ) -> None:
+        """Who finds a symbol without a handle keeps its module (elf/dl-sym.c, DL_LOOKUP_ADD_DEPENDENCY)."""
+        wanted = version.encode() if version is not None else None
+        found = find_symbol(scope, os.fsencode(name), wanted, strong_first=space.ns.dynamic_weak)
+        if found is not None and not found[0].hosted and found[0] is not module:
+            if module.hosted:
+                # The program stays, and so does what it found.
+                space.opened.pinned.add(found[0])
+                return
+            known = space.opened.extra.get(module, set())
+            space.opened.extra[module] = known | {found[0]}
+            space.order.depends(module, found[0])
 
     def dlclose(self, handle: int) -> int:
         """int dlclose(void *handle)"""

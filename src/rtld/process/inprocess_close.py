@@ -44,16 +44,18 @@ def close_library(space: Space, module: Module) -> list[Module]:
     if counts.get(module, 0) <= 0:
         raise DlError(f"{module.path}: shared object not open")
     counts[module] -= 1
-    return collect(space)
+    return collect(space, module if not counts[module] else None)
 
 
-def collect(space: Space) -> list[Module]:
-    """Finish and unmap what nothing keeps any more."""
+def collect(space: Space, closed: Module | None = None) -> list[Module]:
+    """Finish and unmap what nothing keeps any more, now that *closed* has been closed."""
     process, opened = space.process, space.opened
     busy = {m for m in space.ns.modules if not m.hosted and space.pending(m)} - opened.pinned
     opened.pinned |= busy
     try:
-        going = finishing_order(space, unreachable(space.ns, opened))
+        going = finishing_order(space, unreachable(space.ns, opened), closed)
+        if going and space.hooks is not None:
+            space.hooks.activity("delete")
         for module in going:
             space.ns.reporter.fini(module)
             if space.hooks is not None:
@@ -69,6 +71,8 @@ def collect(space: Space) -> list[Module]:
     if going:
         unload(space, going)
         process.publish()
+        if space.hooks is not None:
+            space.hooks.activity("consistent")
     return going
 
 
@@ -85,11 +89,18 @@ def close_namespace(space: Space) -> None:
         process.spaces.remove(space)
 
 
-def finishing_order(space: Space, modules: Sequence[Module]) -> list[Module]:
-    """Dependents first, as glibc sorts everything that is loaded."""
+def finishing_order(
+    space: Space, modules: Sequence[Module], closed: Module | None = None
+) -> list[Module]:
+    """Dependents first, as glibc sorts everything that is loaded; since 2.39 what was closed goes before all (bug 30981)."""
     wanted = set(modules)
     own = [module for module in space.ns.modules if not module.hosted]
-    return [module for module in space.order.sort(own, for_fini=True) if module in wanted]
+    first = closed is not None and closed in own and machine.LIBC_VERSION >= (2, 39)
+    if first and closed is not None:
+        own.remove(closed)
+        own.insert(0, closed)
+    order = space.order.sort(own, force_first=first, for_fini=True)
+    return [module for module in order if module in wanted]
 
 
 def unload(space: Space, modules: Sequence[Module]) -> None:

@@ -157,6 +157,7 @@ class _Floats:
 class Hooks:
     """What one may want to be told or to change; override what is wanted (rtld-audit(7) has the same under la_*).
 
+    activity    libraries are about to be added ("add"), to go ("delete"); the list is whole again ("consistent")
     objsearch   a library is looked for: return another name, or None to find nothing
     objopen     a library has been mapped and bound, before its initialisers
     symbind     a symbol was bound: return another address (or a function of ctypes) to redirect it
@@ -168,6 +169,9 @@ class Hooks:
 
     #: Bytes of arguments on the stack that are copied for a call whose result is wanted.
     stack_bytes = 128
+
+    def activity(self, state: str) -> None:
+        pass
 
     def objsearch(self, name: str, requester: Module | None) -> str | None:  # noqa: ARG002
         return name

@@ -18,7 +18,7 @@ from rtld.elf.flat import ORIGIN, flat, flat_bytes, position
 from rtld.elf.load import binds_now
 from rtld.elf.scalar import dynsym
 from rtld.elf.tables import tables
-from rtld.errors import UnresolvedSymbol
+from rtld.errors import RtldError
 from rtld.process.inprocess_calls import look_up_or_load
 
 TYPE_CHECKING = False
@@ -140,7 +140,7 @@ def _bind(table: LazyTable, index: int) -> int:
     scope = default_scope(space.ns, space.opened, module)
     try:
         value = look_up_or_load(space, module, scope, name, version)
-    except UnresolvedSymbol as error:
+    except RtldError as error:  # also of a library that was left until now
         text = f"{sys.orig_argv[0]}: symbol lookup error: {error}\n"
         os.write(2, os.fsencode(text))
         os._exit(127)

@@ -401,6 +401,8 @@ class Loading:
         space.donors.update(self.donors)
         space.descriptors.update(self.descriptors)
         space.lazy.update(self.lazy)
+        space.deferred.update(ns.postponed)
+        ns.postponed, ns.lazy_load = {}, False
         if self.deferred and self.flags & RTLD_LAZYLOAD:
             space.deferred[group.root] = self.deferred
         space.thunks.update({module: (start, size) for module, start, size in self.thunks})

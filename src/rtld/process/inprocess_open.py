@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rtld.backends import inprocess as machine
 from rtld.elf.dlopen import RTLD_GLOBAL, RTLD_NOW, make_global
-from rtld.elf.models import loads_needs
+from rtld.elf.models import is_qnx, loads_needs
 from rtld.errors import UnresolvedSymbol
-from rtld.process.inprocess_close import initialise
+from rtld.process.inprocess_close import collect, initialise
 from rtld.process.inprocess_load import RTLD_LAZY, RTLD_LAZYLOAD, Loading
 
 TYPE_CHECKING = False
@@ -31,9 +31,17 @@ def open_library(
             if root is not None:
                 raise
             # A variable of something it needs: that cannot wait.
-    return _open(
-        Loading(space, flags, alone=not loads_needs(space.model, flags)), name, requester, root
-    )
+    alone = not loads_needs(space.model, flags)
+    if is_qnx(space.model) and not alone and root is None:
+        # DF_P1_LAZYLOAD: what is marked is left until a symbol of it is needed, if its symbols can wait.
+        loading = Loading(space, flags)
+        loading.ns.lazy_load = True
+        try:
+            return _open(loading, name, requester, root)
+        except UnresolvedSymbol:
+            if not loading.ns.postponed:
+                raise
+    return _open(Loading(space, flags, alone=alone), name, requester, root)
 
 
 def _open(
@@ -49,6 +57,8 @@ def _open(
         if group is None:
             return None
         if loading.own:
+            if space.hooks is not None:
+                space.hooks.activity("add")
             loading.map()
             loading.relocate()
             loading.resolve_ifuncs()
@@ -71,12 +81,28 @@ def _open(
     except BaseException:
         loading.undo()
         raise
-    if space.hooks is not None:
-        for module in loading.own:
-            space.hooks.objopen(module)
     counts = space.opened.counts
     counts[group.root] = counts.get(group.root, 0) + 1
+    if space.hooks is not None:
+        _tell_hooks(loading)
     return group.root, order
+
+
+def _tell_hooks(loading: Loading) -> None:
+    """``objopen`` for each new module; what is raised there takes all back."""
+    space = loading.space
+    try:
+        for module in loading.own:
+            space.hooks.objopen(module)
+        if loading.own:
+            space.hooks.activity("consistent")
+    except BaseException:
+        # They have not been initialised, so there is nothing to finish.
+        for module in loading.own:
+            space.finis.pop(module, None)
+        space.opened.counts[loading.group.root] -= 1
+        collect(space)
+        raise
 
 
 def load_deferred(space: Space, module: Module) -> bool:
@@ -86,7 +112,11 @@ def load_deferred(space: Space, module: Module) -> bool:
         return False
     name = waiting.pop(0)
     with space.process.lock:
-        opened = open_library(space, name, RTLD_LAZYLOAD | RTLD_LAZY, module)
+        try:
+            opened = open_library(space, name, RTLD_LAZYLOAD | RTLD_LAZY, module)
+        except BaseException:
+            waiting.insert(0, name)
+            raise
         assert opened is not None
         needed, order = opened
         space.opened.counts[needed] -= 1

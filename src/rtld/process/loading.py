@@ -11,6 +11,7 @@ from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.elf.dlopen import (
     RTLD_DEEPBIND,
+    RTLD_NODELETE,
     RTLD_NOW,
     DlError,
     bind_group,
@@ -18,10 +19,11 @@ from rtld.elf.dlopen import (
     refuse_undefined,
     scope_of,
 )
-from rtld.elf.initfini import sort_dfs, sort_musl
+from rtld.elf.initfini import init_first, sort_musl
 from rtld.elf.load import is_libc_family, is_symbolic
 from rtld.elf.small import GiveUp, bind_small_group
 from rtld.elf.tls import tls_segment
+from rtld.events import CALLS
 from rtld.process.mapping import (
     MAP_ANONYMOUS,
     MAP_NORESERVE,
@@ -183,7 +185,7 @@ class Loading:
     def _link_small(self) -> bool:
         """Bind and relocate without numpy, where that is quicker; False if it is for the column passes."""
         ns, world = self.ns, self.world
-        if ns.reporter.wants & {"versions", "scopes", "symbols", "bindings", "reloc"}:
+        if ns.reporter.wants & CALLS | (ns.reporter.wants & {"scopes"}):
             return False
         most = _SMALL if "numpy" in sys.modules else _SMALL_AT_FIRST
         small = bind_small_group(ns, self.own, scope_of(ns, self.group, self.flags), most)
@@ -202,11 +204,22 @@ class Loading:
         """Scopes and bindings, as ld.so tells them."""
         ns, group, reporter = self.ns, self.group, self.ns.reporter
         walks = tell_scopes(ns, self.opened, group, self.flags)
-        if reporter.wants & {"symbols", "bindings", "reloc"}:
-            from rtld.elf.explain import tell_bindings
+        if not reporter.wants & {"symbols", "bindings", "reloc", "files"}:
+            return
+        from rtld.elf.explain import tell_bindings
 
-            order = [module for module in ns.relocation_order if module in walks]
-            tell_bindings(ns, reporter, order, walks)
+        order = [module for module in ns.relocation_order if module in walks]
+        new: dict[Module, set[Module]] = {module: {module, *module.needed} for module in order}
+        new.get(group.root, set()).update(group.order)
+
+        def meet(module: Module, definer: Module) -> None:
+            """What it is bound to beside its own needs (elf/dl-lookup.c, add_dependency)."""
+            if definer not in new[module] and definer not in self.opened.startup:
+                new[module].add(definer)
+                if definer not in self.opened.pinned:
+                    reporter.depends(module, definer)
+
+        tell_bindings(ns, reporter, order, walks, meet)
 
     def _relocate(self) -> None:
         from rtld.elf.hosted import adjust_images
@@ -373,6 +386,23 @@ class Loading:
         ]
         service.memory.write_many([*written, *world.slot_values(self.own)])
 
+    def _order(self) -> list[Module]:
+        """The group, dependencies first; and what the order of termination will depend on."""
+        ns, group, memory = self.ns, self.group, self.world.order
+        for module in group.new:
+            # What is opened directly has no list while its dependencies are sorted (elf/dl-deps.c).
+            if module is not group.root:
+                memory.lists[module] = [module, *module.needed]
+        ordered = memory.opened(group.root, group.order)
+        staying = {*self.opened.startup, *self.opened.pinned}
+        if self.flags & RTLD_NODELETE:
+            staying.add(group.root)
+        for module, definer in bound_pairs(ns, self.small):
+            # elf/dl-lookup.c, add_dependency: not on what cannot be unloaded anyway.
+            if not definer.hosted and definer not in staying:
+                memory.depends(module, definer)
+        return sort_musl([group.root]) if ns.model == "musl" else ordered[::-1]
+
     def _commit(self) -> Steps:
         """Make the group known: tables, termination functions, final protections."""
         ns, world, group, service = self.ns, self.world, self.group, self.service
@@ -383,13 +413,9 @@ class Loading:
         world.tell_kept(ns)
         world.set_space(self.number, ns, self.opened)
         world.adds += len(group.new)
-        order = (
-            sort_musl([group.root])
-            if ns.model == "musl"
-            else sort_dfs(group.order, force_first=True)[::-1]
-        )
+        order = self._order()
         new = set(group.new)
-        self.initialised = [module for module in order if module in new]
+        self.initialised = init_first([module for module in order if module in new], self.own)
         world.constructed += [module for module in self.initialised if not module.hosted]
         written = [*self.records, *world.link_records(), *world.tables()]
         if not service.exiting:
@@ -434,6 +460,20 @@ def tell_scopes(ns: Namespace, opened: Opened, group: Group, flags: int) -> dict
         for module in group.order:
             tell(module, only_new=True)
     return walks
+
+
+def bound_pairs(ns: Namespace, small: SmallLink | None) -> list[tuple[Module, Module]]:
+    """(referrer, definer) of references, in the order in which relocation meets them."""
+    if small is not None:
+        return [(key[0], answer[0]) for key, answer in small.answers.items() if answer is not None]
+    r, b = ns.relocations, ns.bindings
+    if r is None or b is None or not len(r.at) or not len(b):
+        return []
+    rows = r.reference[r.reference >= 0]
+    rows = rows[b.definer[rows] >= 0]
+    modules = b.modules
+    pairs = dict.fromkeys((b.referrer[rows] * len(modules) + b.definer[rows]).tolist())
+    return [(modules[pair // len(modules)], modules[pair % len(modules)]) for pair in pairs]
 
 
 def unload_calls(world: World, modules: Sequence[Module], calls: List) -> None:

@@ -14,7 +14,7 @@ from rtld.backends.child import live_anchor as layout
 from rtld.core.module import Scope
 from rtld.elf import types as t
 from rtld.elf.dlopen import Opened, copy_namespace
-from rtld.elf.initfini import sort_dfs
+from rtld.elf.fini import Order
 from rtld.elf.scalar import dynsym
 from rtld.process.mapping import PAGE, span
 
@@ -93,6 +93,10 @@ class World:
         self.ns = ns
         self.opened = Opened(ns.modules)
         self.opened.counts[ns.main] = 1
+        self.order = Order()
+        for module in ns.modules:
+            self.order.lists[module] = [module, *module.needed]
+        self.order.opened(ns.main, ns.modules)
         self.spaces: dict[int, tuple[Namespace, Opened]] = {}  # namespaces made by dlmopen, from 1
         self.namespaces = 0
         self.home: dict[Module, int] = {}  # module -> its namespace, where that is not the base
@@ -141,7 +145,9 @@ class World:
         for name, value in vars(self).items():
             if name not in ("ns", "pid", "history"):
                 copied = (
-                    value.copy() if isinstance(value, dict | list | set | Heap | Opened) else value
+                    value.copy()
+                    if isinstance(value, dict | list | set | Heap | Opened | Order)
+                    else value
                 )
                 setattr(other, name, copied)
         return other
@@ -200,6 +206,7 @@ class World:
 
     def forget(self, modules: Sequence[Module]) -> None:
         """Their records may be used for others."""
+        self.order.forget(modules)
         for module in modules:
             at = self.maps.pop(module)
             name = self.names.pop(module)
@@ -391,10 +398,9 @@ class World:
         """The anchor's DT_FINI_ARRAY: the functions of all initialised modules, dependents first; it is run backwards."""
         order: list[Module] = []
         for _number, (ns, _opened) in sorted(self.spaces.items(), reverse=True):
-            order += sort_dfs(
-                [module for module in ns.modules if not module.hosted], force_first=False
-            )
-        order += sort_dfs(self.ns.modules, force_first=True)
+            own = [module for module in ns.modules if not module.hosted]
+            order += self.order.sort(own, for_fini=True)
+        order += self.order.sort(self.ns.modules, force_first=True, for_fini=True)
         if self.ns.model == "musl":
             order = self.constructed[::-1]
         functions = [self.anchor.label("exiting")]

@@ -14,7 +14,7 @@ from rtld.errors import RtldError
 from rtld.events import Progress
 
 CPUS = ("i386", "x86_64", "arm", "aarch64", "riscv64", "s390x")
-PACKAGES = ("zlib1g", "libsqlite3-0", "openssl")
+PACKAGES = ("zlib1g", "libsqlite3-0", "openssl", "musl")
 DEBIAN = {cpu: name for name, cpu in ARCHITECTURES.items()}
 
 

@@ -311,6 +311,25 @@ def test_what_cannot_be_opened(machine: ForeignNamespace, cpu: str, cc: CC) -> N
     with pytest.raises(FormatError):
         machine.dlopen(b"no ELF")
     assert machine.modules == []
+    # A library that is needed, and missing, is named with who needs it.
+    needed = cc(
+        "int g(void) { return 1; }",
+        "libneeded.so",
+        "-shared",
+        "-fPIC",
+        "-Wl,-soname,libneeded.so",
+        arch=cpu,
+    )
+    user = cc(
+        "int g(void); int f(void) { return g(); }",
+        "libuser.so",
+        "-shared",
+        "-fPIC",
+        str(needed),
+        arch=cpu,
+    )
+    with pytest.raises(NotFound, match=r"libneeded\.so: cannot open shared object file"):
+        machine.dlopen(user)
 
 
 DLFCN = r"""
@@ -424,3 +443,82 @@ def test_several_cpus_in_one_sysroot(tmp_path: Path, require: Callable[[str], No
                 shutil.copy(Path(str(root)) / "lib" / name, folder)
     with pytest.raises(Unsupported, match="several CPUs: aarch64, s390x; say which"):
         ForeignNamespace(tmp_path)
+
+
+def test_coverage(library: rtld.Library) -> None:
+    with library.coverage() as seen:
+        library.add(1, 2)
+        list(library.add.map([(1, 2)] * 3))
+        library.bump()
+    functions = seen.functions["libcase.so"]
+    assert functions["add"] == 4
+    assert functions["bump"] == 1
+    assert "average" not in functions
+    before = seen.blocks
+    library.add(1, 2)
+    assert seen.blocks == before
+
+
+def test_watching_memory(library: rtld.Library, machine: ForeignNamespace) -> None:
+    library.cdef("void fill(short *, int); long total(const int *, size_t);")
+    memory = library.alloc(16)
+    with library.watch(memory.address + 2, 4) as accesses:
+        library.fill(memory, 4)
+        library.total(memory, 1)
+    writes = [
+        (a.what, a.address - memory.address, a.size, a.value) for a in accesses if a.what == "write"
+    ]
+    assert writes == [("write", 2, 2, 1), ("write", 4, 2, 4)]
+    assert {a.what for a in accesses[2:]} == {"read"}
+    assert all("libcase.so: fill+0x" in a.place for a in accesses[:2])
+    library.fill(memory, 4)
+    assert len(accesses) == 3
+
+
+def test_being_told_of_calls(library: rtld.Library) -> None:
+    library.cdef(
+        "struct point { double x, y; }; struct point middle(struct point, struct point); int add(int, int);"
+    )
+    point = library.types["point"]
+    seen: list[Any] = []
+    stop = library.on_call("add", lambda *arguments: seen.append(arguments))
+    other = library.on_call("middle", lambda a, b: seen.append((a.x, b.y)))
+    library.add(1, -2)
+    list(library.add.map([3, 4], [5, 6]))
+    library.middle(point(1, 2), point(3, 4))
+    stop()
+    library.add(7, 8)
+    other()
+    assert seen == [(1, -2), (3, 5), (4, 6), (1.0, 4.0)]
+
+
+THREADS = r"""
+#include <pthread.h>
+static __thread int mine = 5;
+__thread int shown = 6;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static long long total;
+static void *work(void *p)
+{
+    for (int i = 0; i < 1000; i++) { pthread_mutex_lock(&lock); total += ++mine; pthread_mutex_unlock(&lock); }
+    return (void *) (long) (mine + shown);
+}
+long long run(int n)
+{
+    pthread_t threads[8]; long long sum = 0; void *result;
+    total = 0;
+    for (int i = 0; i < n; i++) if (pthread_create(&threads[i], 0, work, 0)) return -1;
+    for (int i = 0; i < n; i++) { pthread_join(threads[i], &result); sum += (long) result; }
+    return sum * 10000000 + total + mine;
+}
+"""
+
+
+def test_threads_of_a_library(machine: ForeignNamespace, cpu: str, cc: CC) -> None:
+    """New threads begin with the library's own thread-local storage."""
+    library = machine.dlopen(
+        cc(THREADS, "libthreads.so", "-shared", "-fPIC", "-lpthread", arch=cpu)
+    )
+    library.cdef("long long run(int);")
+    for _ in range(2):
+        assert library.run(4) == 4 * (1005 + 6) * 10_000_000 + 4 * sum(range(6, 1006)) + 5

@@ -27,6 +27,10 @@ int main(void)
     dlclose(one);
     void *two = dlopen("./two.so", RTLD_NOW);
     one = dlopen("./one.so", RTLD_NOW | RTLD_GLOBAL);
+    void *three = dlopen("./three.so", RTLD_NOW);
+    dlclose(one);
+    dlclose(three);
+    one = dlopen("./one.so", RTLD_NOW | RTLD_GLOBAL);
     fprintf(stderr, "%d %d\n", ask(two, "answer"), ask(RTLD_DEFAULT, "answer"));
     dlclose(one);
     void *z = dlopen("libz.so.1", RTLD_NOW | RTLD_GLOBAL);

@@ -4,6 +4,17 @@
 int value = 1;
 extern int nowhere(void) __attribute__((weak));
 
+#ifdef BORROWS
+extern int lent;
+
+int *borrow(void)
+{
+    return &lent;
+}
+#else
+int lent = 2;
+#endif
+
 int answer(void)
 {
     return nowhere ? nowhere() : value;

@@ -440,6 +440,11 @@ class Caller:
         self._put(signature, signature.result_row(value))
         return back
 
+    def arguments(self, signature: Signature) -> list[Raw]:
+        """The arguments of the function of that type that the CPU has just come to."""
+        sp, _back, *ints = self._registers.read()
+        return signature.arguments_of(self._row(signature, sp, ints), self.machine.read)
+
     def _row(self, signature: Signature, sp: int, ints: list[int]) -> bytes:
         """The row that the caller's registers and stack make."""
         rules = self.rules

@@ -11,7 +11,7 @@ from rtld.errors import TargetFault, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from rtld.backends.emulated.cpus import Cpu
@@ -90,6 +90,7 @@ class Engine:
         self.refused: tuple[str, int] | None = None
         self.wanted = (0, 0, False)  # the same: address, size, whether it was to be written
         self.in_hook = False
+        self._stops: frozenset[int] = frozenset()
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_refused)
         self._brake = Brake(self._uc, self._library)
         self._access = {
@@ -156,10 +157,22 @@ class Engine:
 
     # -- running ------------------------------------------------------------------------------------
 
+    def stop_at(self, addresses: Iterable[int]) -> None:
+        """Breakpoints: ``run`` ends before each of these instructions, too; none: as it was."""
+        wanted = frozenset(addresses)
+        if wanted == self._stops:
+            return
+        for address in wanted ^ self._stops:
+            self._uc.ctl_remove_cache(address, address + 1)  # ends are translated into the code
+        self._stops = wanted
+        self._uc.ctl_exits_enabled(bool(wanted))
+
     def run(self, start: int, until: int, count: int = 0) -> None:
         """Run until that address, so many instructions, or ``stop``. Stopped; what a hook raises is raised here."""
         outer, self.in_hook = self.in_hook, False
         self._brake.release()
+        if self._stops:
+            self._uc.ctl_set_exits([*self._stops, until])
         try:
             self._uc.emu_start(start, until, 0, count)
         except self._u.UcError as error:
@@ -221,3 +234,33 @@ class Engine:
                 self.in_hook = False
 
         self._uc.hook_add(self._u.UC_HOOK_INSN, hook, None, 1, 0, self._syscall_instruction)
+
+    def on_block(self, low: int, high: int, handler: Callable[[int], None]) -> object:
+        """Told the address of every block of code in [low, high] that runs, until ``remove``. Slow."""
+
+        def hook(_uc: Any, address: int, _size: int, _data: Any) -> None:
+            handler(address)
+
+        return self._added(self._u.UC_HOOK_BLOCK, hook, low, high)
+
+    def on_access(
+        self, low: int, high: int, handler: Callable[[bool, int, int, int], None]
+    ) -> object:
+        """Told of every access to [low, high], until ``remove``: is it a write, address, size, value that is written. Slow."""
+        write = self._u.UC_MEM_WRITE
+
+        def hook(_uc: Any, access: int, address: int, size: int, value: int, _data: Any) -> None:
+            handler(access == write, address, size, value)
+
+        kinds = self._u.UC_HOOK_MEM_READ | self._u.UC_HOOK_MEM_WRITE
+        return self._added(kinds, hook, low, high)
+
+    def _added(self, kinds: int, hook: Callable[..., Any], low: int, high: int) -> object:
+        handle: object = self._uc.hook_add(kinds, hook, None, low, high)
+        self._uc.ctl_flush_tb()  # code that has been translated knows nothing of it
+        return handle
+
+    def remove(self, handle: object) -> None:
+        """Take a hook away."""
+        self._uc.hook_del(handle)
+        self._uc.ctl_flush_tb()

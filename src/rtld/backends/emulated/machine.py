@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import NoReturn, Self
 
+    from rtld.backends.emulated.debugger import Debugger
     from rtld.backends.emulated.linux.tasks import Task
     from rtld.core.image import Image
 
@@ -69,6 +70,7 @@ class Machine:
         self.resume = 0
         self.turn = False  # the task that runs gives way
         self.process = Process()
+        self.debugger: Debugger | None = None
         self._handlers: dict[int, Callable[[], int]] = {}
         self._traps = self.memory.reserve(TRAPS, high=True)
         self.memory.map(self._traps, TRAPS, READ | EXECUTE)
@@ -250,15 +252,20 @@ class Machine:
         left = self.instructions
         while True:
             count = 0 if left is None else min(left, CHUNK)
+            stepped = False
+            if self.debugger is not None:
+                self.resume = start
+                stepped = self.debugger.before(self)
+                start, count = self.resume, 1 if stepped else count
             engine.refused = None
             stops, ticks = watch.stops, watch.ticks
             try:
-                if left is None:
+                if left is None and not stepped:
                     with watch:
                         engine.run(start, until)
                 else:
                     engine.run(start, until, count)
-                    left -= count
+                    left = None if left is None else left - count
             except (Fault, Stopped) as error:
                 self.resume = engine.resume_at()
                 if engine.refused is not None and self.memory.fault(*engine.wanted):
@@ -278,13 +285,17 @@ class Machine:
                 raise self.late()
             if left == 0:
                 raise LimitReached(f"{self.instructions} instructions have run", self.resume)
-            if left is None and gone is None and stops == watch.stops:
+            if self.debugger is not None and self.debugger.after(self):
+                start = self.resume
+                continue
+            if left is None and gone is None and stops == watch.stops and not stepped:
                 raise self._fault("an instruction that halts the CPU", SIGSEGV)
             if watch.ticks != ticks:
                 self.process.drain()
             if kernel.waiting():
                 # Inside a call that Python has made nobody gives way: others would return into it.
-                kernel.schedule(turn=(self.turn or watch.ticks != ticks) and self._depth == 1)
+                turn = self.turn or (watch.ticks != ticks and not stepped)
+                kernel.schedule(turn=turn and self._depth == 1)
                 self.turn = False
                 kernel.deliver()
             start = self.resume
@@ -292,6 +303,8 @@ class Machine:
     def _handled(self, error: Fault | Stopped) -> int:
         """Where to go on after a fault, if the guest handles it; else the Fault is raised."""
         fault = error if isinstance(error, Fault) else self._explain(error)
+        if self.debugger is not None:
+            self.debugger.fault(self, fault)
         if not self.kernel.handles(fault):
             raise fault
         return self.resume
@@ -344,8 +357,9 @@ class Machine:
         return LimitReached(f"{self.seconds:g} seconds are over", self.engine.get(self.cpu.pc))
 
     def forked(self) -> None:
-        """In the child of a fork."""
+        """In the child of a fork. A debugger stays with the parent."""
         self._forked = True
+        self.debugger = None
         self._watch.forked()
         self.process.born()
         if self.memory.pager is not None:

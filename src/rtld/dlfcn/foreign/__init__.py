@@ -4,7 +4,7 @@
 ``convert``  Python's values into its bytes, and back; memory that goes in and comes out
 ``pointer``  what a pointer of the guest is in Python
 ``function`` a function;  ``library``: a library, its functions and variables
-``cdef``     declarations in C
+``cdef``     declarations in C;  ``observe``: what a library does
 """
 
 from __future__ import annotations

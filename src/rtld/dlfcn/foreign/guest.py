@@ -76,6 +76,7 @@ class Guest:
     def close(self) -> None:
         """Nothing is called any more."""
         self._callbacks.clear()
+        self._kept.clear()
 
     # -- errno ----------------------------------------------------------------------------------------
 
@@ -148,9 +149,13 @@ class Guest:
         return found
 
     def _end_with(self, owner: Any, key: tuple[int, Any], address: int) -> None:
+        # What waits for the owner's end does not keep the machine.
+        machine = weakref.ref(self)
+
         def end() -> None:
-            if self._callbacks.pop(key, None) is not None:
-                self._caller.release(address)
+            guest = machine()
+            if guest is not None and guest._callbacks.pop(key, None) is not None:
+                guest._caller.release(address)
 
         try:
             weakref.finalize(owner, end)

@@ -6,6 +6,7 @@ import difflib
 
 from rtld.dlfcn.foreign.cdef import Types, Variadic
 from rtld.dlfcn.foreign.function import ForeignFunction
+from rtld.dlfcn.foreign.observe import Coverage, MemoryWatch, on_call
 from rtld.dlfcn.foreign.pointer import GuestPointer
 from rtld.dlfcn.library import Closed, SymbolNotFound
 from rtld.dlfcn.names import exported
@@ -176,6 +177,20 @@ class ForeignLibrary:
         """A Python function as a C function that the guest may keep: it is there until the CPU is closed."""
         guest = self._namespace.guest
         return GuestPointer(guest.converter, guest.keep_callback(function, restype, argtypes), None)
+
+    # -- what happens inside --------------------------------------------------------------------------
+
+    def coverage(self) -> Coverage:
+        """``with lib.coverage() as seen``: which functions of this machine's libraries run, and how often they are entered."""
+        return Coverage(self._namespace)
+
+    def watch(self, address: int | GuestPointer, size: int) -> MemoryWatch:
+        """``with lib.watch(p, 8) as accesses``: a list of every access to that memory."""
+        return MemoryWatch(self._namespace, int(address), size)
+
+    def on_call(self, name: str, handler: Callable[..., Any]) -> Callable[[], None]:
+        """Call *handler* with the arguments of every call of a function, as its ``argtypes`` say; call the result to end it."""
+        return on_call(self._namespace, self[name], handler)
 
     # -- the end --------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import os
 import weakref
 
 from rtld.core.module import Module
+from rtld.debian.sysroot import known_packages_with
 from rtld.dlfcn.flags import KNOWN, RTLD_LAZY, RTLD_NOW
 from rtld.dlfcn.foreign.guest import Guest
 from rtld.dlfcn.foreign.library import ForeignLibrary
@@ -24,11 +25,27 @@ if TYPE_CHECKING:
     from rtld.events import Reporter
 
 
+class MissingLibrary(NotFound):
+    """A library that the sysroot does not have. ``packages``: those that have it, as far as ``rtld sysroot which`` has found out."""
+
+    def __init__(self, error: NotFound, sysroot: str) -> None:
+        super().__init__(error.name, error.requester, error.candidates, error.reason)
+        self.sysroot = sysroot
+        self.packages = known_packages_with(sysroot, os.path.basename(error.name))
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if self.packages:
+            name = self.packages[0]
+            return f"{text}; package {name} has it: rtld sysroot add {self.sysroot} {name}"
+        return text
+
+
 class ForeignNamespace:
     """A machine of its own. As a context manager it ends it.
 
     sysroot         a directory with the C library (``rtld sysroot create``)
-    cpu             which CPU, where the sysroot has C libraries of several
+    cpu, model      which CPU, and "glibc" or "musl", where the sysroot has C libraries of several
     library_path    LD_LIBRARY_PATH, as a path of the sysroot's
     seconds         how long one call may take;  memory: bytes that the guest may have
     """
@@ -38,6 +55,7 @@ class ForeignNamespace:
         sysroot: str | os.PathLike[str],
         *,
         cpu: str | None = None,
+        model: str | None = None,
         library_path: str | None = None,
         seconds: float | None = None,
         memory: int = 1 << 32,
@@ -50,6 +68,7 @@ class ForeignNamespace:
         self.world = World(
             root,
             cpu=cpu,
+            model=model,
             library_path=library_path,
             seconds=seconds,
             memory=memory,
@@ -100,7 +119,10 @@ class ForeignNamespace:
             root = Module(file, path, -1)
             root.soname = file.soname
             source = f"\0{self._number}"
-        module = self.world.open(source, flags, root=root)
+        try:
+            module = self.world.open(source, flags, root=root)
+        except NotFound as error:
+            raise MissingLibrary(error, self.sysroot) from None
         library = ForeignLibrary(self, module, use_errno=use_errno)
         self._libraries.add(library)
         return library

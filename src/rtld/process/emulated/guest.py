@@ -101,6 +101,7 @@ class Guest(World):
         self.tls_used = 0
         self.closed = False
         self._stubs: dict[str, int] = {}
+        self.linked = False  # the modules are in memory
         self.arguments = (0, 0, 0)  # of initialisers: argc, argv, envp
         self.ifuncs: dict[int, int] = {}  # resolver -> what it said
         self.finis: dict[Module, list[int]] = {}
@@ -246,6 +247,9 @@ class Guest(World):
         self._lazy_start = ns
         ns.lazy = False
         self.opened = Opened(ns.modules)
+        self.linked = True
+        if self.machine.debugger is not None:
+            self.machine.debugger.linked()
         self._run_initialisers()
         self.reporter.transfer(ns.main)
         return int(ns.main.base + self.file.entry)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rtld.process.emulated.system import System
+    from rtld.process.gdb.debugger import Debugger
 
 
 def run(
@@ -34,16 +35,20 @@ def run(
     *,
     cwd: str = "/",
     link: Link | None = None,
+    debugger: Debugger | None = None,
     tell: Callable[[str], object] = lambda text: sys.stderr.write(f"rtld: {text}\n"),
 ) -> int:
-    """Run the program at the guest's *path*; its wait status. *link*: how our linker is to link; None: the guest's does."""
+    """Run the program at the guest's *path*; its wait status. *link*: how our linker is to link; None: the guest's
+    does."""
     system.family = Family()
     words = [os.fsencode(word) for word in argv]
     variables = [os.fsencode(f"{name}={value}") for name, value in env.items()]
     system.link, system.cwd = link, cwd
     process = _start(system, path, words, variables, None, None)
+    if debugger is not None:
+        debugger.attach(process)
     with _Host(process):
-        return _run(system, process, tell)
+        return _run(system, process, tell, debugger)
 
 
 def _start(
@@ -112,7 +117,9 @@ def listen(process: Process) -> None:
     process.machine.watch_bell(family.wakeup)
 
 
-def _run(system: System, process: Process, tell: Callable[[str], object]) -> int:
+def _run(
+    system: System, process: Process, tell: Callable[[str], object], debugger: Debugger | None
+) -> int:
     """Until it ends; the wait status. A child of the guest's does not return."""
     pid = os.getpid()
     status = 0
@@ -138,6 +145,8 @@ def _run(system: System, process: Process, tell: Callable[[str], object]) -> int
                 status = getattr(error, "status", 126) << 8
             else:
                 listen(process)
+                if debugger is not None and machine.debugger is debugger:
+                    debugger.attach(process)
                 machine.close()
                 continue
         except Ended as ended:
@@ -156,6 +165,8 @@ def _run(system: System, process: Process, tell: Callable[[str], object]) -> int
             status = int(signal.SIGINT)
         break
     system.last = process
+    if debugger is not None and os.getpid() == pid:
+        debugger.ended(status)
     for name, count in process.machine.unknown_calls().items():
         system.unknown[name] = system.unknown.get(name, 0) + count
     if os.getpid() != pid or (system.family is not None and os.getpid() != system.family.first):

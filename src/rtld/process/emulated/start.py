@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rtld.arch.base import Arch
     from rtld.events import Reporter
+    from rtld.process.gdb.debugger import Debugger
 
 #: Directories of cross compilers that are named otherwise than the multiarch ones.
 _TOOLCHAINS = {
@@ -45,6 +46,7 @@ def run_emulated(
     fixed: bool = False,
     reporter: Reporter = SPOKEN,
     finished: Callable[[System], object] | None = None,
+    debugger: Debugger | None = None,
 ) -> int:
     """Run *program*, a path of the sysroot or of this computer; its wait status.
 
@@ -75,7 +77,7 @@ def run_emulated(
     )  # fmt: skip
     cwd = system.tree.guest_path(os.getcwd()) or "/"
     try:
-        return run(system, inside, argv, env, cwd=cwd, link=link)
+        return run(system, inside, argv, env, cwd=cwd, link=link, debugger=debugger)
     except StartFailed as failure:
         reporter.message(str(failure))
         return failure.status << 8

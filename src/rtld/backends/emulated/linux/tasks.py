@@ -87,11 +87,12 @@ class Tasks(Clocks):
                 order = order[at:] + order[:at]
             for task in order:
                 if task.sleep is None or self.machine.kernel.has_signal(task):
-                    self._switch(task)
+                    self.switch(task)
                     return
             self._wait(now)
 
-    def _switch(self, task: Task) -> None:
+    def switch(self, task: Task) -> None:
+        """Put a task that can run into the CPU."""
         if task is not self.task:
             if self.task in self.tasks:
                 self.task.context = self.engine.save()

@@ -1,0 +1,110 @@
+"""Functions of Windows' DLLs, declared: name, signature, calling convention, and what they do in Python.
+
+    @KERNEL32("lstrlenA", "s")
+    def lstrlen(_system, text): return len(text or b"")
+
+A signature has a letter for each argument: ``p`` a pointer, handle or size; ``u``, ``i`` 32 bits; ``q`` 64 bits; ``d`` a
+double; ``s``, ``w`` a string of bytes or of UTF-16, read for the function (None: a null pointer); ``.`` what follows is
+variable. The result is ``u`` unless said otherwise; ``v`` is none. A function that has to wait or to call the program
+is a generator: it yields ``Call`` or ``Wait``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from rtld.backends.windows.system import Memory
+
+#: One function. ``convention``: "stdcall" or "cdecl"; only i386 has both.
+Api = namedtuple("Api", "dll name arguments result convention action")
+#: Effect: call a function of the program; the result is what ``yield`` gives.
+Call = namedtuple("Call", "address arguments convention", defaults=("stdcall",))
+#: Effect: let others run until ``ready()``; ``yield`` gives False when ``seconds`` were over first (None: for ever).
+Wait = namedtuple("Wait", "ready seconds", defaults=(None,))
+
+
+class Exited(Exception):
+    """The process has ended, with that status."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status & 0xFFFFFFFF
+        super().__init__(status)
+
+
+class ThreadExited(Exception):
+    """The thread that runs has ended, with that code."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code & 0xFFFFFFFF
+        super().__init__(code)
+
+
+class Dll:
+    """The table of one DLL. ``data``: exported variables, name -> (bytes for 32 and 64 bits)."""
+
+    def __init__(self, name: str, convention: str = "stdcall") -> None:
+        self.name = name
+        self.convention = convention
+        self.functions: dict[str, Api] = {}
+        self.data: dict[str, tuple[int, int]] = {}
+        TABLES[name] = self
+
+    def __call__(
+        self, names: str, arguments: str = "", result: str = "u", convention: str = ""
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare a function by one name or several that are the same."""
+
+        def declare(action: Callable[..., Any]) -> Callable[..., Any]:
+            for name in names.split():
+                self.functions[name] = Api(
+                    self.name, name, arguments, result, convention or self.convention, action
+                )
+            return action
+
+        return declare
+
+
+#: DLL's name -> its table.
+TABLES: dict[str, Dll] = {}
+
+
+def words(signature: str, bits: int) -> int:
+    """How many words of stack the arguments take."""
+    if bits == 64:
+        return len(signature.rstrip("."))
+    return sum(2 if letter in "qd" else 1 for letter in signature if letter != ".")
+
+
+class VarArgs:
+    """Variable arguments: words one after the other in memory, as a va_list of Windows is."""
+
+    __slots__ = ("at", "memory", "word")
+
+    def __init__(self, memory: Memory, at: int, word: int) -> None:
+        self.memory = memory
+        self.at = at
+        self.word = word
+
+    def _take(self, size: int) -> bytes:
+        data = self.memory.read(self.at, size)
+        self.at += max(size, self.word)
+        return data
+
+    def pointer(self) -> int:
+        return int.from_bytes(self._take(self.word), "little")
+
+    def int32(self) -> int:
+        return int.from_bytes(self._take(4), "little", signed=True)
+
+    def int64(self) -> int:
+        return int.from_bytes(self._take(8), "little", signed=True)
+
+    def double(self) -> float:
+        value: float = struct.unpack("<d", self._take(8))[0]
+        return value

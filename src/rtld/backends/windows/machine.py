@@ -1,0 +1,457 @@
+"""A CPU that runs Windows code: memory, threads, calls between the program and the functions of the tables.
+
+A function of ours is a slot that halts the CPU: ``emu_start`` returns, without a hook, and the slot's number says which
+it is. Nothing is ever run inside something else: a function that calls the program is a generator, kept on its thread's
+stack of frames, and goes on when the program comes back. So threads and waits are a matter of which registers are loaded.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+
+from rtld.backends.emulated.cpus import cpu_named
+from rtld.backends.emulated.engine import Engine, Stopped
+from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE, Memory
+from rtld.backends.windows.api import Api, Call, Exited, ThreadExited, VarArgs, Wait, words
+from rtld.backends.windows.stubs import SLOT
+from rtld.core.space import page_up
+from rtld.errors import TargetFault, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+    from rtld.backends.windows.system import System
+
+STACK = 1 << 20
+TEB_SIZE = 2 * PAGE
+ARGUMENTS64 = ("rcx", "rdx", "r8", "r9")
+_FLOAT64 = ("xmm0", "xmm1", "xmm2", "xmm3")
+_TEB_SELECTOR = 3 << 3
+_ACCESS_VIOLATION = 0xC0000005
+
+
+class GuestMemory:
+    """The program's bytes, as ``System`` wants them."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+
+    def read(self, address: int, size: int) -> bytes:
+        return bytes(self.memory.view(address, size))
+
+    def write(self, address: int, data: bytes) -> None:
+        self.memory.write(address, data)
+
+    def allocate(self, size: int, rights: int = READ | WRITE) -> int:
+        size = page_up(size)
+        at = self.memory.reserve(size)
+        self.memory.map(at, size, rights)
+        return at
+
+    def release(self, address: int, size: int) -> None:
+        self.memory.unmap(address, page_up(size))
+
+
+class Frame:
+    """A function of ours that waits for the program: its generator, and the stack as it was when it called."""
+
+    __slots__ = ("api", "sp", "task")
+
+    def __init__(self, task: Generator[Any, Any, Any], api: Api | None, sp: int) -> None:
+        self.task = task
+        self.api = api  # None: the thread's own frame, whose end is the thread's
+        self.sp = sp
+
+
+class Thread:
+    """One thread: its TEB, its registers while it does not run, and what it waits for."""
+
+    def __init__(self, number: int, teb: int, sp: int) -> None:
+        self.number = number
+        self.teb = teb
+        self.sp = sp
+        self.frames: list[Frame] = []
+        self.context: Any = None
+        self.wait: Wait | None = None
+        self.deadline: float | None = None
+        self.answer: Any = None  # what its generator is given next
+        self.code: int | None = None  # exit code, when it has ended
+        self.suspended = 0
+        self.handle: Any = None
+        self.crt: dict[str, Any] = {}
+
+
+class Machine:
+    """An x86-64 or i386 CPU with Windows' threads on it."""
+
+    def __init__(self, arch: str, *, seconds: float | None = None, memory: int = 1 << 32) -> None:
+        if arch not in ("x86_64", "i386"):
+            raise Unsupported(f"Windows programs of {arch} cannot be run yet")
+        self.cpu = cpu_named(arch)
+        self.bits = self.cpu.bits
+        self.word = self.bits // 8
+        self.engine = Engine(self.cpu)
+        self.memory = Memory(self.engine, self.bits, 0x10000, memory)
+        self.guest = GuestMemory(self.memory)
+        self.heap = None  # the system makes its own
+        self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.system: System
+        self.slots: dict[int, Api] = {}  # address -> function
+        self.calls: dict[str, int] = {}  # name -> how often
+        self.threads: list[Thread] = []
+        self.current: Thread
+        self._numbers = 0x20
+        self.on_thread: Callable[[Thread], None] = lambda _thread: None
+        for register, value, _, keep in self.cpu.setup:
+            self.engine.set(register, (self.engine.get(register) if keep else 0) | value)
+        low = self.memory.reserve(PAGE)
+        self.memory.map(low, PAGE, READ | EXECUTE)
+        self.memory.write(low, b"\xf4" * 64)
+        self._scratch = low + 128  # a double on its way to st(0)
+        self.memory.write(low + 64, b"\xdd\x05" + struct.pack("<I", self._scratch) + b"\xf4")
+        self._load_st0 = low + 64
+        self._returned = low
+        if self.bits == 64:
+            self._bank = self.engine.bank("rip", "rsp", "rcx", "rdx", "r8", "r9")
+            self._floats = self.engine.bank(*_FLOAT64, width=16)
+        else:
+            self._bank = self.engine.bank("eip", "esp")
+            self._segments()
+
+    # -- memory of images -------------------------------------------------------------------------
+
+    def reserve(self, size: int, align: int, at: int | None = None) -> int:
+        """Addresses for an image. NoSpace."""
+        return self.memory.reserve(size, align, at)
+
+    def commit(self, address: int, data: memoryview) -> None:
+        """Bytes at a reserved place; everything is allowed there until ``protect`` says less."""
+        self.memory.map(address, page_up(len(data)), READ | WRITE | EXECUTE)
+        self.memory.write(address, data)
+
+    def protect(self, address: int, size: int, rights: int) -> None:
+        self.memory.protect(address, page_up(size), rights)
+
+    def unmap(self, address: int, size: int) -> None:
+        self.memory.unmap(address, page_up(size))
+
+    def alike(self, page: int, limit: int) -> tuple[int, int, int]:
+        """(start, end, rights) of the pages from ``page`` on, below ``limit``, that have the same rights."""
+        pieces = self.memory.regions.pieces(page, max(limit, page + PAGE))
+        if not pieces or pieces[0][0] != page:
+            return page, page + PAGE, 0
+        _, high, rights = pieces[0]
+        for low, end, other in pieces[1:]:
+            if low != high or other != rights:
+                break
+            high = end
+        return page, high, int(rights)
+
+    # -- threads ----------------------------------------------------------------------------------
+
+    def _segments(self) -> None:
+        """i386: flat code and data, and the TEB behind %fs."""
+        self._gdt = self.memory.reserve(PAGE, high=True)
+        self.memory.map(self._gdt, PAGE, READ)
+        for entry, access in ((1, 0x9B), (2, 0x93)):
+            self._descriptor(entry, 0, access)
+        self.engine.set_table("gdtr", self._gdt, 63)
+        self.engine.set("cs", 1 << 3)
+        for register in ("ds", "es", "ss"):
+            self.engine.set(register, 2 << 3)
+
+    def _descriptor(self, entry: int, base: int, access: int) -> None:
+        high = base >> 16 & 0xFF | access << 8 | 0xF0000 | 0xC << 20 | base & 0xFF000000
+        self.memory.write(self._gdt + 8 * entry, struct.pack("<II", 0xFFFF | (base & 0xFFFF) << 16, high))  # fmt: skip
+
+    def _use_teb(self, teb: int) -> None:
+        if self.bits == 64:
+            self.engine.set("gs_base", teb)
+        else:
+            self._descriptor(3, teb, 0x93)
+            self.engine.set("fs", _TEB_SELECTOR)
+
+    @property
+    def teb(self) -> int:
+        return self.current.teb
+
+    def new_thread(self, peb: int, body: Generator[Any, Any, Any], stack: int = STACK) -> Thread:
+        """A thread that runs ``body``, a generator of effects; its result is the exit code."""
+        stack = page_up(max(stack, 1 << 16))
+        low = self.guest.allocate(stack)
+        teb = self.guest.allocate(TEB_SIZE)
+        self._numbers += 4
+        thread = Thread(self._numbers, teb, low + stack - 256 & -16)
+        thread.frames.append(Frame(body, None, thread.sp))
+        values = (0, low + stack, low)  # no exception handler, StackBase, StackLimit
+        wide = self.bits == 64
+        for number, value in enumerate(values):
+            self._store(teb + number * self.word, value if number or wide else 0xFFFFFFFF)
+        self._store(teb + 6 * self.word, teb)  # Self
+        self._store(teb + (0x40 if wide else 0x20), 4)  # process id
+        self._store(teb + (0x48 if wide else 0x24), thread.number)
+        self._store(teb + (0x60 if wide else 0x30), peb)
+        self.threads.append(thread)
+        return thread
+
+    def _store(self, address: int, value: int) -> None:
+        self.memory.write(address, value.to_bytes(self.word, "little"))
+
+    def run(self, until: Thread | None = None) -> int:
+        """Run all threads until the process, or one of them, has ended; its exit status or code. TargetFault."""
+        try:
+            while until is None or until.code is None:
+                thread = self._next()
+                if thread is None:
+                    return self.system.exit_code
+                self._switch(thread)
+                self._run_thread(thread)
+            return until.code
+        except Exited as ended:
+            return ended.status
+
+    def _next(self) -> Thread | None:
+        """A thread that can go on, the longest waiting first; sleeps until there is one."""
+        while True:
+            alive = [t for t in self.threads if t.code is None]
+            if not alive:
+                return None
+            now = time.monotonic()
+            if self.deadline is not None and now > self.deadline:
+                raise TargetFault("the time that it was given is over")
+            soon: float | None = None
+            for thread in alive:
+                if thread.suspended:
+                    continue
+                if thread.wait is None:
+                    return self._turn(thread)
+                if thread.wait.ready():
+                    thread.wait, thread.answer = None, True
+                    return self._turn(thread)
+                if thread.deadline is not None:
+                    if now >= thread.deadline:
+                        thread.wait, thread.answer = None, False
+                        return self._turn(thread)
+                    soon = thread.deadline if soon is None else min(soon, thread.deadline)
+            if soon is None:
+                raise TargetFault("every thread waits for another: the program would never end")
+            time.sleep(max(0.0, min(soon - now, 0.05)))
+
+    def _turn(self, thread: Thread) -> Thread:
+        self.threads.remove(thread)
+        self.threads.append(thread)
+        return thread
+
+    def _switch(self, thread: Thread) -> None:
+        self.current = thread
+        if thread.context is not None:
+            self.engine.restore(thread.context)
+        self._use_teb(thread.teb)
+        if thread.context is None:
+            self.engine.set(self.cpu.sp, thread.sp)
+
+    def _run_thread(self, thread: Thread) -> None:
+        """Until it waits or ends."""
+        try:
+            pc = self._resume(thread, thread.answer)
+            while pc is not None:
+                pc = self._run_code(pc)
+        except ThreadExited as ended:
+            self._end(thread, ended.code)
+
+    def _end(self, thread: Thread, code: int) -> None:
+        thread.code = code
+        if thread.handle is not None:
+            thread.handle.signalled = True
+        self.on_thread(thread)
+
+    # -- code and functions -----------------------------------------------------------------------
+
+    def _run_code(self, pc: int) -> int | None:
+        """Run the program until it calls a function of ours; where to go on, None when the thread waits."""
+        engine = self.engine
+        engine.refused = None
+        try:
+            engine.run(pc, 1)
+        except Stopped as error:
+            raise self._fault(error) from None
+        registers = self._bank.read()
+        slot = registers[0] - 1
+        if slot == self._returned:
+            return self._back()
+        api = self.slots.get(slot)
+        if api is None:
+            raise TargetFault(f"the program halted the CPU at {slot:#x}{self._where(slot)}")
+        return self._call(api, registers)
+
+    def _where(self, address: int) -> str:
+        found = self.system.loader.module_of(address) if self.system.loader is not None else None
+        return f" in {found.base_name} + {address - found.base:#x}" if found is not None else ""
+
+    def _fault(self, error: Stopped) -> TargetFault:
+        pc = self.engine.get(self.cpu.pc)
+        what = self.engine.refused[0] if self.engine.refused is not None else str(error.args[1])
+        fault = TargetFault(f"{what}, by the code at {pc:#x}{self._where(pc)}")
+        fault.pc = pc
+        return fault
+
+    def _call(self, api: Api, registers: list[int]) -> int | None:
+        name = api.name
+        self.calls[name] = self.calls.get(name, 0) + 1
+        result = api.action(self.system, *self._arguments(api, registers))
+        if hasattr(result, "send"):
+            thread = self.current
+            thread.frames.append(Frame(result, api, registers[1]))
+            return self._resume(thread, None)
+        return self._return(api, registers[1], result)
+
+    def _arguments(self, api: Api, registers: list[int]) -> list[Any]:
+        """The arguments as the signature says. Upper halves of 32-bit ones are garbage."""
+        sp, signature = registers[1], api.arguments
+        if not signature:
+            return []
+        wide = self.bits == 64
+        system = self.system
+        values: list[Any] = []
+        count = words(signature, self.bits)
+        first = sp + self.word
+        if wide:
+            slots = registers[2:6]
+            if count > 4:
+                raw = self.memory.view(first + 32, 8 * (count - 4))
+                slots += struct.unpack(f"<{count - 4}Q", raw)
+            floats = self._floats.read() if "d" in signature else ()
+        else:
+            slots = list(struct.unpack(f"<{count}I", self.memory.view(first, 4 * count)))
+            floats = ()
+        at = 0
+        for letter in signature:
+            if letter == ".":
+                if wide:  # what is in registers goes to its home on the stack
+                    self.memory.write(first, struct.pack("<4Q", *registers[2:6]))
+                values.append(VarArgs(self.guest, first + at * self.word, self.word))
+                break
+            value: Any = slots[at]
+            if letter in "qd" and not wide:
+                value |= slots[at + 1] << 32
+                at += 1
+            if letter == "d":
+                if wide and at < 4:
+                    value = floats[at]
+                value = struct.unpack("<d", value.to_bytes(8, "little"))[0]
+            elif letter == "u":
+                value &= 0xFFFFFFFF
+            elif letter == "i":
+                value = (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+            elif letter == "s":
+                value = system.text(value)
+            elif letter == "w":
+                value = system.wide(value)
+            values.append(value)
+            at += 1
+        return values
+
+    def _return(self, api: Api, sp: int, result: Any) -> int:
+        """The result to where it belongs, the stack as the caller expects it; where to go on."""
+        engine = self.engine
+        back = int.from_bytes(self.memory.view(sp, self.word), "little")
+        sp += self.word
+        if self.bits == 32 and api.convention == "stdcall":
+            sp += 4 * words(api.arguments, 32)
+        if api.result == "d":
+            self._return_double(float(result))
+        elif api.result != "v":
+            value = int(result or 0)
+            if self.bits == 64:
+                mask = 0xFFFFFFFF if api.result in "ui" else (1 << 64) - 1
+                engine.set("rax", value & mask)
+            else:
+                engine.set("eax", value & 0xFFFFFFFF)
+                if api.result == "q":
+                    engine.set("edx", value >> 32 & 0xFFFFFFFF)
+        engine.set(self.cpu.sp, sp)
+        return back
+
+    def _return_double(self, value: float) -> None:
+        data = struct.pack("<d", value)
+        if self.bits == 64:
+            self.engine.set("xmm0", int.from_bytes(data, "little"))
+        else:
+            self.memory.write(self._scratch, data)
+            self.engine.run(self._load_st0, 1)
+
+    def _back(self) -> int | None:
+        """The program has returned from a function that one of ours had called."""
+        thread = self.current
+        self.engine.set(self.cpu.sp, thread.frames[-1].sp)
+        value = self.engine.get("rax" if self.bits == 64 else "eax")
+        return self._resume(thread, value)
+
+    def _resume(self, thread: Thread, value: Any) -> int | None:
+        """Go on with what the thread has on top; where its code is to be run, None when it waits."""
+        frame = thread.frames[-1]
+        thread.answer = None
+        while True:
+            try:
+                effect = frame.task.send(value)
+            except StopIteration as stop:
+                thread.frames.pop()
+                if frame.api is None:
+                    raise ThreadExited(int(stop.value or 0)) from None
+                return self._return(frame.api, frame.sp, stop.value)
+            if isinstance(effect, Call):
+                return self._enter(effect, frame)
+            ready: Wait = effect
+            if ready.ready():
+                value = True
+                continue
+            thread.wait = ready
+            thread.deadline = None if ready.seconds is None else time.monotonic() + ready.seconds
+            thread.context = self.engine.save()
+            return None
+
+    def _enter(self, call: Call, frame: Frame) -> int:
+        """Arguments where a function of the program looks for them."""
+        engine = self.engine
+        sp = (frame.sp - 256) & -16
+        arguments = [int(a) for a in call.arguments]
+        if self.bits == 64:
+            for register, value in zip(ARGUMENTS64, arguments, strict=False):
+                engine.set(register, value & (1 << 64) - 1)
+            rest = arguments[4:]
+            sp -= (32 + 8 * len(rest) + 15) & -16
+            for number, value in enumerate(rest):
+                self._store(sp + 32 + 8 * number, value & (1 << 64) - 1)
+        else:
+            sp -= (4 * len(arguments) + 15) & -16
+            for number, value in enumerate(arguments):
+                self._store(sp + 4 * number, value & 0xFFFFFFFF)
+        sp -= self.word
+        self._store(sp, self._returned)
+        engine.set(self.cpu.sp, sp)
+        return int(call.address)
+
+    def add_slot(self, address: int, api: Api) -> None:
+        """A function of ours stands there."""
+        self.slots[address] = api
+
+    def new_slot(self, api: Api) -> int:
+        """The address of a new slot, for a function that no table has."""
+        if not hasattr(self, "_extra"):
+            self._extra = self.guest.allocate(4 * PAGE, READ | EXECUTE)
+            self.memory.write(self._extra, b"\xf4" * (4 * PAGE))
+            self._extra_end = self._extra + 4 * PAGE
+        if self._extra >= self._extra_end:
+            raise TargetFault("too many functions that nobody has")
+        address = self._extra
+        self._extra += SLOT
+        self.slots[address] = api
+        return address
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.engine.close()
+        self.memory.close()

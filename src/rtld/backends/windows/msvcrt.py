@@ -1,0 +1,393 @@
+"""msvcrt.dll: start and end of a program, memory, strings, streams, what mingw's start-up code asks for."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from rtld.backends.windows.api import Call, Dll, Exited
+from rtld.backends.windows.kernel32_files import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+    from rtld.backends.windows.system import System
+
+    Task = Generator[Any, Any, Any]
+
+MSVCRT = Dll("msvcrt.dll", "cdecl")
+# name -> bytes in 32 and in 64 bits
+MSVCRT.data |= {
+    "_iob": (3 * 32, 3 * 48), "_fmode": (4, 4), "_commode": (4, 4), "__initenv": (4, 8), "_environ": (4, 8),
+    "_acmdln": (4, 8), "__argc": (4, 4), "__argv": (4, 8), "_HUGE": (8, 8), "__mb_cur_max": (4, 4),
+}  # fmt: skip
+FILE_SIZE = {32: 32, 64: 48}
+
+# -- start and end --------------------------------------------------------------------------------
+
+
+def variable(system: System, name: str) -> int:
+    """The address of an exported variable."""
+    return int(system.loader.variable("msvcrt.dll", name))
+
+
+def arrays(system: System) -> tuple[int, int, int]:
+    """(argc, argv, environment) in the program's memory, made once."""
+    if "argv" not in system.cache:
+        word = system.word
+
+        def vector(items: list[str]) -> int:
+            at = system.heap.allocate(word * (len(items) + 1))
+            for number, item in enumerate(items):
+                data = item.encode("utf-8", "surrogateescape") + b"\0"
+                text = system.heap.allocate(len(data))
+                system.memory.write(text, data)
+                system.put(at + number * word, text)
+            return at
+
+        argv = vector(system.arguments)
+        environ = vector([f"{k}={v}" for k, v in system.environ.items()])
+        system.cache["argv"] = len(system.arguments), argv, environ
+        system.put(variable(system, "__initenv"), environ)
+        system.put(variable(system, "_environ"), environ)
+        system.put(variable(system, "__argv"), argv)
+        system.put(variable(system, "__argc"), len(system.arguments), 4)
+    return system.cache["argv"]  # type: ignore[no-any-return]
+
+
+@MSVCRT("__getmainargs", "pppip", "i")
+def getmainargs(system: System, argc: int, argv: int, env: int, _glob: int, _info: int) -> int:
+    count, vector, environ = arrays(system)
+    system.put(argc, count, 4)
+    system.put(argv, vector)
+    system.put(env, environ)
+    return 0
+
+
+@MSVCRT(
+    "__set_app_type _set_app_type __setusermatherr _controlfp _set_invalid_parameter_handler", "p"
+)
+def nothing(_system: System, _value: int) -> int:
+    return 0
+
+
+@MSVCRT("_initterm", "pp", "v")
+def initterm(system: System, first: int, last: int) -> Task:
+    while first < last:
+        function = system.number(first)
+        if function:
+            yield Call(function, (), "cdecl")
+        first += system.word
+
+
+@MSVCRT("_initterm_e", "pp", "i")
+def initterm_e(system: System, first: int, last: int) -> Task:
+    while first < last:
+        function = system.number(first)
+        if function:
+            result = yield Call(function, (), "cdecl")
+            if result & 0xFFFFFFFF:
+                return result
+        first += system.word
+    return 0
+
+
+@MSVCRT("_onexit", "p", "p")
+@MSVCRT("atexit", "p", "i")
+def onexit(system: System, function: int) -> int:
+    system.at_exit.append(function)
+    return function
+
+
+@MSVCRT("__dllonexit", "ppp", "p")
+def dllonexit(system: System, function: int, begin: int, end: int) -> int:
+    first, last = system.number(begin), system.number(end)
+    size = last - first
+    new = system.heap.resize(first, size + system.word)
+    system.put(new + size, function)
+    system.put(begin, new)
+    system.put(end, new + size + system.word)
+    return function
+
+
+def stream(system: System, file: int) -> int:
+    """The descriptor of a FILE: one of _iob's three, or one that fopen has made."""
+    number = (file - variable(system, "_iob")) // FILE_SIZE[system.bits]
+    if 0 <= number < 3:
+        return number
+    return int(system.cache.get(f"file {file}", -1))
+
+
+def flush(system: System, fd: int) -> None:
+    """Write out what waits for a descriptor."""
+    buffer = system.cache.get("buffers", {}).pop(fd, None)
+    if buffer:
+        write_all(fd, bytes(buffer))
+
+
+def flush_all(system: System) -> None:
+    """Write out what waits."""
+    for fd in list(system.cache.get("buffers", {})):
+        flush(system, fd)
+
+
+def _run_exit(system: System) -> Task:
+    while system.at_exit:
+        yield Call(system.at_exit.pop(), (), "cdecl")
+    flush_all(system)
+
+
+@MSVCRT("exit", "i", "v")
+def exit_(system: System, status: int) -> Task:
+    yield from _run_exit(system)
+    yield from system.loader.detach_process()
+    raise Exited(status)
+
+
+@MSVCRT("_exit _Exit", "i", "v")
+def quick_exit(system: System, status: int) -> Task:
+    flush_all(system)
+    yield from system.loader.detach_process()
+    raise Exited(status)
+
+
+@MSVCRT("_cexit", "", "v")
+def cexit(system: System) -> Task:
+    yield from _run_exit(system)
+
+
+@MSVCRT("_amsg_exit", "i", "v")
+def amsg_exit(_system: System, _number: int) -> None:
+    raise Exited(255)
+
+
+@MSVCRT("abort", "", "v")
+def abort(system: System) -> None:
+    flush_all(system)
+    raise Exited(3)
+
+
+@MSVCRT("signal", "ip", "p")
+def signal(system: System, number: int, handler: int) -> int:
+    old: int = system.cache.get(f"signal {number}", 0)
+    system.cache[f"signal {number}"] = handler
+    return old
+
+
+@MSVCRT("_lock _unlock", "i", "v")
+def lock(_system: System, _number: int) -> None:
+    return
+
+
+@MSVCRT("_errno", "", "p")
+def errno(system: System) -> int:
+    crt = system.threads.current.crt
+    if "errno" not in crt:
+        crt["errno"] = system.heap.allocate(8)
+    return int(crt["errno"])
+
+
+for _name in ("_fmode", "_commode", "_acmdln", "_environ", "__initenv", "__argc", "__argv"):
+
+    @MSVCRT(f"__p_{_name}", "", "p")
+    def _address(system: System, _which: str = _name) -> int:
+        if _which == "_acmdln":
+            at = variable(system, _which)
+            system.put(at, system.keep(system.command_line.encode() + b"\0"))
+            return at
+        arrays(system)
+        return variable(system, _which)
+
+
+# -- numbers --------------------------------------------------------------------------------------
+
+
+def _scan_integer(text: bytes, base: int) -> tuple[int, int]:
+    """(value, characters used)."""
+    digits = text.lstrip(b" \t\n\r\v\f")
+    at = len(text) - len(digits)
+    sign = -1 if digits[:1] == b"-" else 1
+    start = 1 if digits[:1] in (b"-", b"+") else 0
+    body = digits[start:].lower()
+    if base in (0, 16) and body[:2] == b"0x":
+        base, start, body = 16, start + 2, body[2:]
+    base = base or (8 if body[:1] == b"0" else 10)
+    allowed = b"0123456789abcdefghijklmnopqrstuvwxyz"[:base]
+    count = next((i for i, c in enumerate(body) if c not in allowed), len(body))
+    return (sign * int(body[:count], base), at + start + count) if count else (0, 0)
+
+
+@MSVCRT("atoi atol", "s", "i")
+def atoi(_system: System, text: bytes) -> int:
+    return _scan_integer(text, 10)[0]
+
+
+@MSVCRT("strtol strtoul", "ppi", "i")
+def strtol(system: System, text: int, end: int, base: int) -> int:
+    value, used = _scan_integer(system.text(text) or b"", base)
+    if end:
+        system.put(end, text + used)
+    return max(-(1 << 31), min(value, (1 << 32) - 1))
+
+
+@MSVCRT("_strtoi64 _strtoui64", "ppi", "q")
+def strtoi64(system: System, text: int, end: int, base: int) -> int:
+    value, used = _scan_integer(system.text(text) or b"", base)
+    if end:
+        system.put(end, text + used)
+    return value
+
+
+@MSVCRT("strtod", "pp", "d")
+def strtod(system: System, text: int, end: int) -> float:
+    import re
+
+    data = system.text(text) or b""
+    match = re.match(rb"\s*[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)", data)
+    if end:
+        system.put(end, text + (match.end() if match else 0))
+    return float(match[0]) if match else 0.0
+
+
+@MSVCRT("atof", "p", "d")
+def atof(system: System, text: int) -> float:
+    return strtod(system, text, 0)  # type: ignore[no-any-return]
+
+
+@MSVCRT("abs labs", "i", "i")
+def abs_(_system: System, value: int) -> int:
+    return abs(value)
+
+
+@MSVCRT("rand", "", "i")
+def rand(system: System) -> int:
+    seed = (system.threads.current.crt.get("seed", 1) * 214013 + 2531011) & 0xFFFFFFFF
+    system.threads.current.crt["seed"] = seed
+    return int(seed >> 16 & 0x7FFF)
+
+
+@MSVCRT("srand", "u", "v")
+def srand(system: System, seed: int) -> None:
+    system.threads.current.crt["seed"] = seed
+
+
+def _one_real(name: str, function: Callable[[float], float]) -> None:
+    @MSVCRT(name, "d", "d")
+    def action(_system: System, x: float) -> float:
+        try:
+            return float(function(x))
+        except (ValueError, OverflowError):
+            return math.nan
+
+
+for _n in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "exp", "log", "log10", "sqrt", "floor", "ceil", "fabs"):  # fmt: skip
+    _one_real(_n, getattr(math, _n))
+
+
+def _two_reals(name: str, function: Callable[[float, float], float]) -> None:
+    @MSVCRT(name, "dd", "d")
+    def action(_system: System, x: float, y: float) -> float:
+        try:
+            return float(function(x, y))
+        except (ValueError, OverflowError, ZeroDivisionError):
+            return math.nan
+
+
+for _n in ("pow", "fmod", "atan2"):
+    _two_reals(_n, getattr(math, _n))
+
+
+@MSVCRT("time _time32", "p", "i")
+def time_(system: System, out: int) -> int:
+    now = int(time.time())
+    if out:
+        system.put(out, now, 4 if system.bits == 32 else 8)
+    return now
+
+
+@MSVCRT("_time64", "p", "q")
+def time64(system: System, out: int) -> int:
+    now = int(time.time())
+    if out:
+        system.put(out, now, 8)
+    return now
+
+
+@MSVCRT("clock", "", "i")
+def clock(system: System) -> int:
+    return int((time.monotonic() - system.started) * 1000)
+
+
+@MSVCRT("qsort", "pppp", "v")
+def qsort(system: System, base: int, count: int, size: int, compare: int) -> Task:
+    """Merge sort on copies that the program compares."""
+    if count < 2 or not size:
+        return
+    scratch = system.heap.allocate(2 * size)
+    items = [system.memory.read(base + i * size, size) for i in range(count)]
+    width = 1
+    while width < count:
+        merged: list[bytes] = []
+        for low in range(0, count, 2 * width):
+            a, b = items[low : low + width], items[low + width : low + 2 * width]
+            i = j = 0
+            while i < len(a) and j < len(b):
+                system.memory.write(scratch, a[i] + b[j])
+                order = yield Call(compare, (scratch, scratch + size), "cdecl")
+                if order & 0x80000000 or not order & 0xFFFFFFFF:
+                    merged.append(a[i])
+                    i += 1
+                else:
+                    merged.append(b[j])
+                    j += 1
+            merged += a[i:] + b[j:]
+        items = merged
+        width *= 2
+    system.heap.free(scratch)
+    system.memory.write(base, b"".join(items))
+
+
+@MSVCRT("bsearch", "ppppp", "p")
+def bsearch(_system: System, key: int, base: int, count: int, size: int, compare: int) -> Task:  # fmt: skip
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        order = yield Call(compare, (key, base + middle * size), "cdecl")
+        order = (order & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+        if order == 0:
+            return base + middle * size
+        low, high = (low, middle) if order < 0 else (middle + 1, high)
+    return 0
+
+
+# -- locale ---------------------------------------------------------------------------------------
+
+
+@MSVCRT("___lc_codepage_func", "", "i")
+def codepage(_system: System) -> int:
+    return 0
+
+
+@MSVCRT("___mb_cur_max_func", "", "i")
+def mb_cur_max(_system: System) -> int:
+    return 1
+
+
+@MSVCRT("localeconv", "", "p")
+def localeconv(system: System) -> int:
+    if "lconv" not in system.cache:
+        at = system.heap.allocate(10 * system.word + 16)
+        texts = [b".", *[b""] * 9]
+        for number, text in enumerate(texts):
+            system.put(at + number * system.word, system.keep(text + b"\0"))
+        system.memory.write(at + 10 * system.word, b"\x7f" * 8)
+        system.cache["lconv"] = at
+    return int(system.cache["lconv"])
+
+
+@MSVCRT("setlocale", "ip", "p")
+def setlocale(system: System, _category: int, name: int) -> int:
+    wanted = system.text(name)
+    return 0 if wanted not in (None, b"", b"C") else system.keep(b"C\0")

@@ -1,0 +1,98 @@
+"""DLLs of our own making: an export table of names, each leading to a few bytes that stop the CPU.
+
+They are real PE images, so that the loader finds, maps and binds them as any other; only their code is ours.
+"""
+
+from __future__ import annotations
+
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+PAGE = 0x1000
+SLOT = 16  # bytes of code of one function
+HALT = b"\xf4"  # hlt: Unicorn stops there, without a hook
+MACHINES = {"x86_64": (0x8664, 64), "i386": (0x14C, 32)}
+MOST_EXTRA = 4096
+
+
+class StubDll:
+    """``image``: the bytes of the file; ``code``: RVA of the first slot; ``slots``: name -> number of its slot."""
+
+    def __init__(
+        self,
+        name: str,
+        functions: Iterable[str],
+        data: Mapping[str, tuple[int, int]],
+        arch: str,
+        base: int,
+    ) -> None:
+        self.name = name
+        self.code = PAGE
+        self.slots = {f: n for n, f in enumerate(sorted(functions))}
+        self._machine, self._bits = MACHINES[arch]
+        wide = self._bits == 64
+        variables = {n: sizes[wide] for n, sizes in sorted(data.items())}
+        code_size = _up(max(len(self.slots), 1) * SLOT)
+        self.data_rva = PAGE + code_size
+        places: dict[str, int] = {n: PAGE + SLOT * slot for n, slot in self.slots.items()}
+        at = self.data_rva
+        for variable, size in variables.items():
+            places[variable] = at
+            at += -(-size // 16) * 16
+        data_size = _up(max(at - self.data_rva, 16))
+        exports_rva = self.data_rva + data_size
+        table = _exports(name, places, exports_rva)
+        self.places = places
+        self.image = self._file(base, code_size, data_size, exports_rva, table)
+
+    def _file(self, base: int, code: int, data: int, exports: int, table: bytes) -> bytes:
+        sections = [
+            (b".text", PAGE, HALT * code, 0x60000020),
+            (b".data", self.data_rva, bytes(data), 0xC0000040),
+            (b".edata", exports, table + bytes(_up(len(table)) - len(table)), 0x40000040),
+        ]
+        wide = self._bits == 64
+        word = "Q" if wide else "I"
+        fields: list[int] = [0x20B if wide else 0x10B, 1, 0, code, data, 0, 0, PAGE]
+        fields += [] if wide else [self.data_rva]
+        end = exports + _up(len(table))
+        fields += [base, PAGE, 512, 6, 1, 0, 0, 6, 1, 0, end, PAGE, 0, 3, 0x140]
+        fields += [1 << 20, PAGE, 1 << 20, PAGE, 0, 16]
+        form = f"<HBBIIIII{'' if wide else 'I'}{word}IIHHHHHHIIIIHH{word * 4}II"
+        optional = struct.pack(form, *fields) + struct.pack("<II", exports, len(table)) + bytes(120)
+        head = b"MZ" + bytes(58) + struct.pack("<I", 64) + b"PE\0\0"
+        head += struct.pack("<HHIIIHH", self._machine, 3, 0, 0, 0, len(optional), 0x2022) + optional
+        pointer, body = PAGE, b""
+        for name, rva, content, flags in sections:
+            head += struct.pack("<8sIIIIIIHHI", name, len(content), rva, len(content), pointer, 0, 0, 0, 0, flags)  # fmt: skip
+            body += content
+            pointer += len(content)
+        return head + bytes(PAGE - len(head)) + body
+
+
+def _up(value: int) -> int:
+    return (value + PAGE - 1) & -PAGE
+
+
+def _exports(name: str, places: Mapping[str, int], rva: int) -> bytes:
+    """An export directory that stands at ``rva``."""
+    names = sorted(n.encode() for n in places)
+    count = len(names)
+    functions = 40
+    pointers = functions + 4 * count
+    ordinals = pointers + 4 * count
+    text = ordinals + 2 * count
+    blob = name.encode() + b"\0"
+    at = []
+    for each in names:
+        at.append(rva + text + len(blob))
+        blob += each + b"\0"
+    head = struct.pack(
+        "<IIHHIIIIIII", 0, 0, 0, 0, rva + text, 1, count, count, rva + functions, rva + pointers, rva + ordinals
+    )  # fmt: skip
+    head += struct.pack(f"<{count}I", *[places[n.decode()] for n in names])
+    head += struct.pack(f"<{count}I", *at) + struct.pack(f"<{count}H", *range(count))
+    return head + blob

@@ -1,0 +1,61 @@
+"""``rtld run PROG.EXE``: a console program of Windows on an emulated CPU."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rtld.cli import tell
+from rtld.cli.reading import assignments
+from rtld.errors import RtldError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rtld.cli.options import Options
+
+NOT_RUNNABLE = 126
+_SHOWN = 20
+
+
+def run_windows(options: Options, seconds: float | None) -> int:
+    """Run it; its exit status, of which the lowest 8 bits are left, as under Wine."""
+    from rtld.process.windows import WindowsProcess
+
+    environ = {**os.environ, **assignments(options.env)}
+    sink = None
+    if options.trace is not None:
+        sink = sys.stderr
+        if options.trace_output is not None:
+            sink = open(options.trace_output, "w", encoding="utf-8")  # noqa: SIM115
+    try:
+        process = WindowsProcess(
+            options.rest[0], options.rest[1:], windows_dir=options.windows_dir, dll_path=options.dll_path,
+            environ=environ, strict=options.strict, seconds=seconds, trace=sink,
+        )  # fmt: skip
+    except RtldError as error:
+        tell(str(error))
+        return NOT_RUNNABLE
+    try:
+        status = process.run()
+    except RtldError as error:
+        if options.debug:
+            raise
+        sys.stdout.flush()
+        tell(f"{options.rest[0]}: {error}")
+        return NOT_RUNNABLE
+    finally:
+        _summary(options.rest[0], process.unknown)
+        process.close()
+        if sink is not None:
+            sink.flush()
+    return status & 0xFF
+
+
+def _summary(program: str, unknown: dict[str, int]) -> None:
+    """The functions that nobody supplies, the most wanted first."""
+    if not unknown:
+        return
+    ranked = sorted(unknown.items(), key=lambda row: (-row[1], row[0]))
+    names = ", ".join(f"{name} ({count})" for name, count in ranked[:_SHOWN])
+    more = f" and {len(ranked) - _SHOWN} more" if len(ranked) > _SHOWN else ""
+    tell(f"{program}: answered with ERROR_CALL_NOT_IMPLEMENTED: {names}{more}")

@@ -1,0 +1,72 @@
+"""A Windows program on an emulated CPU: started, run to its end."""
+
+from __future__ import annotations
+
+from rtld.backends.windows import msvcrt
+from rtld.backends.windows.api import Call, Exited
+from rtld.backends.windows.machine import Machine, Thread
+from rtld.errors import TargetFault
+from rtld.pe import types as t
+from rtld.pe.faults import InitFailed
+from rtld.pe.file import PeFile
+from rtld.process.windows_loader import Loader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from typing import Any
+
+    Task = Generator[Any, Any, Any]
+
+
+class WindowsProcess(Loader):
+    """One program with its DLLs. ``run()`` runs it to its end."""
+
+    machine: Machine
+
+    def __init__(
+        self,
+        path: str,
+        arguments: Sequence[str] = (),
+        *,
+        seconds: float | None = None,
+        **options: Any,
+    ) -> None:
+        """*seconds*: that it may take; further keywords are those of ``Loader``."""
+        file = PeFile(path)
+        super().__init__(Machine(file.arch, seconds=seconds), file, path, arguments, **options)
+
+    def run(self) -> int:
+        """The exit status of the program. TargetFault when it cannot go on."""
+        if self.failures:
+            raise TargetFault("; ".join(str(problem.message) for problem in self.failures))
+        self._start_thread(self._first_thread())
+        try:
+            return self.machine.run()
+        finally:
+            msvcrt.flush_all(self.system)
+
+    def _start_thread(self, body: Task, stack: int = 0) -> Thread:
+        thread = self.machine.new_thread(self.peb.address, body, stack or 1 << 20)
+        for module in self.tls:
+            if module is not None:
+                self._give_block(thread, module)
+        return thread
+
+    def _first_thread(self) -> Task:
+        for module in self.ns.init_order[:-1]:
+            if not (yield from self._dll_main(module, t.DLL_PROCESS_ATTACH, 1)):
+                raise InitFailed(module.path)
+            self.attached.append(module)
+        yield from self._callbacks(self.main, t.DLL_PROCESS_ATTACH)
+        code = yield Call(self.main.base + self.main.file.entry, (self.peb.address,))
+        yield from self.detach_process()
+        raise Exited(code)
+
+    def new_thread(self, start: int, argument: int, stack: int) -> Thread:
+        """A thread of the program; its DLLs are told when it begins and ends."""
+        return self._start_thread(self._thread(start, argument), stack)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.machine.close()
