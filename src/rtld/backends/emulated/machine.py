@@ -96,6 +96,7 @@ class Machine:
 
     def close(self) -> None:
         """Give the memory back; the machine is of no use any more."""
+        self._watch.close()
         self.engine.close()
         self.memory.close()
 

@@ -33,6 +33,7 @@ class Watch:
         self._engine = engine
         self._depth = 0
         self._runs = 0
+        self._over = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -48,6 +49,17 @@ class Watch:
         with self._lock:
             self._depth -= 1
 
+    def _rings(self, bell: int) -> bool:
+        try:
+            return bool(select.select([bell], [], [], self.tick)[0])
+        except (OSError, ValueError):
+            self.bell = None  # it has been closed: another program has taken this one's place
+            return False
+
+    def close(self) -> None:
+        """There will be no more runs."""
+        self._over = True
+
     def forked(self) -> None:
         """In the child of a fork: the thread is not there, and the lock may have been held."""
         self._lock = threading.Lock()
@@ -57,9 +69,12 @@ class Watch:
         pause = threading.Event()
         idle, seen = 0, self._runs
         while True:
-            if self.bell is None:
+            if self._over:
+                return
+            bell = self.bell
+            if bell is None:
                 pause.wait(self.tick)
-            elif select.select([self.bell], [], [], self.tick)[0]:
+            elif self._rings(bell):
                 pause.wait(0.001)  # whoever has been called for hears it between two runs
             with self._lock:
                 if self._depth and not self._engine.in_hook:

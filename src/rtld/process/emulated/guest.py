@@ -222,6 +222,7 @@ class Guest(World):
         self.services = Services(self)
         self.services.replace([module for module in ns.modules if module.hosted])
         bind(ns)
+        self._number_tls()
         self._check_bound()
         self._choose_addresses()
         relocate(ns)
@@ -279,7 +280,10 @@ class Guest(World):
         lost = [m.path for m in wanted.values() if not m.base]
         if lost:
             raise TargetFault(f"the guest's dynamic linker has not loaded {lost[0]}")
-        for module in ns.tls.modules:
+
+    def _number_tls(self) -> None:
+        """All are in the anchor's storage, which is TLS module 1."""
+        for module in self.ns.tls.modules:
             module.tls_id = 1
             module.tls_block = module.tls_offset - self.tls_start
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import stat
 
 from rtld.backends.emulated.linux.calls import failed
 from rtld.backends.emulated.linux.io import MOST, O_CLOEXEC
@@ -48,6 +50,14 @@ class Sockets(Processes):
             end.detach()
         self.memory.changed(buffer, got)
         return got
+
+    def _of_socket(self, fd: int, *_: int) -> int:
+        """What is asked about a socket: a pair has no names and no options worth setting."""
+        if not stat.S_ISSOCK(os.fstat(self.host(fd)).st_mode):
+            raise failed(errno.ENOTSOCK)
+        raise failed(errno.EOPNOTSUPP)
+
+    sys_getpeername = sys_getsockname = sys_getsockopt = sys_setsockopt = _of_socket
 
     def sys_send(self, fd: int, buffer: int, size: int, *_: int) -> int:
         return self.sys_write(fd, buffer, size)
