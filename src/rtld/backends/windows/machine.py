@@ -13,7 +13,17 @@ import time
 from rtld.backends.emulated.cpus import cpu_named
 from rtld.backends.emulated.engine import Engine, Stopped
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE, Memory
-from rtld.backends.windows.api import Api, Call, Exited, ThreadExited, VarArgs, Wait, words
+from rtld.backends.windows.api import (
+    TRAP,
+    Api,
+    Call,
+    Exited,
+    Jump,
+    ThreadExited,
+    VarArgs,
+    Wait,
+    words,
+)
 from rtld.backends.windows.stubs import SLOT
 from rtld.core.space import page_up
 from rtld.errors import TargetFault, Unsupported
@@ -58,12 +68,13 @@ class GuestMemory:
 class Frame:
     """A function of ours that waits for the program: its generator, and the stack as it was when it called."""
 
-    __slots__ = ("api", "sp", "task")
+    __slots__ = ("api", "context", "sp", "task")
 
     def __init__(self, task: Generator[Any, Any, Any], api: Api | None, sp: int) -> None:
         self.task = task
         self.api = api  # None: the thread's own frame, whose end is the thread's
         self.sp = sp
+        self.context: Any = None  # all registers, of a trap
 
 
 class Thread:
@@ -301,6 +312,11 @@ class Machine:
     def _call(self, api: Api, registers: list[int]) -> int | None:
         name = api.name
         self.calls[name] = self.calls.get(name, 0) + 1
+        if api.arguments == TRAP:
+            frame = Frame(api.action(self.system), api, registers[1])
+            frame.context = self.engine.save()
+            self.current.frames.append(frame)
+            return self._resume(self.current, None)
         result = api.action(self.system, *self._arguments(api, registers))
         if hasattr(result, "send"):
             thread = self.current
@@ -401,6 +417,9 @@ class Machine:
                 thread.frames.pop()
                 if frame.api is None:
                     raise ThreadExited(int(stop.value or 0)) from None
+                if isinstance(stop.value, Jump):
+                    self.engine.restore(frame.context)
+                    return int(stop.value.address)
                 return self._return(frame.api, frame.sp, stop.value)
             if isinstance(effect, Call):
                 return self._enter(effect, frame)
