@@ -52,15 +52,19 @@ def late(windows_set: Callable[..., Path], need: Need, tmp_path: Path) -> Path:
         [cc, "-O1", "late.c", "liblate.a", "-o", "late.exe", "-Wl,-Map,late.map"],
     ):
         subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True)
-    found = re.search(r"0x([0-9a-f]+)\s+__DELAY_IMPORT_DESCRIPTOR", (tmp_path / "late.map").read_text())  # fmt: skip
+    name_delay_directory(tmp_path / "late.exe")
+    return tmp_path / "late.exe"
+
+
+def name_delay_directory(path: Path) -> None:
+    """Put the descriptor that GNU ld has linked in into the data directories."""
+    found = re.search(r"0x([0-9a-f]+)\s+__DELAY_IMPORT_DESCRIPTOR", path.with_suffix(".map").read_text())  # fmt: skip
     assert found
-    path = tmp_path / "late.exe"
     file = PeFile(str(path))
     data = bytearray(path.read_bytes())
     at = file.nt_offset + 24 + 112 + 8 * 13
     data[at : at + 8] = struct.pack("<II", int(found[1], 16) - file.base, 32)
     path.write_bytes(data)
-    return path
 
 
 @pytest.mark.parametrize("delay", ["helper", "eager", "trap"])
@@ -93,6 +97,52 @@ def test_what_the_reports_say(late: Path, capsys: pytest.CaptureFixture[str], ne
     (late.parent / "alpha.dll").unlink()
     assert run(["check", str(late), "--windows-dir", system]) == 0
     assert "warning: delay library: alpha.dll: not found" in capsys.readouterr().out
+
+
+UNLOADING = r"""
+#include "told.h"
+int alpha_add(int, int);
+int main(void) {
+    int (*unload)(void) = (int (*)(void))GetProcAddress(GetModuleHandleA("kernel32"), "SwitchToThread");
+    say_number("add", alpha_add(40, 2));
+    say_number("loaded", GetModuleHandleA("alpha") != 0);
+    say_number("unloaded", unload());
+    say_number("loaded", GetModuleHandleA("alpha") != 0);
+    say_number("add", alpha_add(1, 2));
+    say_number("loaded", GetModuleHandleA("alpha") != 0);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_unloading_puts_the_table_back(moved: bool, late: Path, need: Need, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """A function of the tables stands in for the helper's: the program, its helper and the table are real."""
+    from rtld.backends.windows.kernel32 import KERNEL32
+    from rtld.pe.binder import add_unload_table
+    from rtld.process.windows_delay import unload_delayed
+
+    (late.parent / "late.c").write_text(UNLOADING)
+    cc = windows.compiler("x86_64", need)
+    argv = [cc, "-O1", "late.c", "liblate.a", "-o", "late.exe", "-Wl,-Map,late.map", "-Wl,--dynamicbase"]  # fmt: skip
+    subprocess.run(argv, cwd=late.parent, check=True, capture_output=True)
+    name_delay_directory(late)
+    late.write_bytes(add_unload_table(PeFile(str(late))))
+    (descriptor,) = delay_imports(PeFile(str(late))).descriptors
+    assert descriptor.delay.unload
+    process = WindowsProcess(str(late), seconds=60, moved=moved)
+    api = KERNEL32.functions["SwitchToThread"]
+    slot = next(a for a, each in process.machine.slots.items() if each is api)
+    monkeypatch.setitem(process.machine.slots, slot, api._replace(action=lambda _s: unload_delayed(process, process.main, "alpha.dll")))  # fmt: skip
+    capfdbinary.readouterr()
+    assert process.run() == 0
+    lines = [x for x in capfdbinary.readouterr().out.splitlines() if not x.startswith(b"beta")]
+    attach, detach = b"alpha: process attach (dynamic)", b"alpha: process detach (dynamic)"
+    assert lines == [
+        attach, b"add 42", b"loaded 1", detach, b"unloaded 1", b"loaded 0", attach, b"add 3", b"loaded 1",
+        b"alpha: process detach (static)",
+    ]  # fmt: skip
+    process.close()
 
 
 def test_a_first_call_that_fails_is_named(late: Path) -> None:
