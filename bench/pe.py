@@ -132,9 +132,12 @@ def differences(path: Path) -> tuple[int, int, list[str]]:
     binary.parse_data_directories(directories=[0, 1])
     directory = getattr(binary, "DIRECTORY_ENTRY_EXPORT", None)
     theirs = {(s.ordinal, s.name) for s in directory.symbols if s.name and s.address} if directory else set()  # fmt: skip
-    if theirs - named or (theirs != named and len(theirs) < 8192):
+    cut = {(ordinal, name[:512]) for ordinal, name in named}  # pefile cuts longer names off
+    if theirs == cut and cut != named:
+        said.append(f"note: exports: pefile cuts {len(named - theirs)} names at 512 bytes")
+    elif theirs - cut or (theirs != cut and len(theirs) < 8192):
         said.append(f"exports: pefile has {len(theirs)}, we {len(named)}")
-    elif theirs != named:
+    elif theirs != cut:
         said.append(f"note: exports: pefile stops at {len(theirs)}, we have {len(named)}")
     found = [(d.dll.decode(), i.ordinal if i.import_by_ordinal else i.name) for d in getattr(binary, "DIRECTORY_ENTRY_IMPORT", []) for i in d.imports]  # fmt: skip
     if found != rows:
