@@ -137,6 +137,20 @@ def test_library_path_of_the_time_it_was_made(build: Callable[..., Path], tmp_pa
     assert made.run(env={**env, "LD_LIBRARY_PATH": f"{tmp_path}/else:/tmp"}) == ("2", False)
 
 
+def test_the_image_in_the_original_s_place(made: Made) -> None:
+    """It is never written there; if somebody puts it there, it does not execute itself for ever."""
+    from rtld.errors import Unsupported
+
+    with pytest.raises(Unsupported, match="would replace"):
+        freeze_to(made.program, made.program)
+    with pytest.raises(Unsupported, match="would replace"):
+        freeze_to(made.program, made.library)
+    os.replace(made.image, made.program)
+    status, out, err = outcome([made.program], timeout=20)
+    assert (status, out) == (127, b"")
+    assert b"this image was made of files that have changed" in err
+
+
 def test_without_guard(build: Callable[..., Path]) -> None:
     made = Made(build, guard=False)
     made.library.unlink()

@@ -192,6 +192,33 @@ def test_a_missing_dll_and_a_crash(windows_set: Callable[..., Path], need: Need,
     assert b"in crash.exe + 0x" in done.stderr
 
 
+SPINNING = r"""
+#include <windows.h>
+static volatile LONG flag;
+static DWORD WINAPI work(void *p) { while (!flag) ; return 3; }
+int main(int argc, char **argv) {
+    HANDLE thread = CreateThread(0, 0, work, 0, 0, 0);
+    DWORD code;
+    if (argc > 1) for (;;) ;
+    Sleep(20);
+    flag = 1;
+    WaitForSingleObject(thread, INFINITE);
+    GetExitCodeThread(thread, &code);
+    return code;
+}
+"""
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_a_thread_that_spins_does_not_keep_the_cpu(arch: str, need: Need) -> None:
+    path = windows.build(SPINNING, "spinning.exe", need, "-O1", arch=arch)
+    assert ours(path).returncode == 3
+    done = subprocess.run([sys.executable, "-m", "rtld", "run", "--timeout", "1", str(path), "x"],
+                          env=environment(), capture_output=True, timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 126
+    assert b"the time that it was given is over, at 0x" in done.stderr
+
+
 def test_files_are_confined(need: Need, tmp_path: Path) -> None:
     source = (
         '#include <windows.h>\nint main(void) { HANDLE f = CreateFileA("Z:\\\\etc\\\\passwd", GENERIC_READ, 0, 0, '

@@ -16,7 +16,8 @@
     names     append names to the program's link_map, so that dlopen("libfoo.so.1") finds what is in the image
     call      function(argc, argv, envp)                   (initialisers)
 
-and when it is *stale*, or a step fails, the original program is executed instead: execve(path, argv, envp).
+and when it is *stale*, or a step fails, the original program is executed instead: execve(path, argv, envp); unless that
+is the image, put in the original's place.
 
 ``SERVICES`` stands between the image's modules and libc's dlsym and dladdr, which take all of them for one:
 
@@ -273,12 +274,25 @@ START = Stub("""
     31 ed                           xor    %ebp,%ebp
     ff e0                           jmp    *%rax
     48 8d 3d 00 00 00 00  stale:    lea    program(%rip),%rdi
+    49 8d b7 60 ff ff ff            lea    -160(%r15),%rsi
+    b8 04 00 00 00                  mov    $4,%eax                     # stat
+    0f 05                           syscall
+    4d 8b 87 60 ff ff ff            mov    -160(%r15),%r8              # st_dev
+    4d 8b 8f 68 ff ff ff            mov    -152(%r15),%r9              # st_ino
+    48 8d 3d 00 00 00 00            lea    self(%rip),%rdi
+    b8 04 00 00 00                  mov    $4,%eax
+    0f 05                           syscall
+    4d 39 87 60 ff ff ff            cmp    %r8,-160(%r15)
+    75 09                           jne    run
+    4d 39 8f 68 ff ff ff            cmp    %r9,-152(%r15)
+    74 1a                           je     never                       # the image itself: it would come here again and again
+    48 8d 3d 00 00 00 00  run:      lea    program(%rip),%rdi
     49 8d 77 08                     lea    8(%r15),%rsi
     49 8b 07                        mov    (%r15),%rax
     48 8d 54 c6 08                  lea    8(%rsi,%rax,8),%rdx
     b8 3b 00 00 00                  mov    $59,%eax                    # execve
     0f 05                           syscall
-    bf 02 00 00 00                  mov    $2,%edi
+    bf 02 00 00 00        never:    mov    $2,%edi
     48 8d 35 00 00 00 00            lea    message(%rip),%rsi
     ba 00 00 00 00                  mov    $length,%edx
     b8 01 00 00 00                  mov    $1,%eax                     # write
@@ -290,9 +304,11 @@ START = Stub("""
     holes={
         "image":    (0x010, S + A - P),
         "plan":     (0x017, S + A - P),
-        "program":  (0x361, S + A - P),
-        "message":  (0x380, S + A - P),
-        "length":   (0x385, S),
+        "original": (0x361, S + A - P),
+        "self":     (0x384, S + A - P),
+        "program":  (0x3a4, S + A - P),
+        "message":  (0x3c3, S + A - P),
+        "length":   (0x3c8, S),
     },
 )
 

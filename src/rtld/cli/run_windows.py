@@ -19,6 +19,7 @@ _SHOWN = 20
 
 def run_windows(options: Options, seconds: float | None) -> int:
     """Run it; its exit status, of which the lowest 8 bits are left, as under Wine."""
+    from rtld.pe.module import Policies
     from rtld.process.windows import WindowsProcess
 
     environ = {**os.environ, **assignments(options.env)}
@@ -31,6 +32,7 @@ def run_windows(options: Options, seconds: float | None) -> int:
         process = WindowsProcess(
             options.rest[0], options.rest[1:], windows_dir=options.windows_dir, dll_path=options.dll_path,
             environ=environ, strict=options.strict, seconds=seconds, trace=sink,
+            policies=Policies(delay=options.delay or "helper"),
         )  # fmt: skip
     except RtldError as error:
         tell(str(error))

@@ -39,11 +39,13 @@ def freeze(
     of how many). Options are those of ``Options``. Raises Unsupported for programs that cannot be frozen, UnresolvedSymbol
     for what nobody defines, OSError; the file at *path* is replaced only by a whole image.
     """
+    from rtld.frozen.choose import refuse_target
     from rtld.frozen.write import write_image
 
     begin = time.perf_counter()
     told = progress or (lambda _what, _done, _total: None)
     plan = prepare(link, Options(**options), told)
+    refuse_target(plan, os.fspath(path))
     protections = build(plan, told)
     report = describe(plan)
     status = os.stat(plan.main.path)

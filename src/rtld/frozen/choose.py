@@ -77,6 +77,20 @@ def check_program(plan: Plan) -> None:
         )
 
 
+def refuse_target(plan: Plan, target: str) -> None:
+    """The image must not take the place of what it falls back to, or was made of."""
+    for module in plan.fused:
+        try:
+            same = os.path.samefile(target, module.path)
+        except OSError:
+            continue
+        if same:
+            raise Unsupported(
+                f"{target}: the image would replace {module.path}, which it is made of and falls back to",
+                "write it to another place",
+            )
+
+
 def _capabilities(path: str) -> bool:
     try:
         return bool(os.getxattr(path, "security.capability"))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rtld.core.module import Module
     from rtld.frozen.layout import Protections
     from rtld.frozen.plan import Plan, Stamp
+    from rtld.frozen.startup import Steps
 
 _RELATIVE = 8
 
@@ -75,100 +76,111 @@ def _asked_for(plan: Plan, module: Module) -> bool:
     return any(module in other.needed for other in plan.fused)
 
 
+Entries = list[tuple[int, int]]  # of the dynamic section
+
+
 def write_tables(
     plan: Plan, sizes: DataSizes, protections: Protections, stamps: Sequence[Stamp]
 ) -> None:
     """Everything new; afterwards ``plan.end`` is known and all pieces are there."""
-    symbols = plan.symbols
-    relative: list[int] = []
-    needed = [symbols.strings.add(_needed_name(plan, m)) for m in sizes.needed]
-    verneed, files = symbols.versions.verneed(symbols.strings)
-    verdef = symbols.versions.verdef(symbols.strings, os.fsencode(os.path.basename(plan.main.path)))
-    runpath = run_path(plan)
-    runpath_at = symbols.strings.add(os.fsencode(runpath)) if runpath else 0
-
-    relro = Part(plan, plan.relro)
-    relro.add(".got", bytes(sizes.slots), flags="WA")
+    strings, versions = plan.symbols.strings, plan.symbols.versions
     dynamic_at = plan.relro + -(-sizes.slots // 16) * 16
-    relro.at = dynamic_at + sizes.dynamic
-    functions = terminators(plan)
-    fini_at = relro.add(".fini_array", struct.pack(f"<{len(functions)}Q", *functions), flags="WA")
-    relative += range(fini_at, relro.at, 8)
-    tls, words = tls_image(plan)
-    tls_at = (
-        relro.add(".tdata", tls, align=max(plan.ns.tls.align, 16), flags="WAT")
-        if plan.ns.tls.size
-        else 0
-    )
-    relative += [tls_at + word for word in words]
-    plan.segments["tls"] = (tls_at, len(tls))
+    plan.debug = dynamic_at + 8  # the value of DT_DEBUG, which stands first
+    entries: Entries = [(t.DT_DEBUG, 0)]
+    entries += [(t.DT_NEEDED, strings.add(_needed_name(plan, m))) for m in sizes.needed]
+    runpath = run_path(plan)
+    if runpath:
+        entries.append((t.DT_RUNPATH, strings.add(os.fsencode(runpath))))
+    entries += _own_initialisers(plan.main)
+    # The strings of versions are added here; then the table is complete.
+    verneed, files = versions.verneed(strings)
+    verdef = versions.verdef(strings, os.fsencode(os.path.basename(plan.main.path)))
+    relative = _write_relro(plan, sizes, dynamic_at, entries)
     _write_names(plan, sizes, relative)
-
     tables = Part(plan, plan.tables)
+    _write_symbols(plan, tables, entries)
+    if files:
+        at = tables.add(".gnu.version_r", verneed, "VERNEED")
+        entries += [(t.DT_VERNEED, at), (t.DT_VERNEEDNUM, files)]
+    if verdef:
+        at = tables.add(".gnu.version_d", verdef, "VERDEF")
+        entries += [(t.DT_VERDEF, at), (t.DT_VERDEFNUM, len(versions.defined) + 1)]
+    _write_relocations(plan, tables, relative, entries)
+    _write_start(plan, tables, make_steps(plan, protections, stamps), entries)
+    hdr_at = (tables.at + 7) & -8
+    table = merged_table(plan, hdr_at)
+    plan.segments["unwind"] = (tables.add(".eh_frame_hdr", table), len(table))
+    data = note(plan, stamps)
+    plan.segments["note"] = (tables.add(".note.rtld", data, "NOTE", 4), len(data))
+    plan.end = page_up(tables.at)
+    _write_dynamic(plan, dynamic_at, sizes.dynamic, entries)
+
+
+def _write_relro(plan: Plan, sizes: DataSizes, dynamic_at: int, entries: Entries) -> list[int]:
+    """What is read-only once ld.so is done; the addresses of its words that hold an address."""
+    part = Part(plan, plan.relro)
+    part.add(".got", bytes(sizes.slots), flags="WA")
+    part.at = dynamic_at + sizes.dynamic
+    functions = terminators(plan)
+    fini_at = part.add(".fini_array", struct.pack(f"<{len(functions)}Q", *functions), flags="WA")
+    entries += [(t.DT_FINI_ARRAY, fini_at), (t.DT_FINI_ARRAYSZ, 8 * len(functions))]
+    relative = list(range(fini_at, part.at, 8))
+    if plan.ns.tls.size:
+        image, words = tls_image(plan)
+        tls_at = part.add(".tdata", image, align=max(plan.ns.tls.align, 16), flags="WAT")
+        relative += [tls_at + word for word in words]
+        plan.segments["tls"] = (tls_at, len(image))
+    return relative
+
+
+def _write_symbols(plan: Plan, tables: Part, entries: Entries) -> None:
+    symbols = plan.symbols
     hash_at = tables.add(".gnu.hash", symbols.hash, "GNU_HASH")
     symtab_at = tables.add(".dynsym", symbols.symbols.tobytes(), "DYNSYM")
     versym_at = tables.add(".gnu.version", symbols.versym.astype("<u2").tobytes(), "VERSYM", 2)
-    verneed_at = tables.add(".gnu.version_r", verneed, "VERNEED")
-    verdef_at = tables.add(".gnu.version_d", verdef, "VERDEF")
+    entries += [(t.DT_GNU_HASH, hash_at), (t.DT_SYMTAB, symtab_at), (t.DT_SYMENT, 24)]
+    entries.append((t.DT_VERSYM, versym_at))
+
+
+def _write_relocations(plan: Plan, tables: Part, relative: list[int], entries: Entries) -> None:
     rela, jumps = _relocations(plan, relative)
     rela_at = tables.add(".rela.dyn", rela, "RELA")
     jumps_at = tables.add(".rela.plt", jumps, "RELA")
+    entries += [(t.DT_RELA, rela_at), (t.DT_RELASZ, len(rela)), (t.DT_RELAENT, 24)]
+    if plan.pie and relative:
+        entries.append((t.DT_RELACOUNT, len(relative)))
+    if plan.lazy:
+        entries += [(t.DT_PLTGOT, plan.got), (t.DT_JMPREL, jumps_at)]
+        entries += [(t.DT_PLTRELSZ, len(jumps)), (t.DT_PLTREL, t.DT_RELA)]
+    else:
+        entries.append((t.DT_FLAGS, t.DF_BIND_NOW))
+    flags = (0 if plan.lazy else t.DF_1_NOW) | (t.DF_1_PIE if plan.pie else 0)
+    entries.append((t.DT_FLAGS_1, flags))
+
+
+def _write_start(plan: Plan, tables: Part, steps: Steps, entries: Entries) -> None:
+    """The start-up plan, the strings, the tables of the services, and the code that reads all these."""
     plan_at = (tables.at + 15) & -16
-    plan.debug = dynamic_at + 8  # DT_DEBUG stands first
-    steps = make_steps(plan, protections, stamps)
     tables.at = plan_at
     entry = plan.main.base + plan.main.file.entry
     tables.add(".rtld.start", steps.bytes(plan_at, entry), align=16)
-    strtab_at = plan.strings_at = tables.add(
-        ".dynstr", b"".join(symbols.strings.parts), "STRTAB", 1
-    )
+    strings = plan.symbols.strings
+    plan.strings_at = tables.add(".dynstr", b"".join(strings.parts), "STRTAB", 1)
+    entries += [(t.DT_STRTAB, plan.strings_at), (t.DT_STRSZ, strings.size)]
     if services(plan):
         plan.lookup_tables = (
             tables.add(".rtld.names", names_table(plan)),
             tables.add(".rtld.modules", modules_table(plan, tables.at + 7 & -8)),
         )
     write_code(plan, plan_at)
-    hdr_at = (tables.at + 7) & -8
-    table = merged_table(plan, hdr_at)
-    tables.add(".eh_frame_hdr", table)
-    plan.segments["unwind"] = (hdr_at, len(table))
-    note_data = note(plan, stamps)
-    note_at = tables.add(".note.rtld", note_data, "NOTE", 4)
-    plan.segments["note"] = (note_at, len(note_data))
-    plan.end = page_up(tables.at)
 
-    count = len(relative) if plan.pie else 0
-    entries = [(t.DT_DEBUG, 0), *[(t.DT_NEEDED, at) for at in needed]]
-    if runpath:
-        entries.append((t.DT_RUNPATH, runpath_at))
-    entries += _own_initialisers(plan.main)
-    # fmt: off
-    entries += [
-        (t.DT_FINI_ARRAY, fini_at), (t.DT_FINI_ARRAYSZ, 8 * len(functions)),
-        (t.DT_GNU_HASH, hash_at), (t.DT_STRTAB, strtab_at), (t.DT_SYMTAB, symtab_at),
-        (t.DT_STRSZ, symbols.strings.size), (t.DT_SYMENT, 24), (t.DT_RELA, rela_at), (t.DT_RELASZ, len(rela)),
-        (t.DT_RELAENT, 24), (t.DT_VERSYM, versym_at),
-        (t.DT_FLAGS_1, (0 if plan.lazy else t.DF_1_NOW) | (t.DF_1_PIE if plan.pie else 0)),
-    ]
-    if plan.lazy:
-        entries += [
-            (t.DT_PLTGOT, plan.got), (t.DT_JMPREL, jumps_at), (t.DT_PLTRELSZ, len(jumps)), (t.DT_PLTREL, t.DT_RELA),
-        ]
-    else:
-        entries.append((t.DT_FLAGS, t.DF_BIND_NOW))
-    # fmt: on
-    if count:
-        entries.append((t.DT_RELACOUNT, count))
-    if files:
-        entries += [(t.DT_VERNEED, verneed_at), (t.DT_VERNEEDNUM, files)]
-    if symbols.versions.defined:
-        entries += [(t.DT_VERDEF, verdef_at), (t.DT_VERDEFNUM, len(symbols.versions.defined) + 1)]
-    entries.append((t.DT_NULL, 0))
-    data = b"".join(struct.pack("<QQ", *entry) for entry in entries)
-    assert len(data) <= sizes.dynamic
-    plan.put(dynamic_at, data)
-    plan.headers[".dynamic"] = ("DYNAMIC", dynamic_at, len(data), "WA")
-    plan.segments["dynamic"] = (dynamic_at, len(data))
+
+def _write_dynamic(plan: Plan, address: int, room: int, entries: Entries) -> None:
+    data = b"".join(struct.pack("<QQ", *entry) for entry in [*entries, (t.DT_NULL, 0)])
+    assert len(data) <= room
+    plan.put(address, data)
+    plan.headers[".dynamic"] = ("DYNAMIC", address, len(data), "WA")
+    plan.segments["dynamic"] = (address, len(data))
 
 
 def _needed_name(plan: Plan, module: Module) -> bytes:

@@ -33,6 +33,10 @@ _KINDS = {
     "PROGBITS": 1, "SYMTAB": 2, "STRTAB": 3, "RELA": 4, "DYNAMIC": 6, "NOTE": 7, "DYNSYM": 11,
     "GNU_HASH": 0x6FFFFFF6, "VERDEF": 0x6FFFFFFD, "VERNEED": 0x6FFFFFFE, "VERSYM": 0x6FFFFFFF,
 }
+_LINKS = {
+    "DYNSYM": ".dynstr", "DYNAMIC": ".dynstr", "VERDEF": ".dynstr", "VERNEED": ".dynstr",
+    "GNU_HASH": ".dynsym", "VERSYM": ".dynsym", "RELA": ".dynsym",
+}
 _FLAGS = {"W": 1, "A": 2, "X": 4, "T": 0x400}
 _ALIGN = {"NOTE": 4, "VERSYM": 2, "STRTAB": 1}
 _BATCH = 1 << 15  # names copied at a time
@@ -142,74 +146,91 @@ def _own_symbols(plan: Plan, strings: bytearray) -> Any:
     return rows
 
 
+class Headers:
+    """Section headers being written: names, and rows of (name, kind, flags, address, offset, size, link, info)."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.rows: list[tuple[str, int, int, int, int, int, int]] = []
+
+    def add(
+        self,
+        name: str,
+        kind: str,
+        flags: int,
+        address: int,
+        offset: int,
+        size: int,
+        link: int = 0,
+        info: int = 0,
+    ) -> None:
+        self.names.append(name)
+        self.rows.append((kind, flags, address, offset, size, link, info))
+
+    def bytes(self, names_at: int) -> tuple[bytes, bytes]:
+        """(.shstrtab, which will stand at *names_at*, and all headers, beginning with the null one)."""
+        strings, at = bytearray(b"\0"), []
+        self.add(".shstrtab", "STRTAB", 0, 0, names_at, 0)
+        for name in self.names:
+            at.append(len(strings))
+            strings += os.fsencode(name) + b"\0"
+        out = bytearray(64)
+        for number, (kind, flags, address, offset, size, link, info) in enumerate(self.rows):
+            last = number + 1 == len(self.rows)
+            align = _ALIGN.get(kind, 8) if flags else 1
+            out += struct.pack(
+                "<IIQQQQIIQQ", at[number], _KINDS[kind], flags, address, offset, len(strings) if last else size, link,
+                info, align, _ENTSIZE.get(kind, 0),
+            )  # fmt: skip
+        return bytes(strings), bytes(out)
+
+
 def section_headers(plan: Plan, size: int) -> tuple[bytes, tuple[int, int, int]]:
     """Bytes to stand behind the image's *size* bytes, and (e_shoff, e_shnum, e_shstrndx)."""
-    names = bytearray(b"\0")
+    headers = Headers()
+    _add_modules(plan, headers)
+    _add_tables(plan, headers)
     symtab, strtab, first_global = symbol_table(plan)
-    rows: list[
-        tuple[str, int, int, int, int, int, int]
-    ] = []  # name, type, flags, address, offset, size, link
+    frames_for = (plan.end + 0xFFFF) & -0x10000  # any place that nothing else has
+    frames = debugger_frames(plan, frames_for)
+    data = bytearray(symtab)
+    headers.add(".symtab", "SYMTAB", 0, 0, size, len(symtab), len(headers.rows) + 2, first_global)
+    headers.add(".strtab", "STRTAB", 0, 0, size + len(data), len(strtab))
+    data += strtab
+    headers.add(".eh_frame", "PROGBITS", 0, frames_for, size + len(data), len(frames))
+    data += frames
+    names, rows = headers.bytes(size + len(data))
+    data += names
+    data += bytes(-len(data) % 8)
+    count = len(headers.rows)
+    return bytes(data + rows), (size + len(data), count + 1, count)
+
+
+def _add_modules(plan: Plan, headers: Headers) -> None:
+    """A section for each module, and one for the new code."""
     for module in plan.fused:
         low, high = module.file.span
-        name = os.path.basename(module.path)
         begin = module.base + low
         if module is plan.main:
             # Its segments are the image's: gdb wants no section that spans two.
             code = [load for load in module.file.loads if load.flags & t.PF_X] or module.file.loads
             begin, high = module.base + code[0].vaddr, low + code[0].memsz
-        rows.append((name, 1, 6, begin, begin - plan.base, high - low, 0))
-    rows.append((".rtld.code", 1, 6, plan.code, plan.code - plan.base, plan.code_size, 0))
-    order = list(plan.headers)
-    first = len(rows) + 1
-    number = {name: first + i for i, name in enumerate(order)}
-    for name in order:
-        kind, address, length, flags = plan.headers[name]
-        bits = sum(_FLAGS[letter] for letter in flags)
-        link = {
-            "DYNSYM": ".dynstr", "DYNAMIC": ".dynstr", "VERDEF": ".dynstr", "VERNEED": ".dynstr",
-            "GNU_HASH": ".dynsym", "VERSYM": ".dynsym", "RELA": ".dynsym",
-        }.get(kind)  # fmt: skip
-        rows.append(
-            (
-                name,
-                _KINDS[kind],
-                bits,
-                address,
-                address - plan.base,
-                length,
-                number[link] if link else 0,
-            )
-        )
-    offsets = []
-    symtab_at = size
-    strtab_at = symtab_at + len(symtab)
-    names_at = strtab_at + len(strtab)
-    frames = debugger_frames(plan, (plan.end + 0xFFFF) & -0x10000)
-    rows.append((".eh_frame", 1, 0, (plan.end + 0xFFFF) & -0x10000, names_at, len(frames), 0))
-    names_at += len(frames)
-    rows.append((".symtab", 2, 0, 0, symtab_at, len(symtab), len(rows) + 2))
-    rows.append((".strtab", 3, 0, 0, strtab_at, len(strtab), 0))
-    for name in [*[row[0] for row in rows], ".shstrtab"]:
-        offsets.append(len(names))
-        names += os.fsencode(name) + b"\0"
-    rows.append((".shstrtab", 3, 0, 0, names_at, len(names), 0))
-    data = bytearray(symtab + strtab + frames + names)
-    data += bytes(-len(data) % 8)
-    shoff = size + len(data)
-    data += bytes(64)
+        name = os.path.basename(module.path)
+        headers.add(name, "PROGBITS", 6, begin, begin - plan.base, high - low)
+    headers.add(".rtld.code", "PROGBITS", 6, plan.code, plan.code - plan.base, plan.code_size)
+
+
+def _add_tables(plan: Plan, headers: Headers) -> None:
+    """What ld.so reads."""
+    first = len(headers.rows) + 1
+    number = {name: first + i for i, name in enumerate(plan.headers)}
     info = {
         "VERDEF": len(plan.symbols.versions.defined) + 1,
         "VERNEED": len({file for file, _ in plan.symbols.versions.needed}),
         "DYNSYM": 1,
-        "SYMTAB": first_global,
     }
-    kinds = {value: name for name, value in _KINDS.items()}
-    for (_name, number_of_kind, mask, address, offset, length, link_to), at in zip(
-        rows, offsets, strict=True
-    ):
-        title = kinds[number_of_kind]
-        data += struct.pack(
-            "<IIQQQQIIQQ", at, number_of_kind, mask, address, offset, length, link_to, info.get(title, 0), _ALIGN.get(title, 8) if mask else 1,
-            _ENTSIZE.get(title, 0),
-        )  # fmt: skip
-    return bytes(data), (shoff, len(rows) + 1, len(rows))
+    for name, (kind, address, length, flags) in plan.headers.items():
+        mask = sum(_FLAGS[letter] for letter in flags)
+        link = number[_LINKS[kind]] if kind in _LINKS else 0
+        offset = address - plan.base
+        headers.add(name, kind, mask, address, offset, length, link, info.get(kind, 0))

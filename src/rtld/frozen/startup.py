@@ -125,17 +125,17 @@ def write_code(plan: Plan, steps: int) -> None:
     program = os.fsencode(program_path(plan))
     message = _STALE % program
     start = plan.code + places["start"]
-    terms = {
-        "image": {"S": plan.base, "A": -4},
-        "plan": {"S": steps, "A": -4},
-        "program": {"S": plan.code + places["program"], "A": -4},
-        "message": {"S": plan.code + places["message"], "A": -4},
-        "length": {"S": len(message)},
-    }
+    path, itself = plan.code + places["program"], plan.code + places["self"]
+    addresses = {
+        "image": plan.base, "plan": steps, "program": path, "original": path, "self": itself,
+        "message": plan.code + places["message"],
+    }  # fmt: skip
+    terms: dict[str, dict[str, int]] = _relative(addresses) | {"length": {"S": len(message)}}
     plan.put(start, code.START.fill(start, terms))
     for name in ("tlsdesc_static", "tlsdesc_undefweak"):
         plan.put(plan.code + places[name], plan.ns.arch.stubs[name].code)
-    plan.put(plan.code + places["program"], program + b"\0")
+    plan.put(path, program + b"\0")
+    plan.put(itself, _SELF + b"\0")
     plan.put(plan.code + places["message"], message)
     finalize = finalizer(plan)
     for number, handle in enumerate(plan.thunks):
@@ -183,7 +183,6 @@ def _write_services(plan: Plan, places: dict[str, int]) -> None:
         "readlink": readlink, "readlinkat": real.get("readlinkat", nothing), "self": text, "original": path,
     }  # fmt: skip
     plan.put(start, code.SERVICES.fill(start, _relative(addresses)))
-    plan.put(text, _SELF + b"\0")
     plan.put(path, os.fsencode(original(plan)) + b"\0")
     for number, name in services(plan).items():
         if name in code.REDIRECTED:

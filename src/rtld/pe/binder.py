@@ -14,9 +14,10 @@ from rtld.errors import Unsupported
 from rtld.pe import basereloc
 from rtld.pe.bound import NEW_STYLE
 from rtld.pe.image import map_image
-from rtld.pe.imports import imports
+from rtld.pe.imports import delay_imports, imports
 from rtld.pe.types import (
     BOUND_IMPORT,
+    DELAY_IMPORT,
     IMAGE_DLLCHARACTERISTICS_NO_BIND,
     IMAGE_FILE_RELOCS_STRIPPED,
     IMPORT,
@@ -136,6 +137,40 @@ def rebase(file: PeFile, base: int) -> bytes:
     at = file.nt_offset + (48 if file.bits == 64 else 52)
     data[at : at + file.bits // 8] = base.to_bytes(file.bits // 8, "little")
     return _sealed(file, data)
+
+
+def add_unload_table(file: PeFile) -> bytes:
+    """The file with a copy of each delay IAT as it is now, which unloading puts back (link.exe: /DELAY:UNLOAD).
+
+    The copies go where a section's file bytes are longer than the section. Unsupported when there is no such room.
+    """
+    directory = file.directory(DELAY_IMPORT)
+    if directory is None:
+        raise Unsupported(f"{file.name}: it has no delay imports")
+    data = bytearray(file.data)
+    word = file.bits // 8
+    used: dict[int, int] = {}
+    for number, place in enumerate(delay_imports(file).descriptors):
+        size = word * (place.count + 1)
+        source = file.locate(place.iat, word * place.count, "delay import directory, IAT")
+        rva, offset = _slack(file, size, used)
+        data[offset : offset + word * place.count] = file.data[source : source + word * place.count]
+        at = file.locate(directory.rva, 32 * (number + 1), "delay import directory") + 32 * number
+        bias = file.base if place.delay.version == 1 else 0
+        struct.pack_into("<I", data, at + 24, rva + bias)
+    return _sealed(file, data)
+
+
+def _slack(file: PeFile, size: int, used: dict[int, int]) -> tuple[int, int]:
+    """(RVA, file offset) of so many zeros behind a section's end that are in the file and mapped."""
+    for index, section in enumerate(file.sections):
+        start = used.get(index, section.virtual_size + 15 & -16)
+        if section.virtual_size and start + size <= min(section.filled, section.extent):
+            offset = section.offset + start
+            if not any(file.data[offset : offset + size]):
+                used[index] = start + size + 15 & -16
+                return section.address + start, offset
+    raise Unsupported(f"{file.name}: no room for a table of {size} bytes behind any section")
 
 
 # -- places in the headers ------------------------------------------------------------------------

@@ -161,7 +161,9 @@ def _delay_rows(file: PeFile) -> Iterator[tuple[Descriptor, Array, int]]:
         return
     what = "delay import directory"
     at, left = file.room(directory.rva, what)
-    for number in range(left // _DELAY.size):
+    # GNU's tools leave the empty descriptor at the end out: the directory's size ends it, too.
+    rows = directory.size // _DELAY.size or left
+    for number in range(min(left // _DELAY.size, rows)):
         attributes, *fields = _DELAY.unpack_from(file.data, at + number * _DELAY.size)
         if not fields[0]:
             return
@@ -175,7 +177,8 @@ def _delay_rows(file: PeFile) -> Iterator[tuple[Descriptor, Array, int]]:
         values = _thunks(file, lookup, f"{what}, name table of {dll}")
         delay = Delay(version, handle, bound, unload, stamp)
         yield Descriptor(dll, lookup, iat, stamp, 0, 0, 0, delay), values, bias
-    file.complain(what, "end", "none", "a descriptor of zeros")
+    if rows > left // _DELAY.size:
+        file.complain(what, "end", "none", "a descriptor of zeros")
 
 
 def bound_imports(file: PeFile) -> list[Bound]:

@@ -34,6 +34,7 @@ from rtld.pe.link import finish, load, open_namespace
 from rtld.pe.load import follow, load_dll, run, symbol_text
 from rtld.pe.tls import tls_directory
 from rtld.pe.windows import Windows, windows_for
+from rtld.process.windows_delay import set_traps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ class Loader:
         for module in modules:
             self.live.append(module)
             self._patch_missing(module)
+            if self.ns.policies.delay == "trap":
+                set_traps(self, module)
             self.machine.commit(module.base, memoryview(module.image))
             stub = self.stubs.get(module.path)
             if stub is not None:

@@ -29,6 +29,11 @@ Call = namedtuple("Call", "address arguments convention", defaults=("stdcall",))
 Wait = namedtuple("Wait", "ready seconds", defaults=(None,))
 
 
+#: What a function with the signature TRAP ends with: go on there, as if that had been called.
+Jump = namedtuple("Jump", "address")
+TRAP = "*"
+
+
 class Exited(Exception):
     """The process has ended, with that status."""
 

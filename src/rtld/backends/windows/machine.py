@@ -13,7 +13,18 @@ import time
 from rtld.backends.emulated.cpus import cpu_named
 from rtld.backends.emulated.engine import Engine, Stopped
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE, Memory
-from rtld.backends.windows.api import Api, Call, Exited, ThreadExited, VarArgs, Wait, words
+from rtld.backends.emulated.watch import Watch
+from rtld.backends.windows.api import (
+    TRAP,
+    Api,
+    Call,
+    Exited,
+    Jump,
+    ThreadExited,
+    VarArgs,
+    Wait,
+    words,
+)
 from rtld.backends.windows.stubs import SLOT
 from rtld.core.space import page_up
 from rtld.errors import TargetFault, Unsupported
@@ -58,12 +69,13 @@ class GuestMemory:
 class Frame:
     """A function of ours that waits for the program: its generator, and the stack as it was when it called."""
 
-    __slots__ = ("api", "sp", "task")
+    __slots__ = ("api", "context", "sp", "task")
 
     def __init__(self, task: Generator[Any, Any, Any], api: Api | None, sp: int) -> None:
         self.task = task
         self.api = api  # None: the thread's own frame, whose end is the thread's
         self.sp = sp
+        self.context: Any = None  # all registers, of a trap
 
 
 class Thread:
@@ -78,6 +90,7 @@ class Thread:
         self.wait: Wait | None = None
         self.deadline: float | None = None
         self.answer: Any = None  # what its generator is given next
+        self.pc: int | None = None  # where its code goes on, when its turn was over
         self.code: int | None = None  # exit code, when it has ended
         self.suspended = 0
         self.handle: Any = None
@@ -114,6 +127,7 @@ class Machine:
         self.memory.write(low + 64, b"\xdd\x05" + struct.pack("<I", self._scratch) + b"\xf4")
         self._load_st0 = low + 64
         self._returned = low
+        self._watch = Watch(self.engine)
         if self.bits == 64:
             self._bank = self.engine.bank("rip", "rsp", "rcx", "rdx", "r8", "r9")
             self._floats = self.engine.bank(*_FLOAT64, width=16)
@@ -256,7 +270,9 @@ class Machine:
     def _run_thread(self, thread: Thread) -> None:
         """Until it waits or ends."""
         try:
-            pc = self._resume(thread, thread.answer)
+            pc, thread.pc = thread.pc, None
+            if pc is None:
+                pc = self._resume(thread, thread.answer)
             while pc is not None:
                 pc = self._run_code(pc)
         except ThreadExited as ended:
@@ -274,8 +290,10 @@ class Machine:
         """Run the program until it calls a function of ours; where to go on, None when the thread waits."""
         engine = self.engine
         engine.refused = None
+        stops = self._watch.stops
         try:
-            engine.run(pc, 1)
+            with self._watch:
+                engine.run(pc, 1)
         except Stopped as error:
             raise self._fault(error) from None
         registers = self._bank.read()
@@ -284,8 +302,22 @@ class Machine:
             return self._back()
         api = self.slots.get(slot)
         if api is None:
+            if stops != self._watch.stops:
+                return self._turn_is_over(registers[0])
             raise TargetFault(f"the program halted the CPU at {slot:#x}{self._where(slot)}")
         return self._call(api, registers)
+
+    def _turn_is_over(self, pc: int) -> int | None:
+        """The CPU was stopped since time has passed: others run, if there are any. The address to go on at, else."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            fault = TargetFault(f"the time that it was given is over, at {pc:#x}{self._where(pc)}")
+            fault.pc = pc
+            raise fault
+        thread = self.current
+        if all(other is thread or other.code is not None for other in self.threads):
+            return pc
+        thread.pc, thread.context = pc, self.engine.save()
+        return None
 
     def _where(self, address: int) -> str:
         found = self.system.loader.module_of(address) if self.system.loader is not None else None
@@ -301,6 +333,11 @@ class Machine:
     def _call(self, api: Api, registers: list[int]) -> int | None:
         name = api.name
         self.calls[name] = self.calls.get(name, 0) + 1
+        if api.arguments == TRAP:
+            frame = Frame(api.action(self.system), api, registers[1])
+            frame.context = self.engine.save()
+            self.current.frames.append(frame)
+            return self._resume(self.current, None)
         result = api.action(self.system, *self._arguments(api, registers))
         if hasattr(result, "send"):
             thread = self.current
@@ -401,6 +438,9 @@ class Machine:
                 thread.frames.pop()
                 if frame.api is None:
                     raise ThreadExited(int(stop.value or 0)) from None
+                if isinstance(stop.value, Jump):
+                    self.engine.restore(frame.context)
+                    return int(stop.value.address)
                 return self._return(frame.api, frame.sp, stop.value)
             if isinstance(effect, Call):
                 return self._enter(effect, frame)

@@ -48,6 +48,7 @@ def memcpy(system: System, out: int, source: int, size: int) -> int:
 @MSVCRT("memset", "pip", "p")
 def memset(system: System, out: int, value: int, size: int) -> int:
     if size:
+        system.memory.read(out + size - 1, 1)  # no memory is taken for a size that cannot be
         system.memory.write(out, bytes([value & 255]) * size)
     return out
 

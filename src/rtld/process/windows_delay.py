@@ -1,0 +1,82 @@
+"""Delay imports bound by us at their first call, instead of by the helper that was linked into the image; and unloaded.
+
+Every slot of the delay IAT gets an address of ours. Who calls it makes us load the DLL and look the function up; the slot is
+filled, the module handle stored as the helper would, and the call goes on with its arguments as they were.
+"""
+
+from __future__ import annotations
+
+from rtld.backends.windows.api import TRAP, Api, Jump
+from rtld.errors import TargetFault, Unsupported
+from rtld.pe.basereloc import base_relocs
+from rtld.pe.faults import explained
+from rtld.pe.imports import Descriptor, delay_imports
+from rtld.pe.load import symbol_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any
+
+    from rtld.backends.windows.system import System
+    from rtld.pe.module import PeModule
+    from rtld.process.windows_loader import Loader
+
+
+def set_traps(loader: Loader, module: PeModule) -> None:
+    """Lead every delay import of a module, whose image is not placed yet, to us."""
+    columns = delay_imports(module.file)
+    if not len(columns):
+        return
+    if not hasattr(loader.machine, "engine"):
+        raise Unsupported("delay imports are bound at their first call on emulated CPUs only")
+    word = module.file.bits // 8
+    for row, owner in enumerate(columns.descriptor.tolist()):
+        descriptor = columns.descriptors[owner]
+        name = symbol_text(columns, row)
+        slot = columns.slot.item(row)
+        api = Api(descriptor.dll, name, TRAP, "p", "stdcall", _action(loader, module, descriptor, name, slot))  # fmt: skip
+        address = loader.machine.new_slot(api)
+        module.image[slot : slot + word] = memoryview(address.to_bytes(word, "little"))
+
+
+def _action(loader: Loader, module: PeModule, descriptor: Descriptor, name: str, slot: int) -> Any:
+    def first_call(system: System) -> Generator[Any, Any, Any]:
+        target, error = yield from loader.load_library(descriptor.dll)
+        if target is None:
+            raise TargetFault(f"{module.path}: delay import of {descriptor.dll}: error {explained(error)}: {loader.reason()}")  # fmt: skip
+        wanted = int(name[1:]) if name.startswith("#") else name.encode("utf-8", "surrogateescape")
+        address, error = yield from loader.proc_address(target.base, wanted)
+        if not address:
+            raise TargetFault(f"{module.path}: delay import {name} of {descriptor.dll}: error {explained(error)}")  # fmt: skip
+        system.put(module.base + slot, address)
+        if descriptor.delay.handle:
+            system.put(module.base + descriptor.delay.handle, target.base)
+        if loader.trace is not None:
+            digits = module.file.bits // 4
+            loader.trace.write(f"trace:imports:first_call --- {name} {descriptor.dll} = {address:0{digits}X}\n")  # fmt: skip
+        return Jump(address)
+
+    return first_call
+
+
+def unload_delayed(loader: Loader, module: PeModule, dll: str) -> Generator[Any, Any, bool]:
+    """What __FUnloadDelayLoadedDLL2 does: the IAT as it was, the DLL freed. False without an unload table, or not loaded."""
+    system, word = loader.system, module.file.bits // 8
+    for descriptor in delay_imports(module.file).descriptors:
+        if descriptor.dll.lower() != dll.lower() or not descriptor.delay.unload:
+            continue
+        place = module.base + descriptor.delay.handle
+        handle = system.number(place)
+        if not handle:
+            return False
+        table = descriptor.delay.unload
+        relocated = table in base_relocs(module.file).rva.tolist()
+        delta = 0 if relocated else module.base - module.file.base
+        for number in range(descriptor.count):
+            value = system.number(module.base + table + word * number)
+            system.put(module.base + descriptor.iat + word * number, value + delta)
+        yield from loader.free_library(handle)
+        system.put(place, 0)
+        return True
+    return False
