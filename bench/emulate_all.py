@@ -84,7 +84,7 @@ split -l 2 --filter=cat /work/words
 csplit -s -f /tmp/rtld-part /work/words 3
 stat -c %s-%F-%a /work/words
 ls -ln --time-style=+ /work
-ls -lan --time-style=+ --color=always /work
+ls -lAn --time-style=+ --color=always /work
 ls -i1s --si /work/nothing
 du -b /work/words
 dirname /a/b/c

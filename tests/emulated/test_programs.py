@@ -277,3 +277,38 @@ def test_exceptions(cc: CC, rtld_command: list[str]) -> None:
     for mode in ([], ["--now"], ["--interp"]):
         done = rtld(rtld_command, "x86_64", program, options=["--sysroot=/", *mode])
         assert (done.stdout, done.returncode, done.stderr) == (native.stdout, 0, "")
+
+
+def test_the_kernels_part_is_callable(cc: CC) -> None:
+    """Every step of execve by its name; the process that results can be run by hand."""
+    from rtld.backends.emulated.kernel import Ended
+    from rtld.backends.emulated.linux.tree import Bind
+    from rtld.kernel import System, check_program, do_execve, open_interpreter, open_program
+
+    program = cc("int main(int c, char **v) { return 40 + c; }", "counted", arch="aarch64")
+    root = f"/usr/{toolchain.target('aarch64').triplet}"
+    binds = [Bind(root, root, writable=False), Bind(str(program.parent), "/here", writable=False)]
+    system = System(sysroot=root, binds=binds, fixed=True)
+    image, words = open_program(system, "/here/counted", [b"counted"], None)
+    assert words == [b"counted"]
+    assert check_program(image).name == "aarch64"
+    interp = open_interpreter(system, image)
+    assert interp is not None
+    assert interp.path.endswith("ld-linux-aarch64.so.1")
+    image.close()
+    interp.close()
+    process = do_execve(
+        system,
+        "/here/counted",
+        [b"counted", b"x"],
+        [b"LD_LIBRARY_PATH=" + os.fsencode(root + "/lib")],
+    )
+    machine = process.machine
+    assert process.interp is not None
+    assert machine.word(process.sp) == 2
+    assert process.aux[9][1] == process.program.entry  # AT_ENTRY
+    assert process.aux[7][1] == process.interp.base  # AT_BASE
+    with pytest.raises(Ended) as ended:
+        machine.go(process.entry, process.sp)
+    assert ended.value.status == 42
+    machine.close()

@@ -12,6 +12,13 @@ from rtld.backends.emulated.linux.io import MOST, O_CLOEXEC
 from rtld.backends.emulated.linux.process import Processes
 from rtld.backends.emulated.memory import WRITE
 
+#: socketcall's number -> the call, how many arguments it has.
+CALLS = {
+    1: ("socket", 3), 2: ("bind", 3), 3: ("connect", 3), 4: ("listen", 2), 5: ("accept", 3), 6: ("getsockname", 3),
+    7: ("getpeername", 3), 8: ("socketpair", 4), 9: ("send", 4), 10: ("recv", 4), 11: ("sendto", 6), 12: ("recvfrom", 6),
+    13: ("shutdown", 2), 14: ("setsockopt", 5), 15: ("getsockopt", 5), 16: ("sendmsg", 3), 17: ("recvmsg", 3),
+    18: ("accept4", 4),
+}  # fmt: skip
 _FLAGS = 0o2004000  # SOCK_CLOEXEC, SOCK_NONBLOCK
 
 
@@ -58,6 +65,15 @@ class Sockets(Processes):
         raise failed(errno.EOPNOTSUPP)
 
     sys_getpeername = sys_getsockname = sys_getsockopt = sys_setsockopt = _of_socket
+
+    def sys_socketcall(self, which: int, arguments: int, *_: int) -> int:
+        """The oldest way to all of them: a number and the address of the arguments (<linux/net.h>)."""
+        name, count = CALLS.get(which, ("", 0))
+        function = getattr(self, f"sys_{name}", None)
+        if function is None:
+            raise failed(errno.EINVAL if not name else errno.EACCES)
+        result: int = function(*self.words(arguments, count))
+        return result
 
     def sys_send(self, fd: int, buffer: int, size: int, *_: int) -> int:
         return self.sys_write(fd, buffer, size)
