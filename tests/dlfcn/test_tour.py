@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +47,17 @@ def run(code: str, names: dict[str, Any]) -> None:
 
 
 def test_tour() -> None:
+    """In a process where nothing else has been opened, for it asks why a library is there."""
     pytest.importorskip("pycparser")
+    code = "from dlfcn.test_tour import tour; tour()"
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def tour() -> None:
     code = "\n".join(blocks("A tour"))
     names: dict[str, Any] = {}
     run(code, names)
