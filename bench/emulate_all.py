@@ -41,58 +41,58 @@ seq -w 8 11
 seq -f %.3e 1 4
 expr 6 * 7
 factor 1000000007 123456789012
-sort /work/words
-sort -r /work/words
-sort -n -k2 /work/words
-sort -u /work/words
-sort -R --random-source=/work/words /work/words
-uniq -c /work/words
-wc /work/words
-wc -l -w -c /work/words
-head -3 /work/words
-tail -3 /work/words
-tail -c 20 /work/words
-tac /work/words
-rev /work/words
-nl /work/words
-cat -A /work/words
-cut -d~ -f1 /work/words
-cut -c1-3 /work/words
-paste /work/words /work/words
-join /work/words /work/words
-comm /work/words /work/words
-fold -w 7 /work/words
-fmt -w 20 /work/words
-expand /work/words
-unexpand -a /work/words
-pr -t -2 /work/words
-od -A d -t x1z /work/words
-od -t f8 -N 32 /work/words
-base64 /work/words
-base32 /work/words
-md5sum /work/words
-sha1sum /work/words
-sha224sum /work/words
-sha256sum /work/words
-sha384sum /work/words
-sha512sum /work/words
-b2sum /work/words
-cksum /work/words
-sum /work/words
-sum -s /work/words
-split -l 2 --filter=cat /work/words
-csplit -s -f /tmp/rtld-part /work/words 3
-stat -c %s-%F-%a /work/words
-ls -ln --time-style=+ /work
-ls -lAn --time-style=+ --color=always /work
-ls -i1s --si /work/nothing
-du -b /work/words
+sort /data/words
+sort -r /data/words
+sort -n -k2 /data/words
+sort -u /data/words
+sort -R --random-source=/data/words /data/words
+uniq -c /data/words
+wc /data/words
+wc -l -w -c /data/words
+head -3 /data/words
+tail -3 /data/words
+tail -c 20 /data/words
+tac /data/words
+rev /data/words
+nl /data/words
+cat -A /data/words
+cut -d~ -f1 /data/words
+cut -c1-3 /data/words
+paste /data/words /data/words
+join /data/words /data/words
+comm /data/words /data/words
+fold -w 7 /data/words
+fmt -w 20 /data/words
+expand /data/words
+unexpand -a /data/words
+pr -t -2 /data/words
+od -A d -t x1z /data/words
+od -t f8 -N 32 /data/words
+base64 /data/words
+base32 /data/words
+md5sum /data/words
+sha1sum /data/words
+sha224sum /data/words
+sha256sum /data/words
+sha384sum /data/words
+sha512sum /data/words
+b2sum /data/words
+cksum /data/words
+sum /data/words
+sum -s /data/words
+split -l 2 --filter=cat /data/words
+csplit -s -f /tmp/rtld-part /data/words 3
+stat -c %s-%F-%a /data/words
+ls -ln --time-style=+ /data
+ls -lAn --time-style=+ --color=always /data
+ls -i1s --si /data/nothing
+du -b /data/words
 dirname /a/b/c
 basename /a/b/c.txt .txt
 realpath -m /a/../b/./c
-readlink -f /work/link
-pathchk /work/words
-test -f /work/words
+readlink -f /data/link
+pathchk /data/words
+test -f /data/words
 test 3 -gt 4
 true
 false
@@ -100,30 +100,30 @@ date -u -d @1000000000 +%F_%T
 date -u -d 2020-02-29T12:00:00Z +%j-%U-%s
 numfmt --to=iec 1234567
 numfmt --from=si 12K
-tsort /work/pairs
-shuf --random-source=/work/words -i 1-9
+tsort /data/pairs
+shuf --random-source=/data/words -i 1-9
 truncate --version
-dd if=/work/words bs=7 count=3 status=none
+dd if=/data/words bs=7 count=3 status=none
 tr a-z A-Z
 env -i A=1 B=2 /usr/bin/env
 printenv LC_ALL
 nproc --version
 id -u
 uname -sm
-sed -n 2,4p /work/words
-sed s/a/A/g;y/b/B/ /work/words
-grep -n a /work/words
-grep -E -c ^[a-m] /work/words
-grep -o -i [aeiou] /work/words
-grep nothing-of-that /work/words
-gawk {print\ NR,\ length($0)} /work/words
+sed -n 2,4p /data/words
+sed s/a/A/g;y/b/B/ /data/words
+grep -n a /data/words
+grep -E -c ^[a-m] /data/words
+grep -o -i [aeiou] /data/words
+grep nothing-of-that /data/words
+gawk {print\ NR,\ length($0)} /data/words
 gawk BEGIN{printf"%.6f\ %d\n",atan2(1,1),2^31}
-gawk {n[$1]++}END{for(i=0;i<3;i++)print\ i,NR} /work/words
-find /work -name w*
-find /work -type f -size -2 -printf %f-%s\n
-cmp /work/words /work/pairs
-diff /work/words /work/pairs
-diff -u --label=a --label=b /work/words /work/pairs
+gawk {n[$1]++}END{for(i=0;i<3;i++)print\ i,NR} /data/words
+find /data -name w*
+find /data -type f -size -2 -printf %f-%s\n
+cmp /data/words /data/pairs
+diff /data/words /data/pairs
+diff -u --label=a --label=b /data/words /data/pairs
 bash -c echo\ $((7*6))\ ${BASH_VERSION%%.*};for\ i\ in\ a\ b;do\ echo\ $i;done
 bash -c f(){\ local\ x=$1;[\ $x\ -lt\ 2\ ]&&echo\ 1&&return;echo\ $((x*$(f\ $((x-1)))));};f\ 10
 bash -c a=(3\ 1\ 2);echo\ ${a[@]}\ ${#a[@]};printf\ '%s\n'\ "${a[@]}"|{\ while\ read\ l;do\ echo\ $l;done;}
@@ -135,10 +135,10 @@ python3 -c print(sum(i*i\ for\ i\ in\ range(10000)),2**200,1/3)
 python3 -c import\ sys;print(sys.byteorder,sorted({5,3,9}),'%r'%{'a':[1,2.5]})
 sqlite3 :memory: create\ table\ t(a,b);insert\ into\ t\ values(1,'x'),(2,'y');select\ a*10,b,sqrt(a)\ from\ t\ order\ by\ 1\ desc;
 sqlite3 :memory: with\ recursive\ c(n)as(select\ 1\ union\ all\ select\ n+1\ from\ c\ where\ n<500)select\ sum(n),avg(n)from\ c;
-openssl dgst -sha256 /work/words
-openssl enc -aes-256-cbc -K 00112233 -iv 00 -in /work/words -a
+openssl dgst -sha256 /data/words
+openssl enc -aes-256-cbc -K 00112233 -iv 00 -in /data/words -a
 openssl prime 1000003
-cat /work/nothing
+cat /data/nothing
 """
 
 
@@ -179,7 +179,7 @@ def main() -> int:
             subprocess.run([*rtld, "sysroot", "create", arch, root, *PACKAGES], env=env, check=True)
         prepare()
         same = total = 0
-        for line in LINES.strip().replace("/work", str(WORK)).splitlines():
+        for line in LINES.strip().replace("/data", str(WORK)).splitlines():
             name, *words = split(line)
             path = next(
                 (f"{d}/{name}" for d in ("/bin", "/usr/bin") if (root / d[1:] / name).exists()),
