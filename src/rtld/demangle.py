@@ -17,7 +17,9 @@ def demangler() -> Callable[[str], str]:
     known: dict[str, str] = {}
     slow = _with_pydemumble() or _with_cxxfilt()
     if slow is None:
-        raise Unsupported("--demangle needs pydemumble or c++filt", "pip install 'rtld[demangle]'")
+        raise Unsupported(
+            "names of C++ and Rust need pydemumble or c++filt", "pip install 'rtld[demangle]'"
+        )
 
     def demangle(name: str) -> str:
         # C++ (_Z, ___Z), Rust (_R), D (_D), Swift ($s): everything else is plain.

@@ -196,3 +196,14 @@ def test_start_imports_nothing_heavy(words: list[str]) -> None:
 def test_names_do_not_talk_to_the_terminal() -> None:
     text = "a\tb\n\033[31mred\033[0m \033]0;title\a \x9b2J \udcff"
     assert harmless(text) == "a\tb\n\033[31mred\033[0m \\x1b]0;title\\x07 \\x9b2J \udcff"
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "/bin/true"), ("tree", "/bin/true"), ("why", "/bin/true", "name")]
+)
+def test_wrong_value_of_a_common_option_points_to_the_command(
+    rtld: Rtld, words: tuple[str, ...]
+) -> None:
+    status, _, err = rtld(words[0], "--env", "WORD", *words[1:])
+    assert status == 2
+    assert err.splitlines()[-1] == f"Try `rtld {words[0]} --help' for more information."

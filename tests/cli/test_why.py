@@ -173,3 +173,41 @@ def test_the_walk_agrees_with_the_bindings(path: str) -> None:
             assert walked.definition is None or walked.definition.index == int(
                 bindings.definition[row]
             )
+
+
+SHOP = """
+namespace shop { int price(int v) { return v; } int price(double v) { return v; } int tax(int v) { return v + 1; }
+struct Till { Till(int); virtual ~Till(); int open(const char *) const; };
+Till::Till(int) {} Till::~Till() {} int Till::open(const char *) const { return tax(price(1)) + price(2.0); } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "symbol"),
+    [
+        ("shop::tax", "_ZN4shop3taxEi"),
+        ("shop::price(double)", "_ZN4shop5priceEd"),
+        ("shop::Till::open", "_ZNK4shop4Till4openEPKc"),
+        ("libshop.so:shop::tax(int)", "_ZN4shop3taxEi"),
+        ("libshop.so:vtable for shop::Till", "_ZTVN4shop4TillE"),
+        ("std::terminate", "_ZSt9terminatev"),
+        ("std::ostream::flush()", "_ZNSo5flushEv"),
+        ("operator new(unsigned long)", "_Znwm"),
+        ("std::cout@GLIBCXX_3.4", "_ZSt4cout@GLIBCXX_3.4"),
+    ],
+)
+def test_names_as_they_are_written(
+    rtld: Rtld, cc: Callable[..., Path], written: str, symbol: str
+) -> None:
+    library = cc(SHOP, "libshop.so", *lib("libshop.so"), "-xc++", "-Wl,--no-as-needed,-lstdc++")
+    first = rtld("why", library, written).out.partition(": ")[0]
+    assert first == symbol
+
+
+def test_a_written_name_of_several_symbols(rtld: Rtld, cc: Callable[..., Path]) -> None:
+    library = cc(SHOP, "libshop.so", *lib("libshop.so"), "-xc++", "-Wl,--no-as-needed,-lstdc++")
+    status, _, err = rtld("why", library, "shop::price")
+    assert status == 2
+    assert "shop::price is 2 symbols" in err
+    assert "  _ZN4shop5priceEd  shop::price(double)\n" in err
+    assert rtld("why", library, "shop::nothing").status == 1

@@ -134,7 +134,11 @@ def _dispatch(arguments: list[str]) -> int:
         sys.stdout.write(module.COMMAND.help())
         return FINE
     main: Callable[[Any], int] = module.main
-    return main(options)
+    try:
+        return main(options)
+    except UsageError as error:
+        error.command = error.command or name
+        raise
 
 
 def tell(message: str) -> None:

@@ -84,7 +84,13 @@ def _status(path: str, options: Options, rest: list[str]) -> int:
     del rest
     epoch = Epoch.load(path)
     if epoch is None:
-        write(f"{path}: there is no epoch; `rtld epoch build' begins one\n")
+        if options.json:
+            from rtld.report.json import document
+
+            none = {"places": 0, "programs": 0, "changed": [], "ended": []}
+            write(document("epoch", {"registry": path, **none}))
+        else:
+            write(f"{path}: there is no epoch; `rtld epoch build' begins one\n")
         return MISSING
     status = epoch.status()
     if options.json:
