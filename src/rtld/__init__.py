@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from rtld.errors import (
         FormatError,
         NoSpace,
+        NoStaticTls,
         NotFound,
         Overflow,
         RelocationError,
@@ -72,6 +73,7 @@ _PUBLIC = {
     "Link": "rtld.process.link",
     "Namespace": "rtld.dlfcn",
     "NoSpace": "rtld.errors",
+    "NoStaticTls": "rtld.errors",
     "NotFound": "rtld.errors",
     "Overflow": "rtld.errors",
     "RTLD_DEEPBIND": "rtld.dlfcn",
@@ -139,6 +141,7 @@ __all__ = [
     "Link",
     "Namespace",
     "NoSpace",
+    "NoStaticTls",
     "NotFound",
     "Overflow",
     "RelocationError",

@@ -20,10 +20,12 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 __all__ = [
     "FormatError",
     "NoSpace",
+    "NoStaticTls",
     "NotFound",
     "Overflow",
     "RelocationError",
@@ -87,7 +89,7 @@ class NotFound(RtldError):
         self,
         name: str,
         requester: str | None = None,
-        candidates: Iterable[object] = (),
+        candidates: Iterable[Any] = (),
         reason: str = "No such file or directory",
     ) -> None:
         self.name = name
@@ -151,6 +153,24 @@ class Unknown(RelocationError):
 
 class NoSpace(RtldError):
     """No addresses, no static TLS, no memory left for what has to be placed."""
+
+
+class NoStaticTls(NoSpace):
+    """The static TLS block has no room for a module. ``users`` are the paths of those who have it, with their bytes."""
+
+    advice = "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=65536 in the environment of a new process gives more"
+
+    def __init__(self, path: str, size: int, users: dict[str, int]) -> None:
+        self.path = path
+        self.size = size
+        self.users = users
+        super().__init__(path, size, users)
+
+    def __str__(self) -> str:
+        has = ", ".join([f"{path} {size}" for path, size in self.users.items()])
+        used = f"; in use by {has}" if has else ""
+        what = f"{self.path}: cannot allocate memory in static TLS block: {self.size} bytes wanted"
+        return f"{what}{used}. {self.advice}"
 
 
 class TargetFault(RtldError):

@@ -103,7 +103,9 @@ def test_no_elf(data: bytes, nothing_left: None) -> None:
         rtld.dlopen(data)
 
 
-def test_programs_and_other_machines(lib: Lib, cc: Callable[..., Path], nothing_left: None) -> None:
+def test_programs_and_other_machines(
+    lib: Lib, cc: Callable[..., Path], tmp_path: Path, nothing_left: None
+) -> None:
     program = str(cc("int main(void) { return 0; }", "prog", "-pie", "-fPIE"))
     with pytest.raises(
         rtld.RtldError, match="cannot dynamically load position-independent executable"
@@ -113,6 +115,14 @@ def test_programs_and_other_machines(lib: Lib, cc: Callable[..., Path], nothing_
     data[18] = 183  # AArch64
     with pytest.raises(rtld.RtldError):
         rtld.dlopen(bytes(data))
+    other = tmp_path / "other.so"
+    other.write_bytes(data)
+    with pytest.raises(rtld.NotFound) as caught:
+        rtld.dlopen(other)
+    assert (
+        f"{other} is for another CPU (AArch64); rtld.dlopen(..., sysroot="
+        in caught.value.__notes__[0]
+    )
 
 
 def test_mutants_never_get_further(lib: Lib) -> None:
@@ -156,8 +166,16 @@ def test_static_tls_is_used_up(lib: Lib, nothing_left: None) -> None:
     path = lib(
         "__thread char big[100000]; char *f(void) { return big; }", "-ftls-model=initial-exec"
     )
-    with pytest.raises(rtld.NoSpace, match=r"100000 bytes wanted.*optional_static_tls"):
+    user = rtld.dlopen(
+        lib("__thread char small[40]; char *f(void) { return small; }", "-ftls-model=initial-exec")
+    )
+    with pytest.raises(
+        rtld.NoStaticTls, match=r"100000 bytes wanted.*in use by .* 40.*optional_static_tls"
+    ) as caught:
         rtld.dlopen(path)
+    assert (caught.value.path, caught.value.size) == (path, 100000)
+    assert caught.value.users[user.path] == 40
+    user.close()
 
 
 def test_use_after_close(lib: Lib) -> None:

@@ -287,14 +287,19 @@ def place_code(code: bytes, words: int = PAGE) -> int:
     return start
 
 
+#: Types of small blocks: making one takes longer than all that is done with it, so there is one for each power of two.
+_BLOCKS = [ctypes.c_char * (1 << n) for n in range(_LARGE.bit_length())]
+
+
 def block(data: bytes | int) -> tuple[Any, int]:
-    """Memory with these bytes, or so many zeros, alive as long as the object; and its address."""
-    if isinstance(data, bytes):
-        made: Any = ctypes.create_string_buffer(data, len(data))
-    elif data < _LARGE:
-        made = (ctypes.c_char * data)()
+    """Memory with these bytes, or so many zeros, alive as long as the object; and its address. It may be larger."""
+    content, size = (data, len(data)) if isinstance(data, bytes) else (b"", data)
+    if size <= _LARGE:
+        made: Any = _BLOCKS[max(size - 1, 0).bit_length()]()
     else:  # only what is touched is there
-        made = (ctypes.c_char * data).from_buffer(mmap.mmap(-1, data, flags=mmap.MAP_PRIVATE))
+        made = (ctypes.c_char * size).from_buffer(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE))
+    if content:
+        made.raw = content
     return made, ctypes.addressof(made)
 
 

@@ -112,6 +112,10 @@ def dlopen(
 
 def _is_windows(path: str) -> bool:
     """Whether there is a file that begins as Windows' do."""
+    if ".so" in path.rpartition("/")[2]:
+        return (
+            False  # a name to be searched for, more often than a file: spare the attempt to open it
+        )
     try:
         with open(path, "rb") as file:
             return file.read(2) == b"MZ"

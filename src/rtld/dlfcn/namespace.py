@@ -21,6 +21,7 @@ from rtld.dlfcn.library import Closed, Library
 from rtld.elf.dlopen import default_scope, next_scope
 from rtld.elf.file import ElfFile
 from rtld.elf.search import SearchOptions
+from rtld.elf.verify import WRONG_CLASS, WRONG_MACHINE
 from rtld.errors import NotFound
 from rtld.events import QUIET
 from rtld.process import inprocess
@@ -37,6 +38,16 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from rtld.events import Reporter
+
+
+def _note_other_cpus(error: NotFound) -> None:
+    """ld.so has no word for files that are for another CPU; say it below the error."""
+    for candidate in error.candidates:
+        if candidate.outcome in (WRONG_MACHINE, WRONG_CLASS):
+            error.add_note(
+                f"{candidate.path} is for another CPU ({candidate.detail}); "
+                "rtld.dlopen(..., sysroot=DIRECTORY) loads it onto an emulated one, rtld.link reads it"
+            )
 
 
 class Namespace:
@@ -135,9 +146,11 @@ class Namespace:
                 space.descriptors_of_files[root] = fd
             try:
                 opened = open_library(space, label, flags, None, root)
-            except BaseException:
+            except BaseException as error:
                 if fd >= 0 and root is not None:
                     os.close(space.descriptors_of_files.pop(root))
+                if isinstance(error, NotFound):
+                    _note_other_cpus(error)
                 raise
             if opened is None:
                 raise NotFound(label, None, (), "it is not loaded, and RTLD_NOLOAD was asked for")

@@ -16,6 +16,7 @@ from rtld.elf.load import _add, find_module, is_symbolic, load_needed
 from rtld.elf.models import MODELS
 from rtld.elf.scalar import dynsym, gnu_hash
 from rtld.errors import FormatError, NotFound, RtldError
+from rtld.events import QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,13 +85,19 @@ class Opened:
         return other
 
 
+#: The fields of a ``Namespace`` that are changed in place.
+_CONTAINERS = [
+    name for name, value in vars(Namespace("", None, QUIET)).items() if type(value) in (dict, list)
+]
+
+
 def copy_namespace(ns: Namespace) -> Namespace:
     """The same modules in a namespace that can be changed alone; search and symbol columns are shared."""
-    other = Namespace(ns.model, ns.arch, ns.reporter)
+    other = Namespace.__new__(Namespace)
     fields = vars(other)
-    for name, value in vars(ns).items():
-        kind = type(value)
-        fields[name] = value.copy() if kind is dict or kind is list else value
+    fields.update(vars(ns))
+    for name in _CONTAINERS:
+        fields[name] = fields[name].copy()
     other.problems = []
     return other
 
@@ -335,7 +342,9 @@ def remove(ns: Namespace, opened: Opened, modules: Sequence[Module]) -> None:
         module.index = index
     ns.by_name = {name: module for name, module in ns.by_name.items() if module not in gone}
     ns.by_identity = {key: module for key, module in ns.by_identity.items() if module not in gone}
-    ns.global_scope = Scope("global", tuple(m for m in ns.global_scope.modules if m not in gone))
+    if not gone.isdisjoint(ns.global_scope.modules):
+        rest = tuple([m for m in ns.global_scope.modules if m not in gone])
+        ns.global_scope = Scope("global", rest)
     ns.unique = {name: where for name, where in ns.unique.items() if where[0] not in gone}
     tables: tuple[dict[Module, Any], ...] = (
         opened.counts,

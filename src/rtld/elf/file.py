@@ -12,13 +12,15 @@ import mmap
 import os
 import struct
 from collections import namedtuple
+from functools import partial
+from itertools import takewhile
+from operator import itemgetter
 
 from rtld.core.source import read_source
 from rtld.elf.types import (
     DT_FLAGS,
     DT_FLAGS_1,
     DT_NEEDED,
-    DT_NULL,
     DT_RPATH,
     DT_RUNPATH,
     DT_SONAME,
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
 
 #: One program header; the fields of Elf64_Phdr without their prefix, in file order of the 64-bit form.
 Segment = namedtuple("Segment", "type flags offset vaddr paddr filesz memsz align")
+_segment = partial(
+    tuple.__new__, Segment
+)  # Segment._make without its checks: the rows have eight fields
 Note = namedtuple("Note", "name type desc")
 
 # Elf32_Phdr has p_flags after p_memsz.
@@ -58,26 +63,20 @@ _HEADERS = {
 }
 
 
-class Dynamic:
-    """The entries of PT_DYNAMIC up to DT_NULL. Of a repeated tag the last counts, as in glibc (elf_get_dynamic_info)."""
+class Dynamic(dict[int, int]):
+    """The entries of PT_DYNAMIC up to DT_NULL, by tag: of a repeated one the last counts, as in glibc (elf_get_dynamic_info)."""
 
-    __slots__ = ("_last", "entries")
+    __slots__ = ("entries",)
 
     def __init__(self, entries: list[tuple[int, int]]) -> None:
+        super().__init__(entries)
         self.entries = entries
-        self._last = dict(entries)
-
-    def get(self, tag: int, default: int | None = None) -> int | None:
-        return self._last.get(tag, default)
 
     def all(self, tag: int) -> list[int]:
         return [value for t, value in self.entries if t == tag]
 
-    def __contains__(self, tag: int) -> bool:
-        return tag in self._last
-
-    def __getitem__(self, tag: int) -> int:
-        return self._last[tag]
+    def __bool__(self) -> bool:
+        return True  # an empty one is still there
 
 
 class ElfFile:
@@ -88,13 +87,14 @@ class ElfFile:
     """
 
     __slots__ = (
-        "_dynamic",
+        "_by_type",
         "_strings",
         "_whole",
         "abiversion",
         "bits",
         "cache",
         "data",
+        "dynamic",
         "entry",
         "flags",
         "identity",
@@ -113,6 +113,7 @@ class ElfFile:
     )
 
     data: memoryview
+    dynamic: Dynamic | None  #: the dynamic section, or None when there is no PT_DYNAMIC
 
     def __init__(self, source: Source, name: str | None = None) -> None:
         self.name: str
@@ -121,7 +122,6 @@ class ElfFile:
         self.name, self.path, self.identity, self.data = read_source(source, name)  # type: ignore[assignment]
         self.size = len(self.data)
         self.cache: dict[str, object] = {}  # decoded tables (tables.py), by name
-        self._dynamic: Dynamic | bool | None = False
         self._strings: tuple[int, int] | None = None
         # A map or bytes can look for a byte; a plain view cannot.
         owner = self.data.obj
@@ -173,6 +173,7 @@ class ElfFile:
 
     def _read_segments(self) -> None:
         self.segments: tuple[Segment, ...] = ()
+        self._by_type: dict[int, Segment] = {}
         self.loads: tuple[Segment, ...] = ()
         if self.phnum == 0:
             return
@@ -194,11 +195,12 @@ class ElfFile:
             self.order + ("IIQQQQQQ" if wide else "8I"), self.data[self.phoff : end]
         )
         if wide:
-            self.segments = tuple(map(Segment._make, rows))
+            self.segments = tuple(map(_segment, rows))
         else:
             self.segments = tuple(
                 Segment(t, fl, o, v, pa, fs, ms, al) for t, o, v, pa, fs, ms, fl, al in rows
             )
+        self._by_type = {segment.type: segment for segment in self.segments}
         self.loads = tuple([s for s in self.segments if s.type == PT_LOAD])
         limit = 1 << self.bits
         previous = 0
@@ -227,11 +229,7 @@ class ElfFile:
 
     def segment(self, kind: int) -> Segment | None:
         """The last program header of this type, as glibc takes it, or None."""
-        found: Segment | None = None
-        for segment in self.segments:
-            if segment.type == kind:
-                found = segment
-        return found
+        return self._by_type.get(kind)
 
     def contents(self, segment: Segment) -> memoryview:
         """A segment's bytes in the file."""
@@ -290,12 +288,12 @@ class ElfFile:
 
     # -- the dynamic section ----------------------------------------------------------------------
 
-    @property
-    def dynamic(self) -> Dynamic | None:
-        """The dynamic section, or None when there is no PT_DYNAMIC."""
-        if self._dynamic is False:
-            self._dynamic = self._read_dynamic()
-        return self._dynamic  # type: ignore[return-value]
+    def __getattr__(self, name: str) -> Dynamic | None:
+        # ``dynamic`` is decoded when it is first asked for; an ordinary attribute from then on, since all passes ask.
+        if name != "dynamic":
+            raise AttributeError(name)
+        self.dynamic = self._read_dynamic()
+        return self.dynamic
 
     def _read_dynamic(self) -> Dynamic | None:
         segment = self.segment(PT_DYNAMIC)
@@ -305,12 +303,8 @@ class ElfFile:
         count = segment.filesz // size
         start = self.file_offset(segment.vaddr, count * size, "PT_DYNAMIC")
         form = self.order + ("QQ" if size == 16 else "II")
-        entries = []
-        for entry in struct.iter_unpack(form, self.data[start : start + count * size]):
-            if entry[0] == DT_NULL:
-                break
-            entries.append(entry)
-        return Dynamic(entries)
+        rows = struct.iter_unpack(form, self.data[start : start + count * size])
+        return Dynamic(list(takewhile(itemgetter(0), rows)))  # DT_NULL is 0
 
     @property
     def is_dynamic(self) -> bool:
@@ -320,8 +314,8 @@ class ElfFile:
         """(file offset, size) of DT_STRTAB; checked to end in NUL, so that every string in it ends."""
         if self._strings is None:
             dynamic = self.dynamic
-            address = dynamic.get(DT_STRTAB) if dynamic else None
-            size = dynamic.get(DT_STRSZ) if dynamic else None
+            address = None if dynamic is None else dynamic.get(DT_STRTAB)
+            size = None if dynamic is None else dynamic.get(DT_STRSZ)
             if address is None or size is None:
                 raise self.fail("dynamic section", "DT_STRTAB, DT_STRSZ", "absent", "present")
             if size == 0:
@@ -349,15 +343,15 @@ class ElfFile:
 
     def _one_string(self, tag: int, what: str) -> str | None:
         dynamic = self.dynamic
-        offset = dynamic.get(tag) if dynamic else None
+        offset = None if dynamic is None else dynamic.get(tag)
         return None if offset is None else self.string(offset, what)
 
     @property
     def needed(self) -> tuple[str, ...]:
         dynamic = self.dynamic
-        return (
-            tuple([self.string(o, "DT_NEEDED") for o in dynamic.all(DT_NEEDED)]) if dynamic else ()
-        )
+        if dynamic is None:
+            return ()
+        return tuple([self.string(o, "DT_NEEDED") for o in dynamic.all(DT_NEEDED)])
 
     @property
     def soname(self) -> str | None:
@@ -373,11 +367,13 @@ class ElfFile:
 
     @property
     def dt_flags(self) -> int:
-        return (self.dynamic.get(DT_FLAGS, 0) or 0) if self.dynamic else 0
+        dynamic = self.dynamic
+        return 0 if dynamic is None else dynamic.get(DT_FLAGS, 0)
 
     @property
     def dt_flags_1(self) -> int:
-        return (self.dynamic.get(DT_FLAGS_1, 0) or 0) if self.dynamic else 0
+        dynamic = self.dynamic
+        return 0 if dynamic is None else dynamic.get(DT_FLAGS_1, 0)
 
     @property
     def is_pie(self) -> bool:

@@ -57,11 +57,9 @@ def libcmp(a: bytes, b: bytes) -> int:
     """The order of the cache (glibc: _dl_cache_libcmp): runs of digits by value, digits after everything else."""
     if a == b:
         return 0
-    i = 0
-    for x, y in zip(a, b):  # noqa: B905 - the shorter one ends it
-        if x != y:
-            break
-        i += 1
+    # Where they differ first: the highest byte of the two numbers' difference. Where they do not, the shorter one ends it.
+    i = min(len(a), len(b))
+    i -= ((int.from_bytes(a[:i], "big") ^ int.from_bytes(b[:i], "big")).bit_length() + 7) // 8
     # The texts agree up to i. If that is inside a run of digits, the whole run counts.
     start = i
     while start and 48 <= a[start - 1] <= 57:

@@ -56,6 +56,7 @@ _ROW = struct.Struct("<QIIQq")
 _ANSWER = struct.Struct("<QII")
 _WORD, _WORDS, _HALF = struct.Struct("<Q"), struct.Struct("<QQ"), struct.Struct("<I")
 _MASK = (1 << 64) - 1
+_READ_WRITE = t.PF_R | t.PF_W
 _TPOFF64, _IRELATIVE = 18, 37
 _ROWS = 64
 _SETTLED = 64  # definers of unique symbols outside the scope
@@ -127,19 +128,27 @@ class Table:
 
     def place(self, vaddr: int, size: int) -> tuple[int, int]:
         """Where *size* bytes of the file may be read, and the end of what stands there."""
-        for load in self.file.loads:
-            if load.vaddr <= vaddr and vaddr + size <= load.vaddr + load.filesz:
-                if not load.flags & t.PF_R:
+        last = vaddr + size
+        for _type, flags, _offset, start, _paddr, filesz, _memsz, _align in self.file.loads:
+            if start <= vaddr and last <= start + filesz:
+                if flags & _READ_WRITE == t.PF_R:
+                    bias = self.base
+                elif flags & t.PF_R:
+                    bias = self._copy(start) - start
+                else:
                     raise GiveUp
-                start = self.base + load.vaddr
-                if load.flags & t.PF_W:
-                    start = self.copies.get(load.vaddr, 0)
-                    if not start:
-                        block, start = self.kernel.memory(bytes(self.file.contents(load)))
-                        self.keep.append(block)
-                        self.copies[load.vaddr] = start
-                return start + vaddr - load.vaddr, start + load.filesz
+                return bias + vaddr, bias + start + filesz
         raise GiveUp
+
+    def _copy(self, vaddr: int) -> int:
+        """Where the file's bytes of the writable segment at *vaddr* have been put, which nobody changes."""
+        start = self.copies.get(vaddr, 0)
+        if not start:
+            load = next(load for load in self.file.loads if load.vaddr == vaddr and load.filesz)
+            block, start = self.kernel.memory(bytes(self.file.contents(load)))
+            self.keep.append(block)
+            self.copies[vaddr] = start
+        return start
 
     def _read(self, where: tuple[int, ...], providers: int) -> None:
         """Let the kernel fill in versions; with more room when an index asks for it."""

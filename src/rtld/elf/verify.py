@@ -7,6 +7,7 @@ means that something is broken in the installation, and the user wants to know.
 from __future__ import annotations
 
 import os
+import struct
 
 from rtld.elf.types import ELFMAG, ET_DYN, ET_EXEC, TYPE_NAMES, machine_name
 from rtld.errors import FormatError
@@ -14,6 +15,13 @@ from rtld.errors import FormatError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.elf.search import Search
+
+# e_type, e_machine, e_version, e_flags, e_phentsize, by byte order and whether the class is ELFCLASS64.
+_FIELDS = {
+    (order, wide): struct.Struct(order + ("HHI24xI2xH" if wide else "HHI12xI2xH"))
+    for order in "<>"
+    for wide in (False, True)
+}
 
 WRONG_CLASS = "wrong class"
 WRONG_MACHINE = "wrong machine"
@@ -34,22 +42,16 @@ def refuse(search: Search, fd: int, path: str) -> tuple[str, str] | None:
         refusal = _wrong_ident(search, path, header)
         if refusal is not None:
             return refusal
-    little = search.main.order == "<"
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(header[at : at + size], "little" if little else "big")
-
-    version = number(20, 4)
+    fields = _FIELDS[search.main.order, wide].unpack_from(header, 16)
+    kind, machine, version, flags, size = fields
     if version != 1 and not search.rules.lenient:
         raise FormatError(path, "ELF file version does not match current one", "", version, 1)
-    wrong = _wrong_machine(search, number(18, 2), number(48 if wide else 36, 4))
+    wrong = _wrong_machine(search, machine, flags)
     if wrong is not None:
         return WRONG_MACHINE, wrong
-    kind = number(16, 2)
     if kind not in (ET_DYN, ET_EXEC):
         found = TYPE_NAMES.get(kind, kind)
         raise FormatError(path, "only ET_DYN and ET_EXEC can be loaded", "e_type", found)
-    size = number(54 if wide else 42, 2)
     if size != (56 if wide else 32):
         raise FormatError(path, "ELF file's phentsize not the expected size", "", size)
     return None

@@ -175,7 +175,7 @@ def _known(
             try:
                 return ns.search.find(path, owner, tried=tried)._replace(rule="side by side", owner=owner)  # fmt: skip
             except DllNotFound as error:
-                tried[:] = error.candidates  # type: ignore[assignment]
+                tried[:] = error.candidates
     return ns.by_base.get(key)
 
 

@@ -7,7 +7,7 @@ import struct
 from rtld.backends import inprocess as machine
 from rtld.elf import types as t
 from rtld.elf.tls import tls_segment
-from rtld.errors import NoSpace
+from rtld.errors import NoStaticTls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def lend_tls(loading: Loading, static: set[Module]) -> None:
 
     for module in static:
         if not module.hosted and module not in loading.own and not module.tls_offset:
-            raise NoSpace(f"{module.path}: cannot allocate memory in static TLS block")
+            raise no_static_tls(loading, module)
     for module in loading.own:
         if tls_segment(module) is None:
             continue
@@ -43,7 +43,7 @@ def lend_tls(loading: Loading, static: set[Module]) -> None:
         try:
             lent = machine.open_donor(data, donor.unique_path)
         except OSError as error:
-            raise no_static_tls(loading, module, segment.memsz, str(error)) from None
+            raise no_static_tls(loading, module) from error
         loading.donors[module] = lent
         module.tls_id = machine.read_word(lent.base + donor.MODULE)
         if fixed:
@@ -77,20 +77,15 @@ def write_tls(
             machine.write_word(place, definer.tls_offset + value)
 
 
-def no_static_tls(loading: Loading, module: Module, size: int, said: str) -> NoSpace:
+def no_static_tls(loading: Loading, module: Module) -> NoStaticTls:
     """Who has the static TLS, and what helps."""
-    users = [
-        f"{m.path} {m.file.segment(t.PT_TLS).memsz}"
-        for _space, m in loading.space.process.own_modules()
-        if m.tls_offset and m.file.segment(t.PT_TLS) is not None
-    ]
-    used = f"; in use by {', '.join(users)}" if users else ""
-    error = NoSpace(
-        f"{module.path}: cannot allocate memory in static TLS block: {size} bytes wanted{used}. "
-        "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=65536 in the environment of a new process gives more"
-    )
-    error.__context__ = OSError(said)
-    return error
+    users: dict[str, int] = {}
+    for _space, other in loading.space.process.own_modules():
+        segment = other.file.segment(t.PT_TLS)
+        if other.tls_offset and segment is not None:
+            users[other.path] = users.get(other.path, 0) + segment.memsz
+    segment = module.file.segment(t.PT_TLS)
+    return NoStaticTls(module.path, segment.memsz if segment is not None else 0, users)
 
 
 def descriptor(loading: Loading, module: Module | None, value: int) -> tuple[int, int]:

@@ -178,7 +178,7 @@ def _load_library(ns: Namespace, name: str, requester: Module) -> Module | None:
         _tell_search(ns, name, [str(path) for path in error.candidates])
         requester.missing.append(name)
         ns.missing.setdefault(name, []).append((requester, error))
-        message = f"{requester.path}: library {name} not found; tried {', '.join(error.candidates)}"  # type: ignore[arg-type]
+        message = f"{requester.path}: library {name} not found; tried {', '.join(error.candidates)}"
         ns.problems.append(Problem("library", requester.path, name, message))
         return None
     module = _add(ns, read_linked(found.path), found.path)
