@@ -35,10 +35,15 @@ def write_image(
     plan: Plan, protections: Protections, path: str, mode: int, progress: Progress
 ) -> tuple[int, int]:
     """Write the image to *path*; returns (bytes, bytes on disk). OSError leaves what was there before."""
+    return write_whole(path, mode, lambda fd: _fill(plan, protections, fd, progress))
+
+
+def write_whole(path: str, mode: int, fill: Callable[[int], None]) -> tuple[int, int]:
+    """A file that is there when *fill* has written all of it into a descriptor; (bytes, bytes on disk)."""
     directory = os.path.dirname(os.path.abspath(path))
     fd, name = _open_unnamed(directory)
     try:
-        _fill(plan, protections, fd, progress)
+        fill(fd)
         os.fchmod(fd, mode)
         status = os.fstat(fd)
         name = _give_name(fd, name, directory)
