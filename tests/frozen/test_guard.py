@@ -189,3 +189,26 @@ def test_edited_and_truncated(made: Made) -> None:
         [sys.executable, *command[1:]], capture_output=True, text=True, check=False
     )
     assert done.returncode == 3
+
+
+def test_names_that_cannot_be_added(build: Callable[..., Path], tmp_path: Path) -> None:
+    """Where the program's link_map is not as glibc's, dlopen would load a second copy: the original runs instead."""
+    made = Made(build)
+    text = r"""
+        #include <link.h>
+        #include <string.h>
+        #include <unistd.h>
+        int kept;
+        __attribute__((constructor)) static void change(void) {
+            char self[4096]; long n = readlink("/proc/self/exe", self, sizeof self - 1);
+            self[n] = 0;
+            if (strstr(self, ".broken")) ((long *)_r_debug.r_map)[6] = 1; /* l_ns */
+        }"""
+    build("libkept.so", text)
+    program = build("program", PROGRAM, "-lv", "-lkept")
+    for name, executed in (("sound", "sound"), ("image.broken", "program")):
+        image = freeze_to(program, tmp_path / name, keep=("libkept.so",))
+        status, out, err = outcome([image, "x"])
+        assert status == 0, err
+        assert out.decode().split()[:2] == ["1", str(tmp_path / executed)]
+    assert made.library.exists()

@@ -246,3 +246,50 @@ def test_gdb_debugs(pair: Callable[..., Pair], form: str, cc: Callable[..., Path
 @pytest.mark.parametrize("form", ["fixed", "thin", "pie"])
 def test_other(pair: Callable[..., Pair], name: str, argv: Sequence[str], form: str) -> None:
     pair(name, form).both(*argv)
+
+
+QT = r"""
+    #include <QApplication>
+    #include <QImageReader>
+    #include <QPushButton>
+    #include <QTimer>
+    #include <cstdio>
+    int main(int argc, char **argv) {
+        QApplication app(argc, argv);
+        QPushButton button("press");
+        int pressed = 0;
+        QObject::connect(&button, &QPushButton::clicked, [&] { pressed++; app.quit(); });
+        button.resize(200, 80);
+        button.show();
+        QTimer::singleShot(10, &button, &QPushButton::click);
+        int status = app.exec();
+        button.grab().toImage().save("out.png");
+        std::printf("%s %d %d\n", qPrintable(QGuiApplication::platformName()), status, pressed);
+        for (const QByteArray &format : QImageReader::supportedImageFormats()) std::printf("%s ", format.constData());
+        return 0;
+    }
+"""
+
+
+@pytest.mark.parametrize("form", ["fixed", "thin", "pie", "with plugin"])
+def test_qt_draws_the_same_pixels(form: str, tmp_path: Path) -> None:
+    """Off screen; the platform and the image formats are plugins. "with plugin": the platform's is in the image."""
+    plugins = "/usr/lib/x86_64-linux-gnu/qt5/plugins"
+    flags = subprocess.run(
+        ["pkg-config", "--cflags", "--libs", "Qt5Widgets"], capture_output=True, text=True, check=False
+    ) if shutil.which("pkg-config") else None  # fmt: skip
+    if flags is None or flags.returncode or not shutil.which("g++"):
+        pytest.skip("Qt is not installed (qtbase5-dev)")
+    (tmp_path / "program.cc").write_text(QT)
+    program = tmp_path / "program"
+    subprocess.run(
+        ["g++", "-fPIC", "-o", program, tmp_path / "program.cc", *flags.stdout.split()], check=True
+    )
+    options: dict[str, dict[str, Any]] = {
+        "fixed": {},
+        "with plugin": {"plugins": (f"{plugins}/platforms/libqoffscreen.so",)},
+    }
+    image = freeze_to(program, tmp_path / "image", **options.get(form, {form: True}))
+    out, kept = Pair(str(program), image, tmp_path).both()
+    assert out.startswith(b"offscreen 0 1\n")
+    assert (kept / "out.png").stat().st_size > 300

@@ -104,7 +104,8 @@ def test_replaced_while_it_runs(build: Callable[..., Path], tmp_path: Path) -> N
 
 
 def test_reproducible(build: Callable[..., Path], tmp_path: Path) -> None:
-    program = build("program", PROGRAM, '-DWHAT="hello"')
+    build("libone.so", "int one;")
+    program = build("program", PROGRAM, '-DWHAT="hello"', "-lone")
     one = freeze_to(program, tmp_path / "one", reproducible=True)
     two = freeze_to(program, tmp_path / "two", reproducible=True)
     other = freeze_to(program, tmp_path / "other")

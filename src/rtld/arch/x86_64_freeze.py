@@ -13,7 +13,8 @@
     shift     add it to single words, which need not be aligned
     resolve   *place = resolver() + addend                 (IFUNCs)
     move      *place = *source + addend                    (what ld.so has bound in the image's own table)
-    names     append names to the program's link_map, so that dlopen("libfoo.so.1") finds what is in the image
+    names     append names to the program's link_map, so that dlopen("libfoo.so.1") finds what is in the image; where that
+              does not look as it should -> stale: a library would run twice
     call      function(argc, argv, envp)                   (initialisers)
 
 and when it is *stale*, or a step fails, the original program is executed instead: execve(path, argv, envp); unless that
@@ -54,7 +55,7 @@ START = Stub("""
     48 63 04 81                     movslq (%rcx,%rax,4),%rax
     48 01 c8                        add    %rcx,%rax
     ff e0                           jmp    *%rax
-    11 03 00 00           steps:    .long  finish-steps
+    01 03 00 00           steps:    .long  finish-steps
     30 00 00 00                     .long  guard-steps
     92 00 00 00                     .long  env-steps
     fc 00 00 00                     .long  protect-steps
@@ -64,8 +65,8 @@ START = Stub("""
     29 02 00 00                     .long  resolve-steps
     4c 02 00 00                     .long  move-steps
     6e 02 00 00                     .long  names-steps
-    d8 02 00 00                     .long  call-steps
-    fb 02 00 00                     .long  shift-steps
+    c8 02 00 00                     .long  call-steps
+    eb 02 00 00                     .long  shift-steps
     48 8b 7d 00           guard:    mov    (%rbp),%rdi                 # {path, st_ino, st_size, st_ctim}
     48 01 df                        add    %rbx,%rdi
     48 89 e6                        mov    %rsp,%rsi
@@ -77,19 +78,19 @@ START = Stub("""
     75 e1                           jne    guard
     eb 8a                           jmp    next
     85 c0                 same:     test   %eax,%eax
-    0f 85 c5 02 00 00               jne    stale
+    0f 85 b5 02 00 00               jne    stale
     48 8b 45 08                     mov    8(%rbp),%rax
     48 3b 46 08                     cmp    8(%rsi),%rax                # st_ino
-    0f 85 b7 02 00 00               jne    stale
+    0f 85 a7 02 00 00               jne    stale
     48 8b 45 10                     mov    16(%rbp),%rax
     48 3b 46 30                     cmp    48(%rsi),%rax               # st_size
-    0f 85 a9 02 00 00               jne    stale
+    0f 85 99 02 00 00               jne    stale
     48 8b 45 18                     mov    24(%rbp),%rax
     48 3b 46 68                     cmp    104(%rsi),%rax              # st_ctim.tv_sec
-    0f 85 9b 02 00 00               jne    stale
+    0f 85 8b 02 00 00               jne    stale
     48 8b 45 20                     mov    32(%rbp),%rax
     48 3b 46 70                     cmp    112(%rsi),%rax              # st_ctim.tv_nsec
-    0f 85 8d 02 00 00               jne    stale
+    0f 85 7d 02 00 00               jne    stale
     c3                              ret
     49 8b 07              env:      mov    (%r15),%rax                 # {"NAME=", its length, value that is allowed or 0}
     4d 8d 44 c7 10                  lea    16(%r15,%rax,8),%r8
@@ -111,11 +112,11 @@ START = Stub("""
     74 24                           je     other
     49 8b 71 10                     mov    16(%r9),%rsi
     48 85 f6                        test   %rsi,%rsi
-    0f 84 44 02 00 00               je     stale
+    0f 84 34 02 00 00               je     stale
     48 01 de                        add    %rbx,%rsi
     8a 07                 value:    mov    (%rdi),%al
     3a 06                           cmp    (%rsi),%al
-    0f 85 37 02 00 00               jne    stale
+    0f 85 27 02 00 00               jne    stale
     48 ff c7                        inc    %rdi
     48 ff c6                        inc    %rsi
     84 c0                           test   %al,%al
@@ -131,7 +132,7 @@ START = Stub("""
     b8 0a 00 00 00                  mov    $10,%eax                    # mprotect
     0f 05                           syscall
     85 c0                           test   %eax,%eax
-    0f 85 04 02 00 00               jne    stale
+    0f 85 f4 01 00 00               jne    stale
     48 83 c5 18                     add    $24,%rbp
     41 ff cd                        dec    %r13d
     75 d9                           jne    protect
@@ -146,7 +147,7 @@ START = Stub("""
     b8 09 00 00 00                  mov    $9,%eax                     # mmap
     0f 05                           syscall
     48 3d 00 f0 ff ff               cmp    $-4096,%rax
-    0f 87 c6 01 00 00               ja     stale
+    0f 87 b6 01 00 00               ja     stale
     48 83 c5 10                     add    $16,%rbp
     41 ff cd                        dec    %r13d
     75 c7                           jne    zero
@@ -157,7 +158,7 @@ START = Stub("""
     b8 02 00 00 00                  mov    $2,%eax                     # open
     0f 05                           syscall
     85 c0                           test   %eax,%eax
-    0f 88 9d 01 00 00               js     stale
+    0f 88 8d 01 00 00               js     stale
     41 89 c0                        mov    %eax,%r8d
     89 c7                           mov    %eax,%edi
     48 89 e6                        mov    %rsp,%rsi
@@ -176,7 +177,7 @@ START = Stub("""
     b8 09 00 00 00                  mov    $9,%eax                     # mmap
     0f 05                           syscall
     48 3d 00 f0 ff ff               cmp    $-4096,%rax
-    0f 87 53 01 00 00               ja     stale
+    0f 87 43 01 00 00               ja     stale
     48 83 c5 20                     add    $32,%rbp
     41 5b                           pop    %r11
     49 ff cb                        dec    %r11
@@ -229,20 +230,20 @@ START = Stub("""
     48 8b 45 00           names:    mov    (%rbp),%rax                 # {place of DT_DEBUG's value, first struct libname_list}
     48 8b 04 03                     mov    (%rbx,%rax),%rax
     48 85 c0                        test   %rax,%rax
-    0f 84 5c fd ff ff               je     next
+    0f 84 8f 00 00 00               je     stale
     48 8b 40 08                     mov    8(%rax),%rax                # r_map
     48 85 c0                        test   %rax,%rax
-    0f 84 4f fd ff ff               je     next
+    0f 84 82 00 00 00               je     stale
     48 39 40 28                     cmp    %rax,40(%rax)               # l_real
-    0f 85 45 fd ff ff               jne    next
+    75 7c                           jne    stale
     48 83 78 30 00                  cmpq   $0,48(%rax)                 # l_ns
-    0f 85 3a fd ff ff               jne    next
+    75 75                           jne    stale
     48 8b 40 38                     mov    56(%rax),%rax               # l_libname
     48 85 c0                        test   %rax,%rax
-    0f 84 2d fd ff ff               je     next
+    74 6c                           je     stale
     48 8b 08                        mov    (%rax),%rcx
     80 39 00                        cmpb   $0,(%rcx)
-    0f 85 21 fd ff ff               jne    next
+    75 64                           jne    stale
     48 8b 48 08           end:      mov    8(%rax),%rcx
     48 85 c9                        test   %rcx,%rcx
     74 05                           je     append
@@ -251,7 +252,7 @@ START = Stub("""
     48 8b 4d 08           append:   mov    8(%rbp),%rcx
     48 01 d9                        add    %rbx,%rcx
     48 89 48 08                     mov    %rcx,8(%rax)
-    e9 03 fd ff ff                  jmp    next
+    e9 13 fd ff ff                  jmp    next
     48 8b 45 00           call:     mov    (%rbp),%rax                 # {function}
     48 01 d8                        add    %rbx,%rax
     41 8b 3f                        mov    (%r15),%edi
@@ -261,13 +262,13 @@ START = Stub("""
     48 83 c5 08                     add    $8,%rbp
     41 ff cd                        dec    %r13d
     75 e2                           jne    call
-    e9 e0 fc ff ff                  jmp    next
+    e9 f0 fc ff ff                  jmp    next
     48 8b 45 00           shift:    mov    (%rbp),%rax                 # {place}
     48 01 1c 03                     add    %rbx,(%rbx,%rax)
     48 83 c5 08                     add    $8,%rbp
     41 ff cd                        dec    %r13d
     75 ef                           jne    shift
-    e9 ca fc ff ff                  jmp    next
+    e9 da fc ff ff                  jmp    next
     48 89 e8              finish:   mov    %rbp,%rax                   # rows: the program's _start
     4c 89 f2                        mov    %r14,%rdx
     4c 89 fc                        mov    %r15,%rsp
@@ -304,11 +305,11 @@ START = Stub("""
     holes={
         "image":    (0x010, S + A - P),
         "plan":     (0x017, S + A - P),
-        "original": (0x361, S + A - P),
-        "self":     (0x384, S + A - P),
-        "program":  (0x3a4, S + A - P),
-        "message":  (0x3c3, S + A - P),
-        "length":   (0x3c8, S),
+        "original": (0x351, S + A - P),
+        "self":     (0x374, S + A - P),
+        "program":  (0x394, S + A - P),
+        "message":  (0x3b3, S + A - P),
+        "length":   (0x3b8, S),
     },
 )
 

@@ -265,11 +265,13 @@ def join(columns: Columns, order: Sequence[int], groups: Groups) -> Candidates:
     row, group = groups.find(position, mine)
     # What is gathered of each definition is gathered in the order in which it lies in memory.
     module, symbol, at = module[row], symbol[row], at[row]
+    del hashes, survivors, run, mine, position
     word = columns.meta_word(at)
     value = columns.value(at)
     raw, version, _ = columns.versions(module, symbol)
     key = np.sort((group.astype(np.uint64) << np.uint64(32)) | np.arange(len(row), dtype=np.uint64))
     order_of = (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    del key, row, at
     result = Candidates()
     result.first = np.zeros(groups.count + 1, np.int64)
     np.cumsum(np.bincount(group, minlength=groups.count), out=result.first[1:])
@@ -348,8 +350,14 @@ def first_accepted(c: Candidates, w: Wanted, rules: Rules) -> I64:
     if len(own):
         result[own] = _walk(c, w, own, rules, own_only=True)
     rest = np.flatnonzero(result < 0)
-    result[rest] = _walk(c, w, rest, rules, own_only=False)
+    # A batch at a time: the columns of a million references, each gathered anew, would be most of the memory of a link.
+    for begin in range(0, len(rest), _BATCH):
+        rows = rest[begin : begin + _BATCH]
+        result[rows] = _walk(c, w, rows, rules, own_only=False)
     return result
+
+
+_BATCH = 1 << 16
 
 
 def _walk(c: Candidates, w: Wanted, rows: I64, rules: Rules, own_only: bool) -> I64:

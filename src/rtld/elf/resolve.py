@@ -219,6 +219,8 @@ def resolve_symbols(
         return relocations, bindings
     names = columns.names(columns.name_position(module[lookups], at[lookups]))
     groups = group_names(names)
+    # Columns of all relocations and references that have done their work; those of the candidates come on top.
+    del use, known, rows, at, info, other, _raw, local, names
     numbers = {m: i for i, m in enumerate(columns.modules)}
     scope = [numbers[m] for m in order]
     candidates = join(columns, scope, groups)

@@ -40,23 +40,28 @@ def freeze(
     for what nobody defines, OSError; the file at *path* is replaced only by a whole image.
     """
     from rtld.frozen.choose import refuse_target
-    from rtld.frozen.write import write_image
+    from rtld.frozen.sole import Tail, fill
+    from rtld.frozen.write import write_image, write_whole
 
     begin = time.perf_counter()
     told = progress or (lambda _what, _done, _total: None)
     plan = prepare(link, Options(**options), told)
     refuse_target(plan, os.fspath(path))
-    protections = build(plan, told)
+    made = make(plan, told)
     report = describe(plan)
     status = os.stat(plan.main.path)
     mode = stat.S_IMODE(status.st_mode) & ~(stat.S_ISUID | stat.S_ISGID) | stat.S_IXUSR
     target = os.fspath(path)
-    report.size, report.disk = write_image(plan, protections, target, mode, told)
+    if isinstance(made, Tail):
+        whole = made
+        report.size, report.disk = write_whole(target, mode, lambda fd: fill(plan, whole, fd))
+    else:
+        report.size, report.disk = write_image(plan, made, target, mode, told)
     report.path = target
     report.seconds = time.perf_counter() - begin
     if isinstance(link, str | os.PathLike):
         # A link that nobody else has. Its modules know one another: maps of hundreds of megabytes would stay for long.
-        del plan, protections
+        del plan, made
         gc.collect()
     return report
 
@@ -71,7 +76,7 @@ def explain(
     begin = time.perf_counter()
     told = progress or (lambda _what, _done, _total: None)
     plan = prepare(link, Options(**options), told)
-    build(plan, told)
+    make(plan, told)
     report = describe(plan)
     report.gain = _gain(plan, report)
     report.seconds = time.perf_counter() - begin
@@ -123,6 +128,21 @@ def prepare(link: Link | str | os.PathLike[str], options: Options, progress: Any
     return plan
 
 
+def make(plan: Plan, progress: Any) -> Any:
+    """What is to be written: a ``Tail`` where the program stays as it is, else all of ``build``."""
+    from rtld.frozen.manifest import stamp
+    from rtld.frozen.sole import Tail, entries_to_redirect
+
+    entries = entries_to_redirect(plan)
+    if entries is None:
+        return build(plan, progress)
+    tail = Tail(plan, [stamp(plan.main.path)], entries)
+    plan.end = plan.base + tail.offset + len(tail.data)
+    plan.alone = True
+    plan.warnings = [text for text in plan.warnings if "dl_iterate_phdr" not in text]
+    return tail
+
+
 def build(plan: Plan, progress: Any) -> Any:
     """Place, relocate, and make all tables; afterwards every byte is known."""
     from rtld.frozen.choose import exports_everything
@@ -153,21 +173,28 @@ def build(plan: Plan, progress: Any) -> Any:
 
 def describe(plan: Plan) -> Report:
     """The report, but for the file."""
+    from rtld.frozen.exports import definitions
+    from rtld.frozen.sole import relocations
+
     report = Report()
     report.path = None
     report.program = plan.main.path
     form = "pie" if plan.pie else "fixed"
     report.form = f"thin {form}" if plan.options.thin else form
+    if plan.alone:
+        report.form = "as it is"
     report.fused = [module.path for module in plan.fused]
     report.kept = [module.path for module in plan.hosted]
     report.size = plan.end - plan.base
     report.disk = 0
-    report.symbols = len(plan.symbols.module)
+    report.symbols = len(definitions(plan).module) if plan.alone else len(plan.symbols.module)
     report.imports = len(plan.imports)
     before = sum(
         sum(counts.values()) for module, counts in plan.ns.counts.items() if not module.hosted
     )
-    report.relocations = len(plan.symbols.relocations), before
+    if plan.alone:
+        before = relocations(plan.main.file)
+    report.relocations = before if plan.alone else len(plan.symbols.relocations), before
     report.warnings = plan.warnings
     report.seconds = 0.0
     report.gain = None

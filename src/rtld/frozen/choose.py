@@ -172,15 +172,24 @@ def refuse_collisions(plan: Plan) -> None:
     first = np.full(int(group.max(initial=-1)) + 1, len(columns.modules), np.int64)
     np.minimum.at(first, group, rows.module)
     unique = (rows.info >> np.uint32(4)) == t.STB_GNU_UNIQUE
-    bad = np.flatnonzero(own & (first[group] != rows.module) & ~unique)
-    if len(bad):
-        row = int(bad[0])
+    weak = (rows.info >> np.uint32(4)) == t.STB_WEAK
+    for row in np.flatnonzero(own & (first[group] != rows.module) & ~unique).tolist():
         name = columns.names(rows.name[row : row + 1]).text(0).decode("utf-8", "replace")
+        if name in _OF_EVERY_FILE:
+            continue
+        if weak[row] and first[group[row]] < before and name.startswith("_Z"):
+            # An inline function or template of C++. A module of the start has it too, so ld.so would take that for the
+            # plugin as well; and a mangled name of this kind is none that anybody passes to dlsym.
+            continue
         module = columns.modules[int(rows.module[row])].path
         other = columns.modules[int(first[group[row]])].path
         raise Unsupported(
             f"--with: {module} defines `{name}', and so does {other}; in one image there can be only one"
         )
+
+
+#: What linkers define in each file, and older ones exported: nobody asks a module for them by name.
+_OF_EVERY_FILE = frozenset(["_edata", "_end", "__bss_start", "_init", "_fini"])
 
 
 def _with_needs(module: Module) -> set[Module]:

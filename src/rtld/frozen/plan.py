@@ -110,6 +110,7 @@ class Plan:
         # the pieces, in no order
         self.pieces: list[Piece] = []
         self.warnings: list[str] = []
+        self.alone = False  # nothing to fuse: the program as it is (sole.py)
 
     @property
     def pie(self) -> bool:
@@ -138,7 +139,7 @@ class Report:
 
     path         the image, or None where none was written
     program      the program it was made of
-    form         "fixed" or "pie", with "thin" where it is
+    form         "fixed" or "pie", with "thin" where it is; "as it is": there was nothing to fuse
     fused, kept  paths of the modules inside, and of those that ld.so loads
     size, disk   bytes of the image, and of the blocks it takes
     symbols      how many symbols it exports;  imports: how many it asks libc for

@@ -50,8 +50,11 @@ def number_sections(plan: Plan) -> None:
         plan.section_of[module.index] = number
 
 
-def symbol_table(plan: Plan) -> tuple[bytes, bytes, int]:
-    """(.symtab, .strtab, first global symbol): every definition of every module as ``name @file``, the program's own bare."""
+def symbol_table(plan: Plan) -> tuple[list[Any], list[Any], int]:
+    """(.symtab, .strtab, first global symbol): every definition of every module as ``name @file``, the program's own bare.
+
+    Both in parts to be written one behind the other: they are the largest tables of an image.
+    """
     static = unstripped(plan)
     rows = definitions(plan)
     if static:
@@ -79,11 +82,13 @@ def symbol_table(plan: Plan) -> tuple[bytes, bytes, int]:
     which = 2 * owner + mangled
     strings, offsets = _qualified(names.position, names.length, which, suffixes)
     symbols["st_name"] = offsets
-    own = _own_symbols(plan, strings)
+    own, own_names = _own_symbols(plan, len(strings))
     # Local symbols come first (gABI, "Symbol Table": sh_info).
     local = symbols["st_info"] >> 4 == t.STB_LOCAL
-    table = bytes(24) + own.tobytes() + symbols[local].tobytes() + symbols[~local].tobytes()
-    return table, bytes(strings), 1 + len(own) + int(local.sum())
+    count = int(local.sum())
+    globals_ = symbols[~local] if count else symbols
+    table = [bytes(24), own.view(np.uint8), symbols[local].view(np.uint8), globals_.view(np.uint8)]
+    return table, [strings, own_names], 1 + len(own) + count
 
 
 def _placed(plan: Plan, index: int, static: StaticSymbols) -> NDArray[np.void]:
@@ -99,7 +104,7 @@ def _placed(plan: Plan, index: int, static: StaticSymbols) -> NDArray[np.void]:
 
 def _qualified(
     position: I64, length: I64, which: I64, suffixes: list[bytes]
-) -> tuple[bytearray, I64]:
+) -> tuple[NDArray[np.uint8], I64]:
     """All names with suffix number *which*, one behind the other, and where each begins."""
     tails = np.frombuffer(b"".join(suffixes) or b"\0", np.uint8)
     tail_length = np.array([len(s) for s in suffixes], np.int64)
@@ -115,7 +120,7 @@ def _qualified(
             (begin + length)[rows], tail_begin[which[rows]], tail_length[which[rows]]
         )
         out[at] = tails[source]
-    return bytearray(out.tobytes()), begin
+    return out, begin
 
 
 def _spread(target: I64, source: I64, length: I64) -> tuple[I64, I64]:
@@ -125,11 +130,12 @@ def _spread(target: I64, source: I64, length: I64) -> tuple[I64, I64]:
     return np.repeat(target, length) + step, np.repeat(source, length) + step
 
 
-def _own_symbols(plan: Plan, strings: bytearray) -> Any:
-    """The image's own code."""
+def _own_symbols(plan: Plan, begin: int) -> tuple[NDArray[np.void], bytes]:
+    """The image's own code, and the names, which are to stand at *begin* of .strtab."""
     from rtld.frozen.startup import label
 
     rows = np.zeros(2, SYMBOL)
+    strings = bytearray()
     code = len(plan.fused) + 1
     trampolines = 8 * len(plan.imports.module)
     for row, (name, address, size) in zip(
@@ -140,10 +146,10 @@ def _own_symbols(plan: Plan, strings: bytearray) -> Any:
         ),
         strict=True,
     ):
-        row["st_name"], row["st_info"], row["st_shndx"] = len(strings), 2, code
+        row["st_name"], row["st_info"], row["st_shndx"] = begin + len(strings), 2, code
         row["st_value"], row["st_size"] = address, size
         strings += name.encode() + b"\0"
-    return rows
+    return rows, bytes(strings)
 
 
 class Headers:
@@ -185,25 +191,30 @@ class Headers:
         return bytes(strings), bytes(out)
 
 
-def section_headers(plan: Plan, size: int) -> tuple[bytes, tuple[int, int, int]]:
-    """Bytes to stand behind the image's *size* bytes, and (e_shoff, e_shnum, e_shstrndx)."""
+def section_headers(plan: Plan, size: int) -> tuple[list[Any], tuple[int, int, int]]:
+    """Parts to stand behind the image's *size* bytes, and (e_shoff, e_shnum, e_shstrndx)."""
     headers = Headers()
     _add_modules(plan, headers)
     _add_tables(plan, headers)
     symtab, strtab, first_global = symbol_table(plan)
     frames_for = (plan.end + 0xFFFF) & -0x10000  # any place that nothing else has
     frames = debugger_frames(plan, frames_for)
-    data = bytearray(symtab)
-    headers.add(".symtab", "SYMTAB", 0, 0, size, len(symtab), len(headers.rows) + 2, first_global)
-    headers.add(".strtab", "STRTAB", 0, 0, size + len(data), len(strtab))
-    data += strtab
-    headers.add(".eh_frame", "PROGBITS", 0, frames_for, size + len(data), len(frames))
-    data += frames
-    names, rows = headers.bytes(size + len(data))
-    data += names
-    data += bytes(-len(data) % 8)
+    at = size
+    for name, kind, parts, info in (
+        (".symtab", "SYMTAB", symtab, first_global),
+        (".strtab", "STRTAB", strtab, 0),
+        (".eh_frame", "PROGBITS", [frames], 0),
+    ):
+        length = sum(len(part) for part in parts)
+        link = len(headers.rows) + 2 if kind == "SYMTAB" else 0
+        address = frames_for if kind == "PROGBITS" else 0
+        headers.add(name, kind, 0, address, at, length, link, info)
+        at += length
+    names, rows = headers.bytes(at)
+    padding = bytes(-(at + len(names)) % 8)
     count = len(headers.rows)
-    return bytes(data + rows), (size + len(data), count + 1, count)
+    place = at + len(names) + len(padding)
+    return [*symtab, *strtab, frames, names, padding, rows], (place, count + 1, count)
 
 
 def _add_modules(plan: Plan, headers: Headers) -> None:

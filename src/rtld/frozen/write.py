@@ -35,10 +35,15 @@ def write_image(
     plan: Plan, protections: Protections, path: str, mode: int, progress: Progress
 ) -> tuple[int, int]:
     """Write the image to *path*; returns (bytes, bytes on disk). OSError leaves what was there before."""
+    return write_whole(path, mode, lambda fd: _fill(plan, protections, fd, progress))
+
+
+def write_whole(path: str, mode: int, fill: Callable[[int], None]) -> tuple[int, int]:
+    """A file that is there when *fill* has written all of it into a descriptor; (bytes, bytes on disk)."""
     directory = os.path.dirname(os.path.abspath(path))
     fd, name = _open_unnamed(directory)
     try:
-        _fill(plan, protections, fd, progress)
+        fill(fd)
         os.fchmod(fd, mode)
         status = os.fstat(fd)
         name = _give_name(fd, name, directory)
@@ -80,7 +85,6 @@ def _give_name(fd: int, name: str | None, directory: str) -> str:
 def _fill(plan: Plan, protections: Protections, fd: int, progress: Progress) -> None:
     loads = program_headers(plan, protections)
     size = plan.end - plan.base
-    tail, sections = section_headers(plan, size)
     os.ftruncate(fd, size)
     total = len(plan.fused)
     for number, module in enumerate(plan.fused):
@@ -91,7 +95,12 @@ def _fill(plan: Plan, protections: Protections, fd: int, progress: Progress) -> 
             _copy_file(module, fd, plan.base)
     for piece in plan.pieces:
         _write(fd, piece.data, piece.address - plan.base)
-    _write(fd, tail, size)
+    # They are in the file now, and what follows needs much memory itself.
+    plan.pieces.clear()
+    parts, sections = section_headers(plan, size)
+    for part in parts:
+        _write(fd, part, size)
+        size += len(part)
     _write(fd, _head(plan, loads, sections), 0)
     progress("hashing", 0, 1)
     note_at, note_size = plan.segments["note"]
