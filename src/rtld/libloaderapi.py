@@ -26,7 +26,7 @@ from rtld.pe.types import (
     LOAD_LIBRARY_SEARCH_USER_DIRS,
     LOAD_WITH_ALTERED_SEARCH_PATH,
 )
-from rtld.process.windows_library import WindowsLibrary, open_library
+from rtld.process.windows.library import WindowsLibrary, open_library
 
 __all__ = [
     "DONT_RESOLVE_DLL_REFERENCES",

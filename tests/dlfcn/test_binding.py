@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import rtld
-from rtld.process.inprocess_load import Loading
+from rtld.process.inprocess.load import Loading
 
 Lib = Callable[..., str]
 Both = Callable[..., tuple[str, str]]

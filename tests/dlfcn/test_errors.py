@@ -14,7 +14,7 @@ import pytest
 
 import rtld
 from rtld.arch import x86_64_inprocess
-from rtld.process.inprocess import process
+from rtld.process.inprocess.space import process
 
 Lib = Callable[..., str]
 
@@ -130,7 +130,7 @@ def test_mutants_never_get_further(lib: Lib) -> None:
     path = lib("int f(void) { return 1; } __thread int t; int *g(void) { return &t; }")
     script = """
 import random, sys, rtld
-from rtld.process.inprocess_load import Loading
+from rtld.process.inprocess.load import Loading
 from rtld.core.module import Module
 from rtld.elf.file import ElfFile
 data = open(sys.argv[1], "rb").read()

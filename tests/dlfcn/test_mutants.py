@@ -33,7 +33,7 @@ import rtld
 from rtld.core.module import Module
 from rtld.elf.file import ElfFile
 from rtld.errors import RtldError
-from rtld.process.inprocess_load import Loading
+from rtld.process.inprocess.load import Loading
 space = rtld.Namespace()._space
 mutator = Mutator(open(sys.argv[2], "rb").read())
 first, count = int(sys.argv[3]), int(sys.argv[4])

@@ -15,7 +15,7 @@ from rtld.backends import inprocess as machine
 from rtld.core.module import Module
 from rtld.elf.small import GiveUp
 from rtld.errors import RtldError
-from rtld.process.inprocess_load import Loading
+from rtld.process.inprocess.load import Loading
 
 LIBRARIES = sorted(
     {os.path.realpath(path) for path in glob.glob("/usr/lib/x86_64-linux-gnu/lib*.so.*")}

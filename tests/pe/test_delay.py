@@ -17,7 +17,7 @@ from rtld.pe.file import PeFile
 from rtld.pe.imports import delay_imports
 from rtld.pe.module import Policies
 from rtld.process.link_pe import find
-from rtld.process.windows import WindowsProcess
+from rtld.process.windows.run import WindowsProcess
 
 Need = Callable[[str], None]
 
@@ -120,7 +120,7 @@ def test_unloading_puts_the_table_back(moved: bool, late: Path, need: Need, capf
     """A function of the tables stands in for the helper's: the program, its helper and the table are real."""
     from rtld.backends.windows.kernel32 import KERNEL32
     from rtld.pe.binder import add_unload_table
-    from rtld.process.windows_delay import unload_delayed
+    from rtld.process.windows.delay import unload_delayed
 
     (late.parent / "late.c").write_text(UNLOADING)
     cc = windows.compiler("x86_64", need)

@@ -20,7 +20,7 @@ from pe import windows
 from rtld import libloaderapi as ll
 from rtld.backends.windows.native import check_host
 from rtld.errors import Unsupported
-from rtld.process.windows_library import Closed
+from rtld.process.windows.library import Closed
 
 Need = Callable[[str], None]
 

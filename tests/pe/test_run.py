@@ -11,7 +11,7 @@ import pytest
 
 from cli.support import environment
 from pe import windows
-from rtld.process.windows import WindowsProcess
+from rtld.process.windows.run import WindowsProcess
 
 Need = Callable[[str], None]
 

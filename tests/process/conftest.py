@@ -21,7 +21,7 @@ import json, os, sys
 options = json.load(open(sys.argv[1]))
 os.unlink(sys.argv[1])
 from rtld.process import kernel
-from rtld.process.foreground import die_like
+from rtld.process.live.foreground import die_like
 how = options.pop("how")
 if options.pop("no_ptrace", False):
     import ctypes, struct

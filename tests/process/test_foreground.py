@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from rtld.process import foreground, kernel
+from rtld.process import kernel
+from rtld.process.live import foreground
 
 from .conftest import driver_command, driver_env
 

@@ -102,7 +102,7 @@ def main(options: Options) -> int:
     if program is None:
         tell(f"{name}: command not found")
         return NOT_FOUND
-    from rtld.process.foreground import die_like
+    from rtld.process.live.foreground import die_like
 
     flush()
     try:
@@ -132,7 +132,7 @@ def main(options: Options) -> int:
 
 def _run_live(program: str | bytes, options: Options, seed: int | None, reporter: Reporter) -> int:
     """Our linker links."""
-    from rtld.process.live import run
+    from rtld.process.live.run import run
 
     status: int = run(
         program,

@@ -20,7 +20,7 @@ _SHOWN = 20
 def run_windows(options: Options, seconds: float | None) -> int:
     """Run it; its exit status, of which the lowest 8 bits are left, as under Wine."""
     from rtld.pe.module import Policies
-    from rtld.process.windows import WindowsProcess
+    from rtld.process.windows.run import WindowsProcess
 
     environ = {**os.environ, **assignments(options.env)}
     sink = None

@@ -30,8 +30,8 @@ from rtld.dlfcn.flags import (
 )
 from rtld.dlfcn.library import Closed, Library, SymbolNotFound
 from rtld.dlfcn.namespace import Namespace, default_namespace
-from rtld.process.inprocess_debug import debugging
-from rtld.process.inprocess_hooks import Call, Hooks
+from rtld.process.inprocess.debug import debugging
+from rtld.process.inprocess.hooks import Call, Hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def dlopen(
         return foreign_namespace(sysroot, **own).dlopen(source, flags, **options)
     native = options.pop("native", None)
     if isinstance(source, str | os.PathLike) and _is_windows(os.fspath(source)):
-        from rtld.process.windows_library import open_library
+        from rtld.process.windows.library import open_library
 
         return open_library(os.fspath(source), native=bool(native))
     if native is not None:
@@ -188,8 +188,8 @@ def dladdr(address: int | Any) -> Any:
 
     *address* is a number or a function of ctypes.
     """
-    from rtld.process.inprocess import process
-    from rtld.process.inprocess_calls import find_address
+    from rtld.process.inprocess.calls import find_address
+    from rtld.process.inprocess.space import process
 
     if not isinstance(address, int):
         import ctypes
@@ -201,7 +201,7 @@ def dladdr(address: int | Any) -> Any:
 def dladdr1(address: int | Any, flags: int) -> Any:
     """``dladdr``, and the entry of the symbol table (RTLD_DL_SYMENT, 1) or the address of the link_map (RTLD_DL_LINKMAP, 2)."""
     from rtld.elf.scalar import dynsym
-    from rtld.process.inprocess_calls import RTLD_DL_LINKMAP, RTLD_DL_SYMENT
+    from rtld.process.inprocess.calls import RTLD_DL_LINKMAP, RTLD_DL_SYMENT
 
     found = dladdr(address)
     if found is None:
@@ -221,7 +221,7 @@ def dlinfo(library: Library) -> Any:
 def dl_iterate_phdr(callback: Callable[[Any], Any]) -> Any:
     """Call *callback* with (path, base, phdr, phnum) of every object in the process, the host's first; stop when it says so."""
     from rtld.backends.inprocess import host_objects
-    from rtld.process.inprocess import process, program_headers
+    from rtld.process.inprocess.space import process, program_headers
 
     rows = [
         (o.name, o.base, o.phdr, o.phnum)

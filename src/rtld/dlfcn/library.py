@@ -8,7 +8,7 @@ import weakref
 from rtld.dlfcn.flags import RTLD_FIRST
 from rtld.dlfcn.names import exported
 from rtld.errors import RtldError, UnresolvedSymbol
-from rtld.process import inprocess_calls as calls
+from rtld.process.inprocess import calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Library:
 
     def info(self) -> dict[str, Any]:
         """What dlinfo(3) tells."""
-        from rtld.process.inprocess import program_headers
+        from rtld.process.inprocess.space import program_headers
 
         space, module = self._namespace._space, self.module
         phdr, phnum = program_headers(module)
@@ -231,7 +231,7 @@ class Library:
 
     def interpose(self, name: str, function: Any) -> Callable[[], None]:
         """Lead this library's own references to *name* to a function of ctypes or an address; call the result to undo it."""
-        from rtld.process.inprocess_hooks import interpose
+        from rtld.process.inprocess.hooks import interpose
 
         return interpose(self._namespace._space, self.module, name, function)
 

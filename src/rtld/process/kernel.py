@@ -34,7 +34,7 @@ from rtld.elf.types import (
     PT_LOAD,
 )
 from rtld.errors import FormatError, NoSpace, RtldError, TargetFault, Unsupported
-from rtld.process.foreground import Foreground
+from rtld.process.live.foreground import Foreground
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

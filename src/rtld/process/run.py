@@ -44,7 +44,7 @@ def run(
         variables = interpreter_environment(env, library_path, preload, now=lazy is False)
         status = run_program(image, arguments, variables, aslr=aslr, seed=seed)
     else:
-        from rtld.process import live
+        from rtld.process.live import run as live
 
         status = live.run(
             image, arguments, env,

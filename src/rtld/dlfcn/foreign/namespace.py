@@ -15,7 +15,7 @@ from rtld.dlfcn.library import Closed
 from rtld.elf.file import ElfFile
 from rtld.errors import NotFound, UnresolvedSymbol
 from rtld.events import QUIET
-from rtld.process.foreign import World
+from rtld.process.foreign.world import World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -34,9 +34,9 @@ from rtld.process.emulated.execve import (
 )
 from rtld.process.emulated.layouts import PAGE
 from rtld.process.emulated.system import StartFailed
-from rtld.process.foreign import TLS_ALIGN, World
-from rtld.process.foreign_dl import Services
-from rtld.process.loading import is_hosted
+from rtld.process.foreign.dl import Services
+from rtld.process.foreign.world import TLS_ALIGN, World
+from rtld.process.live.loading import is_hosted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ class Guest(World):
 
     def _check_bound(self) -> None:
         """What ld.so refuses before the program's first instruction."""
-        from rtld.process.live import first_undefined
+        from rtld.process.live.run import first_undefined
 
         program = os.fsdecode(self.process.argv[0])
         problems = self.ns.problems

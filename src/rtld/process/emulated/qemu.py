@@ -9,7 +9,7 @@ import os
 import shutil
 
 from rtld.backends.emulated.cpus import CPUS, cpu_named
-from rtld.process.foreground import Foreground
+from rtld.process.live.foreground import Foreground
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -33,9 +33,9 @@ from rtld.elf.quick import QuickLink
 from rtld.elf.small import GiveUp
 from rtld.elf.waiting import Ifunc
 from rtld.errors import FormatError, NotFound, UnresolvedSymbol, VersionMismatch
-from rtld.process.inprocess import PAGE, Space, is_hosted
-from rtld.process.inprocess_close import close_file, fini_functions
-from rtld.process.inprocess_tls import descriptor, lend_tls, write_tls
+from rtld.process.inprocess.close import close_file, fini_functions
+from rtld.process.inprocess.space import PAGE, Space, is_hosted
+from rtld.process.inprocess.tls import descriptor, lend_tls, write_tls
 from rtld.process.mapping import protection
 
 TYPE_CHECKING = False

@@ -31,7 +31,7 @@ from rtld.elf.sysroot import Sysroot
 from rtld.errors import NotFound, RtldError, TargetFault, UnresolvedSymbol, Unsupported
 from rtld.events import QUIET
 from rtld.process.emulated.anchor import Anchor
-from rtld.process.foreign_start import (
+from rtld.process.foreign.start import (
     find_interpreter,
     initial_stack,
     map_segments,
@@ -104,7 +104,7 @@ class World:
         self.tls_used = 0
         self.closed = False
         self._stubs: dict[str, int] = {}
-        from rtld.process.foreign_dl import Services
+        from rtld.process.foreign.dl import Services
 
         self.services = Services(self)
         self.services.replace(self.ns.modules)
@@ -327,13 +327,13 @@ class World:
 
         *root*: the module itself, where it has no name to be found by.
         """
-        from rtld.process.foreign_load import open_library
+        from rtld.process.foreign.load import open_library
 
         return open_library(self, name, flags, requester, root)
 
     def close_library(self, module: Module) -> None:
         """dlclose."""
-        from rtld.process.foreign_load import close_library
+        from rtld.process.foreign.load import close_library
 
         close_library(self, module)
 
@@ -417,7 +417,7 @@ class World:
         if self.closed:
             return
         self.closed = True
-        from rtld.process.foreign_load import finish
+        from rtld.process.foreign.load import finish
 
         try:
             finish(self)

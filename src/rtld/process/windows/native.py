@@ -9,7 +9,7 @@ from rtld.backends.windows.stubs import StubDll
 from rtld.pe.exports import exports
 from rtld.pe.faults import CannotLoad
 from rtld.pe.file import PeFile
-from rtld.process.windows_loader import Loader
+from rtld.process.windows.loader import Loader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rtld.backends.windows.system import System
     from rtld.pe.module import PeModule
-    from rtld.process.windows_loader import Loader
+    from rtld.process.windows.loader import Loader
 
 
 def set_traps(loader: Loader, module: PeModule) -> None:

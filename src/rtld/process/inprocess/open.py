@@ -6,13 +6,13 @@ from rtld.backends import inprocess as machine
 from rtld.elf.dlopen import RTLD_GLOBAL, RTLD_NOW, make_global
 from rtld.elf.models import is_qnx, loads_needs
 from rtld.errors import UnresolvedSymbol
-from rtld.process.inprocess_close import collect, initialise
-from rtld.process.inprocess_load import RTLD_LAZY, RTLD_LAZYLOAD, Loading
+from rtld.process.inprocess.close import collect, initialise
+from rtld.process.inprocess.load import RTLD_LAZY, RTLD_LAZYLOAD, Loading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.core.module import Module
-    from rtld.process.inprocess import Space
+    from rtld.process.inprocess.space import Space
 
 
 def open_library(
@@ -63,11 +63,11 @@ def _open(
             loading.relocate()
             loading.resolve_ifuncs()
             if space.hooks is not None:
-                from rtld.process.inprocess_hooks import audit_group
+                from rtld.process.inprocess.hooks import audit_group
 
                 audit_group(loading)
             elif not flags & RTLD_NOW and loading.link is None:
-                from rtld.process.inprocess_lazy import leave_lazy
+                from rtld.process.inprocess.lazy import leave_lazy
 
                 leave_lazy(loading)
             loading.protect()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rtld.core.module import Module
-    from rtld.process.foreign import World
+    from rtld.process.foreign.world import World
 
 RTLD_DEFAULT, RTLD_NEXT = 0, -1
 _EXIDX_ENTRY = 8

@@ -26,8 +26,10 @@ from rtld.elf.small import bind_small
 from rtld.errors import FormatError, RtldError, Unsupported
 from rtld.events import SPOKEN
 from rtld.process import kernel
-from rtld.process.foreground import Foreground
-from rtld.process.loading import is_hosted
+from rtld.process.live.foreground import Foreground
+from rtld.process.live.loading import is_hosted
+from rtld.process.live.stopped import Stack, call_in, wait_for_trap
+from rtld.process.live.takeover import TakeOver
 from rtld.process.mapping import (
     MAP_ANONYMOUS,
     MAP_NORESERVE,
@@ -37,8 +39,6 @@ from rtld.process.mapping import (
     PROT_READ,
     PROT_WRITE,
 )
-from rtld.process.stopped import Stack, call_in, wait_for_trap
-from rtld.process.takeover import TakeOver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from rtld.elf.file import ElfFile
     from rtld.elf.small import SmallLink
     from rtld.events import Reporter
-    from rtld.process.stopped import Held
-    from rtld.process.world import Pieces, World
+    from rtld.process.live.stopped import Held
+    from rtld.process.live.world import Pieces, World
 
 AT_PHDR, AT_PHNUM, AT_ENTRY = 3, 5, 9
 
@@ -160,7 +160,7 @@ class Launch:
             status = self.take_over()
             if status is not None:
                 return status
-            from rtld.process.server import Server
+            from rtld.process.live.server import Server
 
             with Server(self.world, self.channel, self.argv[0], self.tracee.memory):
                 self.tracee.detach()

@@ -19,15 +19,15 @@ from rtld.elf.load import binds_now
 from rtld.elf.scalar import dynsym
 from rtld.elf.tables import tables
 from rtld.errors import RtldError
-from rtld.process.inprocess_calls import look_up_or_load
+from rtld.process.inprocess.calls import look_up_or_load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from rtld.core.module import Module
-    from rtld.process.inprocess import Process, Space
-    from rtld.process.inprocess_load import Loading
+    from rtld.process.inprocess.load import Loading
+    from rtld.process.inprocess.space import Process, Space
 
 _SLOT = 7  # R_X86_64_JUMP_SLOT
 

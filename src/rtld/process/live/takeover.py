@@ -28,21 +28,21 @@ from rtld.elf.small import GiveUp, records_with_symbols
 from rtld.elf.verneed import defined_versions, needed_versions, version_table
 from rtld.errors import FormatError, TargetFault
 from rtld.events import CALLS
-from rtld.process.mapping import (
-    MAP_NORESERVE,
-    MAP_SHARED,
-    add_mapping,
-    add_relro,
-    pieces,
-)
-from rtld.process.stopped import lowest_mapping, run_list
-from rtld.process.world import (
+from rtld.process.live.stopped import lowest_mapping, run_list
+from rtld.process.live.world import (
     INIT,
     PREINIT,
     World,
     fini_functions,
     init_functions,
     preinit_functions,
+)
+from rtld.process.mapping import (
+    MAP_NORESERVE,
+    MAP_SHARED,
+    add_mapping,
+    add_relro,
+    pieces,
 )
 
 TYPE_CHECKING = False
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from rtld.backends.child.ptrace import Registers
     from rtld.core.module import Namespace
     from rtld.elf.small import SmallLink
-    from rtld.process.stopped import Held, Stack
-    from rtld.process.world import Pieces
+    from rtld.process.live.stopped import Held, Stack
+    from rtld.process.live.world import Pieces
 
 AT_BASE, AT_SYSINFO_EHDR = 7, 33
 _WORD = (1 << 64) - 1

@@ -117,7 +117,7 @@ class Process:
         ] = {}  # watched calls that are to be seen returning, by frame
         self.arguments = _arguments()
         self.scan()
-        from rtld.process.inprocess_calls import Service
+        from rtld.process.inprocess.calls import Service
 
         self.service = Service(self)
         for name, (function, arguments) in self.service.table().items():

@@ -24,6 +24,7 @@ from rtld.elf.load import is_libc_family, is_symbolic
 from rtld.elf.small import GiveUp, bind_small_group
 from rtld.elf.tls import tls_segment
 from rtld.events import CALLS
+from rtld.process.live.world import fini_functions, init_functions
 from rtld.process.mapping import (
     MAP_ANONYMOUS,
     MAP_NORESERVE,
@@ -34,7 +35,6 @@ from rtld.process.mapping import (
     pieces,
     span,
 )
-from rtld.process.world import fini_functions, init_functions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from rtld.elf.dlopen import Group, Opened
     from rtld.elf.small import SmallLink
     from rtld.events import Scopes
-    from rtld.process.dlservice import Service
-    from rtld.process.world import World
+    from rtld.process.live.dlservice import Service
+    from rtld.process.live.world import World
 
     Steps = Generator[List, list[int], None]
 

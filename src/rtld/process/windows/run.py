@@ -9,7 +9,7 @@ from rtld.errors import TargetFault
 from rtld.pe import types as t
 from rtld.pe.faults import InitFailed
 from rtld.pe.file import PeFile
-from rtld.process.windows_loader import Loader
+from rtld.process.windows.loader import Loader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rtld.core.module import Module
-    from rtld.process.inprocess_load import Loading
+    from rtld.process.inprocess.load import Loading
 
 _WORD = (1 << 64) - 1
 

@@ -13,7 +13,7 @@ from rtld.errors import RtldError, Unsupported
 from rtld.pe.faults import CannotLoad
 from rtld.pe.file import PeFile
 from rtld.pe.types import LOAD_WITH_ALTERED_SEARCH_PATH
-from rtld.process.windows_loader import Loader
+from rtld.process.windows.loader import Loader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from rtld.pe.module import PeModule
-    from rtld.process.windows_native import NativeProcess
+    from rtld.process.windows.native import NativeProcess
 
 _CDECL = 1
 _UNIVERSAL = (
@@ -279,7 +279,7 @@ def open_library(
     """
     full = os.path.abspath(path)
     if native:
-        from rtld.process.windows_native import native_process
+        from rtld.process.windows.native import native_process
 
         process = native_process()
         with contextlib.closing(PeFile(full)) as file:

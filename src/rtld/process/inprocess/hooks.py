@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rtld.core.module import Module
-    from rtld.process.inprocess import Process, Space
-    from rtld.process.inprocess_load import Loading
+    from rtld.process.inprocess.load import Loading
+    from rtld.process.inprocess.space import Process, Space
 
 #: A word that holds a symbol's address: where it is, relocation type, index in .dynsym, addend.
 Place = namedtuple("Place", "address type symbol addend")

@@ -27,9 +27,9 @@ from rtld.elf.dlopen import (
 )
 from rtld.elf.search import Search, SearchOptions
 from rtld.errors import RtldError, TargetFault
-from rtld.process.asking import LM_ID_BASE, Asking
-from rtld.process.loading import Loading, is_hosted, tell_scopes, unload_calls
-from rtld.process.world import FINI, INIT
+from rtld.process.live.asking import LM_ID_BASE, Asking
+from rtld.process.live.loading import Loading, is_hosted, tell_scopes, unload_calls
+from rtld.process.live.world import FINI, INIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rtld.backends.child.ptrace import Memory
     from rtld.core.module import Module, Namespace
     from rtld.elf.dlopen import Group, Opened
-    from rtld.process.world import World
+    from rtld.process.live.world import World
 
     Steps = Generator[List, list[int], int]
 
@@ -301,7 +301,7 @@ class Service(Asking):
 
     def bind(self, request: Request) -> Steps:
         """The first call through a PLT slot: GOT[1] of the module, index of the record in DT_JMPREL."""
-        from rtld.process.lazy import resolve_slot
+        from rtld.process.live.lazy import resolve_slot
 
         module = self.module(request.args[0])
         return (yield from resolve_slot(self, module, request.args[1]))

@@ -34,7 +34,7 @@ from rtld.pe.link import finish, load, open_namespace
 from rtld.pe.load import follow, load_dll, run, symbol_text
 from rtld.pe.tls import tls_directory
 from rtld.pe.windows import Windows, windows_for
-from rtld.process.windows_delay import set_traps
+from rtld.process.windows.delay import set_traps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

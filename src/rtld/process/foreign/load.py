@@ -29,7 +29,7 @@ from rtld.elf.relocate import relocate_symbolic
 from rtld.elf.scalar import dynsym
 from rtld.elf.tls import tls_segment
 from rtld.errors import FormatError, NoSpace, NotFound, UnresolvedSymbol, VersionMismatch
-from rtld.process.foreign_start import map_segments, protect_segments
+from rtld.process.foreign.start import map_segments, protect_segments
 from rtld.process.mapping import PAGE
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from rtld.core.module import Namespace
     from rtld.elf.dlopen import Group
-    from rtld.process.foreign import World
+    from rtld.process.foreign.world import World
 
 _FIND_FDE = b"_Unwind_Find_FDE"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rtld.arch.base import Arch
     from rtld.elf.file import ElfFile
     from rtld.elf.sysroot import Sysroot
-    from rtld.process.foreign import World
+    from rtld.process.foreign.world import World
 
 
 def initial_stack(

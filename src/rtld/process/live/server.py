@@ -16,7 +16,7 @@ from contextlib import suppress
 from rtld.backends.child.live_anchor import CONTROL_NONCE, SERVICES, results
 from rtld.backends.child.ptrace import Memory
 from rtld.errors import TargetFault
-from rtld.process.dlservice import Service
+from rtld.process.live.dlservice import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from rtld.backends.child.channel import Channel, Request
-    from rtld.process.world import World
+    from rtld.process.live.world import World
 
 #: Services that change what is loaded: one thread of a process at a time, as under ld.so's own lock.
 _EXCLUSIVE = frozenset(("dlopen", "dlmopen", "dlclose"))

@@ -20,8 +20,8 @@ from rtld.elf.dlopen import (
     next_scope,
 )
 from rtld.elf.scalar import dynsym
+from rtld.process.live.world import FINI, INIT, PREINIT
 from rtld.process.mapping import span
-from rtld.process.world import FINI, INIT, PREINIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rtld.backends.child.ptrace import Memory
     from rtld.core.module import Module
     from rtld.elf.dlopen import Opened
-    from rtld.process.world import World
+    from rtld.process.live.world import World
 
     Steps = Generator[List, list[int], int]
 

@@ -24,16 +24,16 @@ from rtld.elf.dlopen import (
 )
 from rtld.elf.scalar import dynsym
 from rtld.errors import NotFound, RtldError, UnresolvedSymbol
-from rtld.process.inprocess import Space, program_headers, span
-from rtld.process.inprocess_close import close_library, initialise
-from rtld.process.inprocess_open import load_deferred, open_library
+from rtld.process.inprocess.close import close_library, initialise
+from rtld.process.inprocess.open import load_deferred, open_library
+from rtld.process.inprocess.space import Space, program_headers, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rtld.core.module import Module
-    from rtld.process.inprocess import Process
+    from rtld.process.inprocess.space import Process
 
 # fmt: off
 RTLD_NEXT = (1 << 64) - 1
@@ -363,7 +363,7 @@ class Service:
 
     def bind(self, table: int, index: int) -> int:
         """The first call through a slot nobody has filled: where it goes."""
-        from rtld.process.inprocess_lazy import bind_slot
+        from rtld.process.inprocess.lazy import bind_slot
 
         saved = machine.errno()
         result = bind_slot(self.process, table, index)
@@ -372,7 +372,7 @@ class Service:
 
     def enter(self, frame: int) -> int:
         """A watched call begins: how many bytes of its arguments on the stack to copy, or -1."""
-        from rtld.process.inprocess_hooks import enter_call
+        from rtld.process.inprocess.hooks import enter_call
 
         saved = machine.errno()
         result = enter_call(self.process, frame)
@@ -381,7 +381,7 @@ class Service:
 
     def leave(self, frame: int) -> int:
         """A watched call has returned."""
-        from rtld.process.inprocess_hooks import leave_call
+        from rtld.process.inprocess.hooks import leave_call
 
         saved = machine.errno()
         leave_call(self.process, frame)

@@ -13,7 +13,7 @@ from rtld.backends import inprocess as machine
 from rtld.elf import types as t
 from rtld.elf.scalar import dynsym
 from rtld.elf.symbolfile import DESCRIPTOR, REGISTER, holder, symbol_file
-from rtld.process.inprocess import Process, process
+from rtld.process.inprocess.space import Process, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

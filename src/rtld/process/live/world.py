@@ -245,7 +245,7 @@ class World:
             return []
         from rtld.elf.load import binds_now
         from rtld.elf.resolve import UNDEFINED
-        from rtld.process.lazy import slots_of
+        from rtld.process.live.lazy import slots_of
 
         if not ns.lazy and not (b.kind == UNDEFINED).any():
             return []

@@ -11,7 +11,7 @@ import struct
 from rtld.backends import inprocess as machine
 from rtld.elf import types as t
 from rtld.elf.dlopen import DlError, remove, unreachable
-from rtld.process.inprocess import Space, span
+from rtld.process.inprocess.space import Space, span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rtld.backends.child.live_anchor import List
     from rtld.core.module import Module, Namespace
     from rtld.elf.resolve import Bindings
-    from rtld.process.dlservice import Service
+    from rtld.process.live.dlservice import Service
 
     Steps = Generator[List, list[int], int]
 
