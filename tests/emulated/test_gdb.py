@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class Debugged:
             env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        weakref.finalize(self, self.process.kill)  # whatever the test comes to
         assert self.process.stderr is not None
         line = self.process.stderr.readline()
         found = re.fullmatch(r"rtld: in gdb: target remote (127\.0\.0\.1:(\d+))\n", line)
