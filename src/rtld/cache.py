@@ -143,11 +143,12 @@ class ImageCache:
             yield entry, checked.damage or (f"{stale[0].path}: {stale[0].state}" if stale else "")
 
     def collect(self, max_size: int | None = None) -> list[Entry]:
-        """Remove what does not fit any more, then the least recently used until at most *max_size* bytes are left."""
+        """Remove what does not fit any more or is damaged, then the least recently used until at most *max_size* bytes are left."""
         removed = []
         kept = []
+        bad = {entry.key for entry, wrong in self.verify() if wrong}
         for entry in self.entries():
-            if entry.current:
+            if entry.current and entry.key not in bad:
                 kept.append(entry)
             elif self._remove(entry):
                 removed.append(entry)

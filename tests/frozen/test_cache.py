@@ -126,6 +126,17 @@ def test_a_damaged_image_is_made_again(cache: Cache, hidden: Path) -> None:
     assert cache("verify").returncode == 0
 
 
+def test_an_edited_image_is_collected(cache: Cache, hidden: Path) -> None:
+    cache.run(hidden)
+    (image,) = cache.images()
+    data = bytearray(image.read_bytes())
+    data[len(data) // 2] ^= 1
+    image.write_bytes(data)
+    assert cache("verify").returncode == 1
+    assert "removed 1" in cache("gc").stdout
+    assert cache.images() == []
+
+
 def test_a_hundred_at_once(cache: Cache, hidden: Path) -> None:
     """All of the same cold program: every one does its work, and there is one image."""
     env = {**os.environ, "RTLD_CACHE": str(cache.directory)}

@@ -216,7 +216,7 @@ def test_inkscape_draws_the_same_pixels(pair: Callable[..., Pair], form: str) ->
     assert (kept / "out.png").stat().st_size > 300
 
 
-@pytest.mark.parametrize("form", ["fixed", "thin"])
+@pytest.mark.parametrize("form", ["fixed", "thin", "pie"])
 def test_gdb_debugs(pair: Callable[..., Pair], form: str, cc: Callable[..., Path]) -> None:
     program = cc(
         "int twice(int x) { return 2 * x; } int main(void) { return twice(21) - 42; }",

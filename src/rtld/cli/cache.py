@@ -29,7 +29,7 @@ be frozen is run as it is.
   path     print what would be executed, having made it
   list     what is kept: programs, sizes, whether the images are current
   verify   read all images: are they whole, do they still fit
-  gc       remove images that do not fit any more; with --max-size also the least recently used
+  gc       remove images that are damaged or do not fit any more; with --max-size also the least recently used
   clear    remove everything""",
     (
         Option("--dir",         "DIR",  "where images are kept (default: $RTLD_CACHE, or ~/.cache/rtld/images)"),
