@@ -26,6 +26,7 @@ that the first finds.""",
     notes="""
 The columns stand between TABs: search, version or bind; who refers; symbol or library; version; the answer by the first
 model, by the second; "-" is none.""",
+    windows=False,
 )
 # fmt: on
 

@@ -48,6 +48,7 @@ file it was made of has changed, it executes the original instead.""",
     notes="""
 Exit status: 0 written (or, with --check, as it was made), 1 something is missing or has changed, 3 unreadable,
 malformed, or not to be frozen. See docs/freeze.md.""",
+    windows=False,
 )
 # fmt: on
 

@@ -34,6 +34,7 @@ COMMAND = Command(
 Order, names and paths are those of ldd; addresses are where rtld would put the objects. Unlike ldd's, the exit status
 is 1 when something is missing. As ldd's, it is 1 for a file that is no dynamic executable, and with -u when something
 is unused.""",
+    windows=False,
 )
 # fmt: on
 

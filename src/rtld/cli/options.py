@@ -77,6 +77,7 @@ class Command:
         examples: str,
         *,
         search: bool = True,
+        windows: bool = True,
         least: int = 1,
         most: int | None = None,
         stops: bool = False,
@@ -88,7 +89,7 @@ class Command:
         self.options = options
         self.examples = examples
         self.common = SEARCH if search else ()
-        self.windows = WINDOWS if search else ()
+        self.windows = WINDOWS if search and windows else ()  # not of commands for ELF alone
         self.least = least
         self.most = most
         self.stops = (
