@@ -144,8 +144,10 @@ class Rows:
     hidden: Bool
 
     def keep(self, which: I64 | Bool) -> None:
+        """Only those rows, of the columns that there are."""
         for column in self.__slots__:
-            setattr(self, column, getattr(self, column)[which])
+            if hasattr(self, column):
+                setattr(self, column, getattr(self, column)[which])
 
 
 def collect_exports(plan: Plan, everything: bool) -> None:
@@ -188,12 +190,16 @@ def definitions(plan: Plan) -> Rows:
     canonical = (rows.module == plan.main.index) & (value != 0) & (kind == t.STT_FUNC)
     good &= (section != t.SHN_UNDEF) | canonical
     rows.info, rows.other, rows.section = info, other, section
-    rows.name = columns.name_position(rows.module, rows.at)
-    _raw, rows.version, _hidden = columns.versions(rows.module, rows.symbol)
-    rows.hidden = (_raw >= 0) & (_raw & 0x8000 != 0)
-    # Version index 0: local to its module.
-    good &= (_raw < 0) | (_raw & 0x7FFF != 0) | (section == t.SHN_UNDEF)
+    # References, half of all symbols, go before there are more columns of them.
+    del info, other, section, bind, kind, visibility, value, canonical
     rows.keep(good)
+    rows.name = columns.name_position(rows.module, rows.at)
+    raw, rows.version, _hidden = columns.versions(rows.module, rows.symbol)
+    rows.hidden = (raw >= 0) & (raw & 0x8000 != 0)
+    # Version index 0: local to its module.
+    local = (raw >= 0) & (raw & 0x7FFF == 0) & (rows.section != t.SHN_UNDEF)
+    if local.any():
+        rows.keep(~local)
     return rows
 
 
