@@ -28,8 +28,9 @@ from rtld.dlfcn.flags import (
     RTLD_SELF,
     RTLD_WORLD,
 )
-from rtld.dlfcn.library import Closed, Library, SymbolNotFound
+from rtld.dlfcn.library import Library, SymbolNotFound
 from rtld.dlfcn.namespace import Namespace, default_namespace
+from rtld.dlfcn.opened import Closed
 from rtld.process.inprocess.debug import debugging
 from rtld.process.inprocess.hooks import Call, Hooks
 

@@ -7,13 +7,13 @@ import weakref
 
 from rtld.dlfcn.flags import RTLD_FIRST
 from rtld.dlfcn.names import exported
-from rtld.errors import RtldError, UnresolvedSymbol
+from rtld.dlfcn.opened import Closed, Opened
+from rtld.errors import UnresolvedSymbol
 from rtld.process.inprocess import calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Any, Self
 
     from rtld.core.module import Module
@@ -21,17 +21,6 @@ if TYPE_CHECKING:
 
 _CDECL = 0x1
 _USE_ERRNO = 0x8
-
-
-class Closed(RtldError):
-    """A library, or a function of one, was used after it was closed."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        super().__init__(name)
-
-    def __str__(self) -> str:
-        return f"{self.name} has been closed"
 
 
 class SymbolNotFound(UnresolvedSymbol, AttributeError):
@@ -67,7 +56,7 @@ def _point(function: Any, address: int) -> None:
     ctypes.c_size_t.from_address(ctypes.addressof(function)).value = address
 
 
-class Library:
+class Library(Opened):
     """A loaded library. Attributes are its functions; ``lib["name"]`` is the same, never remembered.
 
     Closing gives this opening back; the library is unmapped when nothing else keeps it (``why_loaded``). Functions that
@@ -97,31 +86,9 @@ class Library:
         return f"<Library {self._name} at {self._module.base:#x}, {size:#x} bytes{where}>"
 
     @property
-    def module(self) -> Module:
-        """The module it is; ``Closed`` when it is not there any more."""
-        if self._module is None:
-            raise Closed(self._name)
-        return self._module
-
-    @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._module is None
-
-    @property
     def namespace(self) -> Namespace:
         """The namespace it was opened in."""
         return self._namespace
-
-    @property
-    def path(self) -> str:
-        """The path it was found at."""
-        return self._name
-
-    @property
-    def base(self) -> int:
-        """The load bias: the address of p_vaddr 0."""
-        return self.module.base
 
     @property
     def handle(self) -> int:
@@ -293,14 +260,3 @@ class Library:
             self._functions[id(function)] = function
         self.__dict__.update(remembered)
         return self
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

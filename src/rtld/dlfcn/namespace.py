@@ -17,7 +17,8 @@ from rtld.dlfcn.flags import (
     RTLD_SELF,
     RTLD_WORLD,
 )
-from rtld.dlfcn.library import Closed, Library
+from rtld.dlfcn.library import Library
+from rtld.dlfcn.opened import Closed, Closing
 from rtld.elf.dlopen import default_scope, next_scope
 from rtld.elf.file import ElfFile
 from rtld.elf.search import SearchOptions
@@ -34,8 +35,7 @@ from rtld.process.inprocess.space import Space, process
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import TracebackType
-    from typing import Any, Self
+    from typing import Any
 
     from rtld.events import Reporter
 
@@ -50,7 +50,7 @@ def _note_other_cpus(error: NotFound) -> None:
             )
 
 
-class Namespace:
+class Namespace(Closing):
     """A namespace of libraries in this process. As a context manager it closes what it opened.
 
     host           what of the host its libraries see: "libc" (the default), "program" (also Python's own functions), "all"
@@ -237,17 +237,6 @@ class Namespace:
                 library._retire()
             self._libraries.clear()
             close_namespace(self._space)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 _default: Namespace | None = None

@@ -14,7 +14,7 @@ from rtld.report.edges import considered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from rtld.core.module import Module, Namespace
@@ -246,14 +246,16 @@ def _static_users(ns: Namespace) -> dict[Module, str]:
     return result
 
 
-def text(examination: Examination, style: Any, *, verbose: bool = False) -> Iterator[str]:
-    """One line for each finding, as compilers write them; "ok" where there is none."""
-    from rtld.report.link import message
-
-    ns = examination.ns
-    path = examination.link.path
+def finding_lines(
+    path: str,
+    shown: Iterable[Finding],
+    message: Callable[[Problem], str],
+    style: Any,
+    *,
+    verbose: bool,
+) -> Iterator[str]:
+    """One line for each finding, and one for many of a kind in a module; *message*: a problem in words."""
     colours = {"error": "red", "warning": "yellow", "note": "cyan"}
-    shown = [f for f in examination.findings if verbose or f.severity != "note"]
     times: dict[tuple[str, str], int] = {}
     for severity, problem in shown:
         key = problem.kind, problem.module
@@ -265,6 +267,16 @@ def text(examination: Examination, style: Any, *, verbose: bool = False) -> Iter
     for (kind, module), count in times.items():
         if count > _SHOWN and not verbose:
             yield f"{path}: and {count - _SHOWN} more of {kind} in {module} (-v shows all)"
+
+
+def text(examination: Examination, style: Any, *, verbose: bool = False) -> Iterator[str]:
+    """One line for each finding, as compilers write them; "ok" where there is none."""
+    from rtld.report.link import message
+
+    ns = examination.ns
+    path = examination.link.path
+    shown = [f for f in examination.findings if verbose or f.severity != "note"]
+    yield from finding_lines(path, shown, message, style, verbose=verbose)
     if not any(f.severity == "error" for f in shown):
         what = "statically linked" if ns.main.file.dynamic is None else f"{len(ns.modules)} modules"
         if ns.bindings is not None:

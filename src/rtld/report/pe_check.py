@@ -12,7 +12,7 @@ from rtld.pe.exports import exports
 from rtld.pe.imports import bound_imports
 from rtld.pe.loadconfig import load_config
 from rtld.pe.tls import tls_directory
-from rtld.report.check import Finding
+from rtld.report.check import Finding, finding_lines
 from rtld.report.pe_json import closure, tls_rows
 from rtld.report.pe_text import message
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rtld.report.style import Style
 
 _ERRORS = ("library", "symbol", "relocation", "malformed")
-_SHOWN = 10
 
 
 def examine(link: PeLink) -> list[Finding]:
@@ -81,19 +80,8 @@ def text(
     link: PeLink, findings: list[Finding], style: Style, *, verbose: bool = False
 ) -> Iterator[str]:
     """One line for each finding; "ok" where there is no error."""
-    colours = {"error": "red", "warning": "yellow", "note": "cyan"}
     shown = [f for f in findings if verbose or f.severity != "note"]
-    times: dict[tuple[str, str], int] = {}
-    for severity, problem in shown:
-        key = problem.kind, problem.module
-        times[key] = times.get(key, 0) + 1
-        if times[key] > _SHOWN and not verbose:
-            continue
-        said = message(problem).removeprefix(f"{link.path}: ")
-        yield f"{link.path}: {style.paint(severity, colours[severity])}: {problem.kind}: {said}"
-    for (kind, module), count in times.items():
-        if count > _SHOWN and not verbose:
-            yield f"{link.path}: and {count - _SHOWN} more of {kind} in {module} (-v shows all)"
+    yield from finding_lines(link.path, shown, message, style, verbose=verbose)
     if not any(f.severity == "error" for f in shown):
         total = sum(len(m.table.imports) for m in link.modules if m.table is not None)
         yield f"{link.path}: {style.green('ok')} ({len(link.modules)} modules, {total} bindings)"

@@ -8,21 +8,21 @@ from rtld.dlfcn.foreign.cdef import Types, Variadic
 from rtld.dlfcn.foreign.function import ForeignFunction
 from rtld.dlfcn.foreign.observe import Coverage, MemoryWatch, on_call
 from rtld.dlfcn.foreign.pointer import GuestPointer
-from rtld.dlfcn.library import Closed, SymbolNotFound
+from rtld.dlfcn.library import SymbolNotFound
 from rtld.dlfcn.names import exported
+from rtld.dlfcn.opened import Closed, Opened
 from rtld.errors import UnresolvedSymbol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Any, Self
 
     from rtld.core.module import Module
     from rtld.dlfcn.foreign.namespace import ForeignNamespace
 
 
-class ForeignLibrary:
+class ForeignLibrary(Opened):
     """A loaded library. Attributes are its functions; ``lib["name"]`` is the same, never remembered."""
 
     def __init__(
@@ -42,31 +42,9 @@ class ForeignLibrary:
         return f"<ForeignLibrary {self._name} at {self._module.base:#x} of {self._namespace.cpu}>"
 
     @property
-    def module(self) -> Module:
-        """The module it is; ``Closed`` when it is not there any more."""
-        if self._module is None:
-            raise Closed(self._name)
-        return self._module
-
-    @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._module is None
-
-    @property
     def namespace(self) -> ForeignNamespace:
         """The emulated CPU with everything that is loaded there."""
         return self._namespace
-
-    @property
-    def path(self) -> str:
-        """The path it was found at."""
-        return self._name
-
-    @property
-    def base(self) -> int:
-        """The load bias: the guest's address of p_vaddr 0."""
-        return self.module.base
 
     @property
     def modules(self) -> list[Module]:
@@ -204,17 +182,6 @@ class ForeignLibrary:
             self.__dict__.pop(function.__name__, None)
         self._functions.clear()
         self._namespace.close_library(module)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _declare(function: ForeignFunction, types: tuple[Any, Any]) -> None:

@@ -11,7 +11,7 @@ from rtld.debian.sysroot import known_packages_with
 from rtld.dlfcn.flags import KNOWN, RTLD_LAZY, RTLD_NOW
 from rtld.dlfcn.foreign.guest import Guest
 from rtld.dlfcn.foreign.library import ForeignLibrary
-from rtld.dlfcn.library import Closed
+from rtld.dlfcn.opened import Closed, Closing
 from rtld.elf.file import ElfFile
 from rtld.errors import NotFound, UnresolvedSymbol
 from rtld.events import QUIET
@@ -19,8 +19,7 @@ from rtld.process.foreign.world import World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Any, Self
+    from typing import Any
 
     from rtld.events import Reporter
 
@@ -41,7 +40,7 @@ class MissingLibrary(NotFound):
         return text
 
 
-class ForeignNamespace:
+class ForeignNamespace(Closing):
     """A machine of its own. As a context manager it ends it.
 
     sysroot         a directory with the C library (``rtld sysroot create``)
@@ -165,17 +164,6 @@ class ForeignNamespace:
             library.close()
         self.guest.close()
         self.world.finish()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 _known: dict[tuple[str, str | None], ForeignNamespace] = {}
