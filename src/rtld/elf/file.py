@@ -147,9 +147,11 @@ class ElfFile:
 
     def _read_header(self) -> None:
         data = self.data
-        if self.size < 16 or data[:4] != ELFMAG:
+        if data[:4] != ELFMAG:
             found = bytes(data[:4])
             raise self.fail("ELF header", "magic", found or "an empty file", "'\\x7fELF'")
+        if self.size < 16:
+            raise self.fail("ELF header", "file size", self.size, "at least 52")
         if data[4] not in (1, 2):
             raise self.fail("ELF header", "EI_CLASS", data[4], "1 or 2")
         if data[5] not in (1, 2):
