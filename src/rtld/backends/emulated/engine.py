@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _ACCESS = {"READ": "read", "WRITE": "write", "FETCH": "instruction fetch"}
 _WORDS = {"UNMAPPED": "where nothing is mapped", "PROT": "which is not allowed there"}
 #: Registers of more than 64 bits: family -> how their names begin, before a number.
-_WIDE = {"X86": ("st", "fp", "xmm", "ymm", "zmm"), "ARM64": ("q", "v"), "ARM": ("q",)}
+_WIDE = {"X86": ("xmm", "ymm", "zmm"), "ARM64": ("q", "v"), "ARM": ("q",)}
+_X87 = ("st", "fp")  # of 80 bits: (mantissa, sign and exponent)
 
 
 class Stopped(Exception):
@@ -74,7 +75,7 @@ class Engine:
         self._u = c.numbers
         architecture, *modes = (self._u[name] for name in cpu.engine)
         self._uc: Any = Uc(architecture, sum(modes))
-        self._family = family = cpu.engine[0].removeprefix("UC_ARCH_")
+        family = cpu.engine[0].removeprefix("UC_ARCH_")
         prefix = f"UC_{family}_REG_"
         table = c.constants(f"{family.lower()}_const")
         self._numbers: dict[str, int] = {
@@ -82,10 +83,8 @@ class Engine:
             for name, value in table.items()
             if name.startswith(prefix)
         }
-        wide = _WIDE.get(family, ())
-        self._wide = frozenset(
-            name for name in self._numbers if name.rstrip("0123456789") in wide and name not in wide
-        )
+        self._wide = self._family(_WIDE.get(family, ()))
+        self._x87 = self._family(_X87)
         self._syscall_instruction = table.get("UC_X86_INS_SYSCALL", 0)
         self._thumb = family == "ARM"
         self._refusal: tuple[int, int, int] | None = None
@@ -96,20 +95,35 @@ class Engine:
 
     # -- registers ----------------------------------------------------------------------------------
 
+    def _family(self, letters: tuple[str, ...]) -> frozenset[str]:
+        """The registers of these names with a number."""
+        return frozenset(
+            name
+            for name in self._numbers
+            if name not in letters and name.rstrip("0123456789") in letters
+        )
+
     def get(self, register: str) -> int:
-        """Its value; of the x87's registers the 80 bits."""
+        """Its value, a number; but of an x87 register (mantissa, sign and exponent)."""
+        number = self._numbers[register]
         if register in self._wide:
-            return int(self._uc.reg_read_wide(self._numbers[register]))
-        value: int = self._uc.reg_read(self._numbers[register])
+            value: int = self._uc.reg_read_wide(number)
+        elif register in self._x87:
+            value = self._uc.reg_read_x87(number)
+        else:
+            value = self._uc.reg_read(number)
         return value
 
-    def set(self, register: str, value: int) -> None:
-        """As much of the value as fits into it."""
+    def set(self, register: str, value: Any) -> None:
+        """As ``get`` gives it; as much of a number as fits into the register."""
+        number = self._numbers[register]
         if register in self._wide:
             data = (value & (1 << 512) - 1).to_bytes(64, "little")
-            self._uc.reg_write_wide(self._numbers[register], data)
+            self._uc.reg_write_wide(number, data)
+        elif register in self._x87:
+            self._uc.reg_write_wide(number, struct.pack("<QH", *value))
         else:
-            self._uc.reg_write(self._numbers[register], value)
+            self._uc.reg_write(number, value)
 
     def set_table(self, register: str, base: int, limit: int) -> None:
         """A register of x86 that says where a descriptor table is (unicorn/x86.h: uc_x86_mmr)."""

@@ -8,7 +8,6 @@ directory (unicorn/unicorn.h, unicorn_const.py). Errors are numbers in C, and ``
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import sys
 from ctypes import c_bool, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
@@ -77,12 +76,11 @@ class Library:
     def constants(self, name: str) -> dict[str, int]:
         """The numbers of unicorn/NAME.py."""
         if name not in self._tables:
-            path = os.path.join(self.directory, f"{name}.py")
-            spec = importlib.util.spec_from_file_location(f"unicorn_tables.{name}", path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+            loader = _loader(name, [self.directory])
+            if loader is None:
+                raise Unsupported(f"the package unicorn in {self.directory} has no {name}.py")
+            module = type(os)(name)
+            loader.exec_module(module)
             self._tables[name] = {k: v for k, v in vars(module).items() if k.startswith("UC_")}
         return self._tables[name]
 
@@ -96,6 +94,17 @@ class Library:
         return ctypes.cast(getattr(self.c, function), c_void_p).value or 0
 
 
+def _loader(name: str, path: list[str] | None = None) -> Any:
+    """What would import a module, or None; without importlib.util, which takes long to import itself."""
+    if name in sys.modules and sys.modules[name] is None:
+        return None
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, path)
+        if spec is not None:
+            return spec.loader if hasattr(spec.loader, "path") else None
+    return None
+
+
 _loaded: dict[str, Library] = {}
 
 
@@ -103,13 +112,13 @@ def library() -> Library:
     """The library, loaded once. Unsupported says how to get it."""
     if sys.byteorder != "little":
         raise Unsupported("CPUs are emulated on little-endian machines only")
-    spec = importlib.util.find_spec("unicorn")
-    if spec is None or not spec.submodule_search_locations:
+    loader = _loader("unicorn")
+    if loader is None:
         raise Unsupported(
             "emulating a CPU needs the package unicorn (it is not installed)",
             f"pip install 'rtld[{EXTRA}]'",
         )
-    directory = spec.submodule_search_locations[0]
+    directory = os.path.dirname(loader.path)
     if directory not in _loaded:
         _loaded[directory] = Library(directory)
     return _loaded[directory]
@@ -172,6 +181,11 @@ class Uc:
         ctypes.memset(self._wide, 0, _WIDEST)
         self.check(self._c.uc_reg_read(self.handle, number, self._wide))
         return int.from_bytes(self._wide.raw, "little")
+
+    def reg_read_x87(self, number: int) -> tuple[int, int]:
+        """One of 80 bits: mantissa; sign and exponent."""
+        value = self.reg_read_wide(number)
+        return value & (1 << 64) - 1, value >> 64
 
     def reg_write(self, number: int, value: int) -> None:
         """A register of up to 64 bits: the lowest bits of *value*."""

@@ -17,6 +17,7 @@ from rtld.process.gdb.session import Loaded, Session, Stop
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
     from rtld.backends.emulated.faults import Fault
     from rtld.backends.emulated.linux.tasks import Task
@@ -166,7 +167,7 @@ class Debugger:
             at = machine.resume if current else task.resume
             return at & -2 if self._thumb else at
         with _Registers(machine, task):
-            return machine.engine.get(name)
+            return _number_of(machine.engine.get(name))
 
     def set_register(self, thread: int, name: str, value: int) -> None:
         task = self._task(thread)
@@ -180,7 +181,7 @@ class Debugger:
                 task.resume = value
             return
         with _Registers(machine, task):
-            machine.engine.set(name, value)
+            machine.engine.set(name, _value_of(name, value))
 
     def read(self, address: int, size: int) -> bytes:
         return self.machine.read(address, size)
@@ -236,3 +237,21 @@ class _Registers:
         if self.keep is not None:
             self.task.context = self.machine.engine.save()
             self.machine.engine.restore(self.keep)
+
+
+def _value_of(name: str, value: int) -> Any:
+    """The reverse of ``_number_of``."""
+    return (
+        (value & 0xFFFFFFFFFFFFFFFF, value >> 64)
+        if name[:2] == "st" and name[2:].isdigit()
+        else value
+    )
+
+
+def _number_of(value: object) -> int:
+    """A register's value: x87's are (mantissa, sign and exponent)."""
+    if isinstance(value, tuple):
+        mantissa, exponent = value
+        return int(exponent) << 64 | int(mantissa)
+    assert isinstance(value, int)
+    return value
