@@ -16,7 +16,7 @@ import pytest
 import toolchain
 from rtld.backends.child.exec import can_set_exe
 from rtld.elf.file import ElfFile
-from rtld.process import kernel
+from rtld.process.program import initial_environment
 
 from .conftest import SMALL_ENV, Runner
 
@@ -377,7 +377,7 @@ def test_unusual_layouts(how: str, tmp_path: Path, run_native: Runner, run_ours:
 def test_initial_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_CTYPE", "C.UTF-8")  # as Python does by itself, PEP 538
     monkeypatch.setenv("OTHER", "1")
-    environment = kernel.initial_environment()
+    environment = initial_environment()
     assert environment[b"OTHER"] == b"1"
     with open("/proc/self/environ", "rb") as file:
         given = b"LC_CTYPE=" in file.read()

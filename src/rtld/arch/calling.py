@@ -15,8 +15,8 @@ pointer, function, bytes of a row, bytes of stack in it, and which kind of float
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple
 
+from rtld.core.record import NamedTuple
 from rtld.errors import Unsupported
 
 TYPE_CHECKING = False

@@ -6,8 +6,7 @@ alignment of 8-byte numbers in structures on i386, the sign of ``char``.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from rtld.core.record import NamedTuple
 from rtld.errors import Unsupported
 
 TYPE_CHECKING = False

@@ -281,7 +281,7 @@ def _arguments(options: Options) -> list[str]:
 
 
 def _environment(options: Options) -> dict[Any, Any]:
-    from rtld.process.kernel import initial_environment
+    from rtld.process.program import initial_environment
 
     variables = {os.fsencode(k): os.fsencode(v) for k, v in assignments(options.env).items()}
     return {**initial_environment(), **variables}

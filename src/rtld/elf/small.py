@@ -1,9 +1,10 @@
 """The passes from binding to images for a small program, in plain Python: importing numpy would cost more than all of them.
 
 Most programs of a system are small: a few hundred references in one module, beside a libc that is loaded already. The
-rules are those of ``lookup.py`` and ``resolve.py``, one reference at a time. Whatever is out of the ordinary (a symbol
-nobody defines, STB_GNU_UNIQUE, a protected or DT_SYMBOLIC reference, an unusual relocation type) makes ``bind_small``
-give up, and the column passes do the work. ``tests/elf/test_small.py`` compares the two on real programs.
+rules are those of ``lookup.py`` and ``resolve.py``, one reference at a time; for files of every class and byte order. Whatever
+is out of the ordinary (a symbol nobody defines, STB_GNU_UNIQUE, a protected or DT_SYMBOLIC reference, an unusual relocation
+type) makes ``bind_small`` give up, and the column passes do the work. ``tests/elf/test_small.py`` compares the two on real
+programs, ``tests/emulated/test_small.py`` on those of other CPUs.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from rtld.core.module import Module, Namespace
     from rtld.elf.file import ElfFile
 
-_RELA = struct.Struct("<QQq")
-_MASK = (1 << 64) - 1
 _MOST = 6000  # relocations; numpy is quicker above
 
 
@@ -34,25 +33,82 @@ class GiveUp(Exception):
     """Something that is left to the column passes."""
 
 
-def records(file: ElfFile) -> Iterator[tuple[int, int, int, int]]:
-    """(r_offset, type, symbol, addend) of every RELA record, DT_RELR's as RELATIVE with addend None left out."""
-    dynamic = file.dynamic
+class Form:
+    """How a file's class and byte order have words, symbols, and REL and RELA records."""
+
+    __slots__ = ("mask", "order", "pack", "rel", "rela", "shift", "symbol", "types", "word")
+
+    def __init__(self, bits: int, order: str) -> None:
+        wide = bits == 64
+        self.word = bits // 8
+        self.mask = (1 << bits) - 1
+        self.order: Any = "little" if order == "<" else "big"
+        self.pack = struct.Struct(order + ("Q" if wide else "I")).pack_into
+        self.rela = struct.Struct(order + ("QQq" if wide else "IIi"))
+        self.rel = struct.Struct(order + ("QQ" if wide else "II"))
+        self.shift, self.types = (32, 0xFFFFFFFF) if wide else (8, 0xFF)
+        self.symbol = 24 if wide else 16
+
+
+_FORMS: dict[tuple[int, str], Form] = {}
+
+
+def form_of(file: ElfFile) -> Form:
+    """The file's ``Form``."""
+    key = file.bits, file.order
+    found = _FORMS.get(key)
+    if found is None:
+        found = _FORMS[key] = Form(*key)
+    return found
+
+
+def _tables(file: ElfFile) -> Iterator[tuple[int, int, int, bool]]:
+    """(p_vaddr, size, how much of it only RELATIVE ones have, are they RELA) of each table of relocations."""
+    dynamic, form = file.dynamic, form_of(file)
     if dynamic is None:
         return
-    if t.DT_REL in dynamic or t.DT_ANDROID_RELA in dynamic or t.DT_ANDROID_RELR in dynamic:
-        raise GiveUp
-    begin, size = dynamic.get(t.DT_RELA), dynamic.get(t.DT_RELASZ, 0) or 0
-    plt, plt_size = dynamic.get(t.DT_JMPREL), dynamic.get(t.DT_PLTRELSZ, 0) or 0
-    if begin is not None and plt is not None and begin <= plt < begin + size:
-        size = plt - begin
-    for address, length in ((begin, size), (plt, plt_size)):
-        if address is None or not length:
+    get = dynamic.get
+    plt, plt_size = get(t.DT_JMPREL), get(t.DT_PLTRELSZ, 0) or 0
+    plt_rela = get(t.DT_PLTREL) == t.DT_RELA
+    for address, length, count, rela in (
+        (t.DT_RELA, t.DT_RELASZ, t.DT_RELACOUNT, True),
+        (t.DT_REL, t.DT_RELSZ, t.DT_RELCOUNT, False),
+    ):
+        begin, size = get(address), get(length, 0) or 0
+        if begin is None or not size:
             continue
-        if length // 24 > _MOST:
+        if plt is not None and begin <= plt < begin + size and rela is plt_rela:
+            size = plt - begin  # on RISC-V the table includes those of the PLT
+        yield begin, size, (form.rela if rela else form.rel).size * (get(count, 0) or 0), rela
+    if plt is not None and plt_size:
+        yield plt, plt_size, 0, plt_rela
+
+
+def _rows(file: ElfFile, at: int, end: int, rela: bool) -> Iterator[tuple[int, int, int, Any]]:
+    form = form_of(file)
+    shift, types = form.shift, form.types
+    if rela:
+        end -= (end - at) % form.rela.size
+        for offset, info, addend in form.rela.iter_unpack(file.data[at:end]):
+            yield offset, info & types, info >> shift, addend
+    else:
+        end -= (end - at) % form.rel.size
+        for offset, info in form.rel.iter_unpack(file.data[at:end]):
+            yield offset, info & types, info >> shift, None
+
+
+def records(file: ElfFile) -> Iterator[tuple[int, int, int, Any]]:
+    """(r_offset, type, symbol, addend) of every record; the addend is None where it stands in the place (REL)."""
+    dynamic, form = file.dynamic, form_of(file)
+    if dynamic is None:
+        return
+    if t.DT_ANDROID_REL in dynamic or t.DT_ANDROID_RELA in dynamic or t.DT_ANDROID_RELR in dynamic:
+        raise GiveUp
+    for address, length, _relative, rela in _tables(file):
+        if length // form.rel.size > _MOST * 2:
             raise GiveUp
-        at = file.file_offset(address, length, "DT_RELA")
-        for offset, info, addend in _RELA.iter_unpack(file.data[at : at + length - length % 24]):
-            yield offset, info & 0xFFFFFFFF, info >> 32, addend
+        at = file.file_offset(address, length, "DT_RELA" if rela else "DT_REL")
+        yield from _rows(file, at, at + length, rela)
 
 
 class SmallLink:
@@ -66,9 +122,10 @@ class SmallLink:
     ) -> None:
         self.ns = ns
         self.types = ns.arch.reloc_types
+        self.form = form_of(ns.main.file)
         self.own = [module for module in ns.modules if not module.hosted] if own is None else own
         self.scope = ns.modules if scope is None else scope
-        self.rows: dict[Module, list[tuple[int, int, int, int]]] = {}
+        self.rows: dict[Module, list[tuple[int, int, int, Any]]] = {}
         self.answers: dict[tuple[Module, int, bool | str], tuple[Module, int] | None] = {}
         self._hidden: dict[Module, dict[int, tuple[bytes, bool]]] = {}
 
@@ -104,7 +161,7 @@ class SmallLink:
     def _find(self, module: Module, symbol: int, use: bool | str) -> tuple[Module, int] | None:
         table = self._symbols(module)
         limit = module.file.load_end(table.symtab)
-        if table.symtab + 24 * (symbol + 1) > limit:
+        if table.symtab + self.form.symbol * (symbol + 1) > limit:
             raise GiveUp
         entry = table.symbol(symbol)
         visibility = entry.other & 3
@@ -189,8 +246,10 @@ class SmallLink:
 
     # -- images -----------------------------------------------------------------------------------
 
-    def relocate(self, *, link_map: Callable[[Module], int], binder: int) -> None:
-        """Images of our own modules, complete but for IFUNCs and for copies from hosted modules."""
+    def relocate(
+        self, *, link_map: Callable[[Module], int], binder: int, lazy: bool = False
+    ) -> None:
+        """Images of our own modules, complete but for IFUNCs and for copies from hosted modules. *lazy*: PLT slots wait."""
         for module in self.own:
             segments = image_segments(module)
             low = segments[0].vaddr & -4096 if segments else 0
@@ -203,7 +262,7 @@ class SmallLink:
                 if load.filesz:
                     image.view(load.vaddr, load.filesz)[:] = module.file.contents(load)
         for module in self.own:
-            self._relocate_module(module)
+            self._relocate_module(module, lazy=lazy and not binds_now(module))
             self._open_slots(module, link_map, binder)
         for copy in self.ns.copies:
             if not copy.definer.hosted:
@@ -216,49 +275,49 @@ class SmallLink:
         at = copy.definer.file.file_offset(copy.source, copy.size, "COPY")
         return copy.definer.file.data[at : at + copy.size]
 
-    def _relocate_module(self, module: Module) -> None:
+    def _relocate_module(self, module: Module, *, lazy: bool) -> None:
         image, base, types = module.image, module.base, self.types
-        pack = struct.Struct("<Q").pack_into
+        word, mask, pack, order = self.form.word, self.form.mask, self.form.pack, self.form.order
         low, high = image.low, image.high
         memory = image.bytes
+
+        def stored(offset: int) -> int:
+            return int.from_bytes(memory[offset - low : offset - low + word], order)
+
         for at in _relr(module.file):
-            if not low <= at <= high - 8:
+            if not low <= at <= high - word:
                 raise GiveUp
-            pack(
-                memory,
-                at - low,
-                int.from_bytes(memory[at - low : at - low + 8], "little") + base & _MASK,
-            )
+            pack(memory, at - low, stored(at) + base & mask)
         for offset, kind, symbol, addend in self.rows[module]:
             if kind == types.none:
                 continue
-            if not low <= offset <= high - 8:
+            if not low <= offset <= high - word:
                 raise GiveUp
+            if addend is None:
+                addend = stored(offset)
             if kind == types.relative:
-                pack(memory, offset - low, base + addend & _MASK)
+                pack(memory, offset - low, base + addend & mask)
             elif kind == types.irelative:
                 self.ns.ifuncs.append(
-                    Ifunc(module, -1, base + offset, base + addend & _MASK, 0, True)
+                    Ifunc(module, -1, base + offset, base + addend & mask, 0, True)
                 )
             elif kind == types.copy:
                 self._note_copy(module, offset, symbol)
             elif kind in (types.dtpmod, types.dtpoff, types.tpoff):
-                pack(memory, offset - low, self._tls(module, kind, symbol, addend) & _MASK)
+                pack(memory, offset - low, self._tls(module, kind, symbol, addend) & mask)
                 if kind == types.dtpmod and not symbol and module.tls_block:
                     # The offset beside it is a constant of the file, counted from the module's own block.
-                    beside = memory[offset - low + 8 : offset - low + 16]
-                    pack(
-                        memory,
-                        offset - low + 8,
-                        int.from_bytes(beside, "little") + module.tls_block,
-                    )
+                    beside = stored(offset + word) if offset <= high - 2 * word else 0
+                    pack(memory, offset - low + word, beside + module.tls_block & mask)
+            elif kind == types.jump_slot and lazy:
+                pack(memory, offset - low, stored(offset) + base & mask)  # leads into the PLT
             else:
                 value, ifunc = self._value(module, symbol, kind == types.jump_slot)
                 extra = addend if kind == types.symbolic else 0
                 if ifunc:
                     slot = kind == types.jump_slot
                     self.ns.ifuncs.append(Ifunc(module, -1, base + offset, value, extra, slot))
-                pack(memory, offset - low, value + extra & _MASK)
+                pack(memory, offset - low, value + extra & mask)
 
     def _value(self, module: Module, symbol: int, plt: bool) -> tuple[int, bool]:
         """(address of what a reference is bound to, whether a resolver has to be asked for it)."""
@@ -283,6 +342,8 @@ class SmallLink:
                 raise GiveUp
             definer = found[0]
             value += self._symbols(definer).symbol(found[1]).value
+        if definer.hosted and not definer.tls_id:
+            raise GiveUp  # ld.so's number for it is not known here
         if kind == self.types.dtpmod:
             return definer.tls_id
         if kind == self.types.dtpoff:
@@ -302,14 +363,27 @@ class SmallLink:
         self.ns.copies.append(Copy(module, place, found[0], theirs.value, own.size))
 
     def _open_slots(self, module: Module, link_map: Callable[[Module], int], binder: int) -> None:
-        """GOT[1] and GOT[2], as hosted.py does."""
+        """The words of the GOT that the first call through a slot leads to, as hosted.py fills them in."""
         slots = any(kind == self.types.jump_slot for _o, kind, _s, _a in self.rows[module])
         got = module.file.dynamic.get(t.DT_PLTGOT)
-        lazy = slots and not binds_now(module)
-        if lazy and got is not None and module.image.low <= got <= module.image.high - 24:
-            struct.pack_into(
-                "<QQ", module.image.bytes, got - module.image.low + 8, link_map(module), binder
-            )
+        layout, word, image = self.ns.arch.got, self.form.word, module.image
+        if got is None or not slots or binds_now(module):
+            return
+        if image.low <= got and got + word * layout.reserved <= image.high:
+            pack, at = self.form.pack, got - image.low
+            pack(image.bytes, at + word * layout.link_map, link_map(module))
+            pack(image.bytes, at + word * layout.resolver, binder)
+
+    def slot(self, module: Module, index: int) -> tuple[int, tuple[Module, int] | None]:
+        """(p_vaddr of the slot, who defines its function) of record *index* of DT_JMPREL."""
+        file, form, dynamic = module.file, self.form, module.file.dynamic
+        layout = form.rela if dynamic.get(t.DT_PLTREL) == t.DT_RELA else form.rel
+        if layout.size * (index + 1) > (dynamic.get(t.DT_PLTRELSZ) or 0):
+            raise file.fail("DT_JMPREL", "index of a PLT slot", index, "one of its records")
+        start = dynamic[t.DT_JMPREL] + layout.size * index
+        at = file.file_offset(start, layout.size, "DT_JMPREL")
+        offset, info = layout.unpack_from(file.data, at)[:2]
+        return offset, self.answer(module, info >> form.shift, True)
 
     # -- the libc family --------------------------------------------------------------------------
 
@@ -332,33 +406,32 @@ class SmallLink:
                 if found is None or found[0].hosted:
                     continue
                 value, ifunc = self._value(module, symbol, kind == types.jump_slot)
-                extra = addend if kind == types.symbolic else 0
+                extra = 0
+                if kind == types.symbolic:
+                    extra = self._stored(module, offset) if addend is None else addend
                 if ifunc:
                     self.ns.ifuncs.append(
                         Ifunc(module, -1, module.base + offset, value, extra, False)
                     )
                 else:
-                    changes.append((module.base + offset, value + extra & _MASK))
+                    changes.append((module.base + offset, value + extra & self.form.mask))
         return changes
 
+    def _stored(self, module: Module, offset: int) -> int:
+        """The addend that a REL record of a hosted module has in its place: as the file has it."""
+        at = module.file.file_offset(offset, self.form.word, "relocation")
+        return int.from_bytes(module.file.data[at : at + self.form.word], self.form.order)
 
-def records_with_symbols(file: ElfFile) -> Iterator[tuple[int, int, int, int]]:
+
+def records_with_symbols(file: ElfFile) -> Iterator[tuple[int, int, int, Any]]:
     """The records behind the promised RELATIVE ones that name a symbol; of libraries of any size."""
-    dynamic = file.dynamic
-    if dynamic is None:
-        return
-    begin, size = dynamic.get(t.DT_RELA), dynamic.get(t.DT_RELASZ, 0) or 0
-    plt, plt_size = dynamic.get(t.DT_JMPREL), dynamic.get(t.DT_PLTRELSZ, 0) or 0
-    skip = 24 * (dynamic.get(t.DT_RELACOUNT, 0) or 0)
-    for address, length, first in ((begin, size, skip), (plt, plt_size, 0)):
-        if address is None or length <= first:
+    for address, length, relative, rela in _tables(file):
+        if length <= relative:
             continue
-        at = file.file_offset(address, length, "DT_RELA")
-        for offset, info, addend in _RELA.iter_unpack(
-            file.data[at + first : at + length - length % 24]
-        ):
-            if info >> 32:
-                yield offset, info & 0xFFFFFFFF, info >> 32, addend
+        at = file.file_offset(address, length, "DT_RELA" if rela else "DT_REL")
+        for row in _rows(file, at + relative, at + length, rela):
+            if row[2]:
+                yield row
 
 
 def _relr(file: ElfFile) -> Iterator[int]:
@@ -366,36 +439,39 @@ def _relr(file: ElfFile) -> Iterator[int]:
     dynamic = file.dynamic
     if dynamic is None or t.DT_RELR not in dynamic:
         return
-    size = dynamic.get(t.DT_RELRSZ, 0) or 0
-    if size > 8 * _MOST:
+    size, form = dynamic.get(t.DT_RELRSZ, 0) or 0, form_of(file)
+    word = form.word
+    if size > word * _MOST:
         raise GiveUp
     at = file.file_offset(dynamic[t.DT_RELR], size, "DT_RELR")
     where = 0
-    for (entry,) in struct.iter_unpack("<Q", file.data[at : at + size - size % 8]):
+    letters = f"{file.order}{'Q' if word == 8 else 'I'}"
+    for (entry,) in struct.iter_unpack(letters, file.data[at : at + size - size % word]):
         if not entry & 1:
             yield entry
-            where = entry + 8
+            where = entry + word
             continue
         place = where
         entry >>= 1
         while entry:
             if entry & 1:
                 yield place
-            place += 8
+            place += word
             entry >>= 1
-        where += 63 * 8
+        where += (8 * word - 1) * word
 
 
-def bind_small(ns: Namespace) -> SmallLink | None:
-    """Bind a small x86-64 program without numpy; None when it is for the column passes (``link.bind``)."""
-    if (
-        ns.model != "glibc"
-        or ns.arch.name != "x86_64"
-        or ns.dynamic_weak
-        or ns.lazy
-        or ns.reporter.wants
-    ):
+def bind_small(ns: Namespace, *, emulated: bool = False) -> SmallLink | None:
+    """Bind a small program without numpy; None when it is for the column passes (``link.bind``).
+
+    *emulated*: its PLT slots may wait for their first call, and it may be for any CPU; else for x86-64 alone.
+    """
+    if ns.model != "glibc" or ns.dynamic_weak or ns.reporter.wants:
         return None
+    if not emulated and (ns.arch.name != "x86_64" or ns.lazy):
+        return None
+    if ns.arch.implicit_got is not None or ns.arch.local_entry is not None:
+        return None  # MIPS, PowerPC64: not everything is in their records
     if not _versions_are_there(ns, ns.modules):
         return None
     link = SmallLink(ns)

@@ -33,19 +33,23 @@ from rtld.elf.types import (
     PT_INTERP,
     PT_LOAD,
 )
-from rtld.errors import FormatError, NoSpace, RtldError, TargetFault, Unsupported
+from rtld.errors import FormatError, NoSpace, TargetFault, Unsupported
 from rtld.process.live.foreground import Foreground
+from rtld.process.program import (
+    NOT_FOUND,
+    NOT_RUNNABLE,
+    CannotRun,
+    initial_environment,
+    script_interpreter,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rtld.backends.child.parked import Parked
     from rtld.backends.child.ptrace import Tracee
     from rtld.backends.child.spawn import Environment, Text
-
-NOT_FOUND = 127
-NOT_RUNNABLE = 126
 
 _PAGE = 4096
 _MAX_SCRIPTS = 5  # of scripts as interpreters of scripts (exec_binprm in fs/exec.c)
@@ -57,23 +61,6 @@ _DYN_BASE = {64: 0x555555554000, 32: 0x56555000}
 _LONE_BRK = {64: 0x555555555000, 32: 0x56555000}
 _DYN_BITS = {64: 28, 32: 8}
 _BRK_RANGE = {64: 1 << 30, 32: 1 << 25}
-
-
-class CannotRun(RtldError):
-    """This file cannot be run in this way; ``status`` is what a shell would return: 126 or 127."""
-
-    def __init__(
-        self, path: str, reason: str, advice: str = "", status: int = NOT_RUNNABLE
-    ) -> None:
-        self.path = path
-        self.reason = reason
-        self.advice = advice
-        self.status = status
-        super().__init__(path, reason)
-
-    def __str__(self) -> str:
-        text = f"{self.path}: {self.reason}"
-        return f"{text}; {self.advice}" if self.advice else text
 
 
 # A program that can be started: its decoded file and interpreter, descriptors of both, the arguments after `#!`.
@@ -284,19 +271,6 @@ def randomizes() -> bool:
         return True
 
 
-def initial_environment() -> Mapping[bytes, bytes]:
-    """os.environ, without the LC_CTYPE that Python itself sets in the C locale (PEP 538)."""
-    environment = dict(os.environb)
-    if environment.get(b"LC_CTYPE", b"").lower() in (b"c.utf-8", b"c.utf8", b"utf-8"):
-        try:
-            with open("/proc/self/environ", "rb") as file:
-                if not any(e.startswith(b"LC_CTYPE=") for e in file.read().split(b"\0")):
-                    del environment[b"LC_CTYPE"]
-        except OSError:
-            pass
-    return environment
-
-
 # What can be run.
 
 
@@ -422,16 +396,6 @@ def _gained(fd: int, info: os.stat_result) -> tuple[str, str]:
             return "", ""
         return "as root", "a file with capabilities"
     return "", ""
-
-
-def script_interpreter(line: bytes) -> list[bytes] | None:
-    """`#! interpreter [one argument]` as the kernel reads it (fs/binfmt_script.c)."""
-    text = line[2:].partition(b"\n")[0].partition(b"\0")[0].strip(b" \t")
-    if not text:
-        return None
-    end = next((i for i, c in enumerate(text) if c in b" \t"), len(text))
-    option = text[end:].strip(b" \t")
-    return [text[:end], option] if option else [text[:end]]
 
 
 def check_runnable(file: ElfFile, path: str) -> None:

@@ -61,7 +61,7 @@ def interpreter_environment(
     now: bool,
 ) -> dict[bytes, bytes]:
     """The environment in which the program's own interpreter does what was asked of us."""
-    from rtld.process.kernel import initial_environment
+    from rtld.process.program import initial_environment
 
     given = initial_environment() if env is None else env
     variables = {os.fsencode(name): os.fsencode(value) for name, value in given.items()}

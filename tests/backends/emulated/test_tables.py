@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 import toolchain
 from backends.emulated.programs import ALL
 from rtld.arch import ARCHES, by_name
+from rtld.arch.base import Stub
+from rtld.backends.emulated import brake, gate
 from rtld.backends.emulated.callnumbers import call_names
 from rtld.backends.emulated.cpus import CPUS
 from rtld.backends.emulated.kernel import Kernel
@@ -60,20 +63,26 @@ def test_every_function_of_the_kernel_is_some_call(cpu: str) -> None:
     assert set(call_names(cpu).values()) & {"mmap", "mmap2"}
 
 
-@pytest.mark.parametrize(
-    "cpu", [cpu for cpu in CPUS.values() if cpu.boot], ids=lambda cpu: cpu.name
-)
-def test_code_is_its_assembly(cpu: object, tmp_path: Path, require: Callable[[str], None]) -> None:
-    row = CPUS[cpu.name]  # type: ignore[attr-defined]
-    assert row.boot is not None
-    prefix = toolchain.target(row.name).triplet
-    if shutil.which(f"{prefix}-as") is None:
-        require(f"{prefix}-as")
+#: Machine code of ours: what it is, whose.
+CODES = [
+    *((f"{cpu.name} boot", cpu.boot.code, cpu.name) for cpu in CPUS.values() if cpu.boot),
+    *((f"{host} brake", code, host) for host, code in brake.CODE.items()),
+    *((f"{host} gate", code, host) for host, code in gate.CODE.items()),
+]
+
+
+@pytest.mark.parametrize(("code", "cpu"), [row[1:] for row in CODES], ids=[r[0] for r in CODES])
+def test_code_is_its_assembly(
+    code: Stub, cpu: str, tmp_path: Path, require: Callable[[str], None]
+) -> None:
+    prefix = toolchain.target(cpu).triplet + "-" if cpu != os.uname().machine else ""
+    if shutil.which(f"{prefix}as") is None:
+        require(f"{prefix}as")
     source, objfile, flat = (tmp_path / name for name in ("s.s", "s.o", "s.bin"))
-    source.write_text("\n".join((*row.boot.code.assembly, "")))
-    subprocess.run([f"{prefix}-as", "-o", objfile, source], check=True)
-    subprocess.run([f"{prefix}-objcopy", "-O", "binary", objfile, flat], check=True)
-    assert flat.read_bytes()[: len(row.boot.code)] == row.boot.code.code
+    source.write_text("\n".join((*code.assembly, "")))
+    subprocess.run([f"{prefix}as", "-o", objfile, source], check=True)
+    subprocess.run([f"{prefix}objcopy", "-O", "binary", objfile, flat], check=True)
+    assert flat.read_bytes()[: len(code)] == code.code
 
 
 def test_cpus_agree_with_arch() -> None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import struct
 from itertools import islice
-from typing import NamedTuple
 
 from rtld.arch.calling import CELL_WORDS, FLOATS, STACK, Piece, convention
 from rtld.backends.emulated.kernel import Ended
 from rtld.backends.emulated.machine import RED_ZONE
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE
+from rtld.core.record import NamedTuple
 from rtld.core.space import page_up
 from rtld.errors import TargetFault, Unsupported
 

@@ -8,9 +8,9 @@ conventions); the psABIs named in ``rtld.arch`` (C calls); target/*/cpu.h of QEM
 from __future__ import annotations
 
 import signal
-from typing import NamedTuple
 
 from rtld.arch.base import Stub
+from rtld.core.record import NamedTuple
 from rtld.errors import Unsupported
 
 SEGV, ILL, FPE, TRAP, BUS = (

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
-import sys
+import struct
 
 from rtld.backends.emulated.brake import Brake
-from rtld.errors import TargetFault, Unsupported
+from rtld.backends.emulated.gate import Gate
+from rtld.backends.emulated.libunicorn import (
+    ACCESS_HOOK,
+    BLOCK_HOOK,
+    REFUSED_HOOK,
+    Uc,
+    UcError,
+    library,
+)
+from rtld.errors import TargetFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from rtld.backends.emulated.cpus import Cpu
 
-EXTRA = "emulate"
 _ACCESS = {"READ": "read", "WRITE": "write", "FETCH": "instruction fetch"}
 _WORDS = {"UNMAPPED": "where nothing is mapped", "PROT": "which is not allowed there"}
-
-
-def load_unicorn() -> Any:
-    """The package. Unsupported says how to get it."""
-    try:
-        return importlib.import_module("unicorn")
-    except ImportError as error:
-        raise Unsupported(
-            f"emulating a CPU needs the package unicorn ({error})", f"pip install 'rtld[{EXTRA}]'"
-        ) from None
+#: Registers of more than 64 bits: family -> how their names begin, before a number.
+_WIDE = {"X86": ("xmm", "ymm", "zmm"), "ARM64": ("q", "v"), "ARM": ("q",)}
+_X87 = ("st", "fp")  # of 80 bits: (mantissa, sign and exponent)
 
 
 class Stopped(Exception):
@@ -43,21 +43,22 @@ class _Closed:
 
 
 class Bank:
-    """Some registers, to be read together: one call of Unicorn's library, a fifth of the time of its Python face."""
+    """Some registers, to be read together: one call of Unicorn's library."""
 
-    __slots__ = ("_arguments", "_read", "_step", "_uc", "_values")
+    __slots__ = ("_arguments", "_kept", "_read", "_step", "_values")
 
-    def __init__(self, uc: Any, library: Any, numbers: list[int], width: int = 8) -> None:
+    def __init__(self, uc: Uc, numbers: list[int], width: int = 8) -> None:
         count = len(numbers)
-        self._uc = uc  # kept: the handle below is only a number
         self._step = width // 8
         self._values = (
             ctypes.c_uint64 * (count * self._step)
         )()  # a 32-bit register fills its low half: the host is little-endian
         here = ctypes.addressof(self._values)
         places = (ctypes.c_void_p * count)(*range(here, here + width * count, width))
-        self._arguments = (uc._uch, (ctypes.c_int * count)(*numbers), places, count)
-        self._read = library.uc_reg_read_batch
+        listed = (ctypes.c_int * count)(*numbers)
+        self._kept = uc, places, listed
+        self._arguments = (uc.handle, ctypes.addressof(listed), ctypes.addressof(places), count)
+        self._read = uc.library.c.uc_reg_read_batch
 
     def read(self) -> list[int]:
         """Their values; the lowest 64 bits of each."""
@@ -69,53 +70,70 @@ class Engine:
     """A CPU that can be run. Memory is somebody else's, and mapped into it."""
 
     def __init__(self, cpu: Cpu) -> None:
-        unicorn = load_unicorn()
-        if sys.byteorder != "little":
-            raise Unsupported("CPUs are emulated on little-endian machines only")
+        c = library()
         self.cpu = cpu
-        self._u = unicorn
-        architecture, *modes = (getattr(unicorn, name) for name in cpu.engine)
-        self._uc: Any = unicorn.Uc(architecture, sum(modes))
+        self._u = c.numbers
+        architecture, *modes = (self._u[name] for name in cpu.engine)
+        self._uc: Any = Uc(architecture, sum(modes))
         family = cpu.engine[0].removeprefix("UC_ARCH_")
-        constants = importlib.import_module(f"unicorn.{family.lower()}_const")
+        prefix = f"UC_{family}_REG_"
+        table = c.constants(f"{family.lower()}_const")
         self._numbers: dict[str, int] = {
-            name.removeprefix(f"UC_{family}_REG_").lower(): value
-            for name, value in vars(constants).items()
-            if name.startswith(f"UC_{family}_REG_")
+            name[len(prefix) :].lower(): value
+            for name, value in table.items()
+            if name.startswith(prefix)
         }
-        self._library = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
-        self._syscall_instruction = getattr(constants, "UC_X86_INS_SYSCALL", None)
+        self._wide = self._family(_WIDE.get(family, ()))
+        self._x87 = self._family(_X87)
+        self._syscall_instruction = table.get("UC_X86_INS_SYSCALL", 0)
         self._thumb = family == "ARM"
-        #: The last access that failed: words, address.
-        self.refused: tuple[str, int] | None = None
-        self.wanted = (0, 0, False)  # the same: address, size, whether it was to be written
+        self._refusal: tuple[int, int, int] | None = None
         self.in_hook = False
         self._stops: frozenset[int] = frozenset()
-        self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_refused)
-        self._brake = Brake(self._uc, self._library)
-        self._access = {
-            getattr(unicorn, f"UC_MEM_{access}_{kind}"): (_ACCESS[access], _WORDS[kind])
-            for access in _ACCESS
-            for kind in _WORDS
-        }
+        self._add("UC_HOOK_MEM_INVALID", REFUSED_HOOK, self._on_refused)
+        self._brake = Brake(self._uc)
 
     # -- registers ----------------------------------------------------------------------------------
 
+    def _family(self, letters: tuple[str, ...]) -> frozenset[str]:
+        """The registers of these names with a number."""
+        return frozenset(
+            name
+            for name in self._numbers
+            if name not in letters and name.rstrip("0123456789") in letters
+        )
+
     def get(self, register: str) -> int:
-        value: int = self._uc.reg_read(self._numbers[register])
+        """Its value, a number; but of an x87 register (mantissa, sign and exponent)."""
+        number = self._numbers[register]
+        if register in self._wide:
+            value: int = self._uc.reg_read_wide(number)
+        elif register in self._x87:
+            value = self._uc.reg_read_x87(number)
+        else:
+            value = self._uc.reg_read(number)
         return value
 
-    def set(self, register: str, value: int) -> None:
-        self._uc.reg_write(self._numbers[register], value)
+    def set(self, register: str, value: Any) -> None:
+        """As ``get`` gives it; as much of a number as fits into the register."""
+        number = self._numbers[register]
+        if register in self._wide:
+            data = (value & (1 << 512) - 1).to_bytes(64, "little")
+            self._uc.reg_write_wide(number, data)
+        elif register in self._x87:
+            self._uc.reg_write_wide(number, struct.pack("<QH", *value))
+        else:
+            self._uc.reg_write(number, value)
 
     def set_table(self, register: str, base: int, limit: int) -> None:
-        """A register of x86 that says where a descriptor table is."""
-        self._uc.reg_write(self._numbers[register], (0, base, limit, 0))
+        """A register of x86 that says where a descriptor table is (unicorn/x86.h: uc_x86_mmr)."""
+        data = struct.pack("<H6xQII", 0, base, limit, 0)
+        self._uc.reg_write_wide(self._numbers[register], data)
 
     def bank(self, *registers: str, width: int = 8) -> Bank:
         """Registers of up to *width* bytes that are often read together."""
         numbers = [self._numbers[name] for name in registers]
-        return Bank(self._uc, self._library, numbers, width)
+        return Bank(self._uc, numbers, width)
 
     def resume_at(self) -> int:
         """Where to go on: the program counter, with bit 0 set in Thumb state."""
@@ -174,8 +192,8 @@ class Engine:
         if self._stops:
             self._uc.ctl_set_exits([*self._stops, until])
         try:
-            self._uc.emu_start(start, until, 0, count)
-        except self._u.UcError as error:
+            self._uc.emu_start(start, until, count)
+        except UcError as error:
             raise Stopped(error.errno, str(error)) from None
         finally:
             self.in_hook = outer
@@ -197,66 +215,93 @@ class Engine:
 
     def illegal(self, error: Stopped) -> bool:
         """It was an instruction that the CPU does not have."""
-        unicorn = self._u
-        return error.args[0] in (unicorn.UC_ERR_INSN_INVALID, unicorn.UC_ERR_EXCEPTION)
+        return error.args[0] in (self._u["UC_ERR_INSN_INVALID"], self._u["UC_ERR_EXCEPTION"])
 
     # -- hooks --------------------------------------------------------------------------------------
 
-    def _on_refused(
-        self, _uc: Any, access: int, address: int, size: int, _value: int, _data: Any
-    ) -> bool:
-        verb, reason = self._access[access]
-        many = "" if verb == _ACCESS["FETCH"] else f" of {size} byte{'s' * (size != 1)}"
-        self.refused = f"{verb}{many} at {address:#x}, {reason}", address
-        self.wanted = address, size, verb == _ACCESS["WRITE"]
+    def _add(
+        self, kinds: str, callback: Any, hook: Callable[..., Any], low: int = 1, high: int = 0
+    ) -> int:
+        kind = sum(self._u[name] for name in kinds.split())
+        handle: int = self._uc.hook_add(kind, callback(self._uc.guarded(hook)), low=low, high=high)
+        return handle
+
+    def _on_refused(self, access: int, address: int, size: int) -> bool:
+        self._refusal = access, address, size
         return False
 
-    def on_interrupt(self, handler: Callable[[int], None]) -> None:
-        """Told the number of every exception, system calls among them."""
+    def allow(self) -> None:
+        """Forget the last access that failed."""
+        self._refusal = None
 
-        def hook(_uc: Any, number: int, _data: Any) -> None:
-            self.in_hook = True
-            try:
-                handler(number)
-            finally:
-                self.in_hook = False
+    @property
+    def refused(self) -> tuple[str, int] | None:
+        """The last access that failed since ``allow``: words, address."""
+        if self._refusal is None:
+            return None
+        access, address, size = self._refusal
+        verb, reason = next(
+            (_ACCESS[kind], _WORDS[why])
+            for kind in _ACCESS
+            for why in _WORDS
+            if self._u[f"UC_MEM_{kind}_{why}"] == access
+        )
+        many = "" if verb == _ACCESS["FETCH"] else f" of {size} byte{'s' * (size != 1)}"
+        return f"{verb}{many} at {address:#x}, {reason}", address
 
-        self._uc.hook_add(self._u.UC_HOOK_INTR, hook)
+    @property
+    def wanted(self) -> tuple[int, int, bool] | None:
+        """The same: address, size, whether it was to be written."""
+        if self._refusal is None:
+            return None
+        access, address, size = self._refusal
+        writes = self._u["UC_MEM_WRITE_UNMAPPED"], self._u["UC_MEM_WRITE_PROT"]
+        return address, size, access in writes
 
-    def on_syscall_instruction(self, handler: Callable[[], None]) -> None:
+    def gate(self, read: Sequence[str], write: Sequence[str]) -> Gate:
+        """What hooks for exceptions read and write."""
+        numbers = self._numbers
+        return Gate(self._uc, [numbers[r] for r in read], [numbers[r] for r in write])
+
+    def on_interrupt(self, gate: Gate, handler: Callable[[], int]) -> None:
+        """Called at every exception, system calls among them; what it returns is for the gate."""
+        gate.on_interrupt(self._u["UC_HOOK_INTR"], self._in_hook(handler))
+
+    def on_syscall_instruction(self, gate: Gate, handler: Callable[[], int]) -> None:
         """Of x86-64, where it is no exception."""
+        gate.on_instruction(
+            self._u["UC_HOOK_INSN"], self._syscall_instruction, self._in_hook(handler)
+        )
 
-        def hook(_uc: Any, _data: Any) -> None:
+    def _in_hook(self, handler: Callable[[], int]) -> Callable[[], int]:
+        def hook() -> int:
             self.in_hook = True
             try:
-                handler()
+                return handler()
             finally:
                 self.in_hook = False
 
-        self._uc.hook_add(self._u.UC_HOOK_INSN, hook, None, 1, 0, self._syscall_instruction)
+        return hook
 
     def on_block(self, low: int, high: int, handler: Callable[[int], None]) -> object:
         """Told the address of every block of code in [low, high] that runs, until ``remove``. Slow."""
-
-        def hook(_uc: Any, address: int, _size: int, _data: Any) -> None:
-            handler(address)
-
-        return self._added(self._u.UC_HOOK_BLOCK, hook, low, high)
+        return self._added("UC_HOOK_BLOCK", BLOCK_HOOK, handler, low, high)
 
     def on_access(
         self, low: int, high: int, handler: Callable[[bool, int, int, int], None]
     ) -> object:
         """Told of every access to [low, high], until ``remove``: is it a write, address, size, value that is written. Slow."""
-        write = self._u.UC_MEM_WRITE
+        write = self._u["UC_MEM_WRITE"]
 
-        def hook(_uc: Any, access: int, address: int, size: int, value: int, _data: Any) -> None:
+        def hook(access: int, address: int, size: int, value: int) -> None:
             handler(access == write, address, size, value)
 
-        kinds = self._u.UC_HOOK_MEM_READ | self._u.UC_HOOK_MEM_WRITE
-        return self._added(kinds, hook, low, high)
+        return self._added("UC_HOOK_MEM_READ UC_HOOK_MEM_WRITE", ACCESS_HOOK, hook, low, high)
 
-    def _added(self, kinds: int, hook: Callable[..., Any], low: int, high: int) -> object:
-        handle: object = self._uc.hook_add(kinds, hook, None, low, high)
+    def _added(
+        self, kinds: str, callback: Any, hook: Callable[..., Any], low: int, high: int
+    ) -> object:
+        handle = self._add(kinds, callback, hook, low, high)
         self._uc.ctl_flush_tb()  # code that has been translated knows nothing of it
         return handle
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from rtld.backends.emulated.callnumbers import call_names
 from rtld.backends.emulated.faults import LimitReached
+from rtld.backends.emulated.gate import BOTH, NOTHING, SECOND
 from rtld.backends.emulated.linux.calls import Away, Ended, Sleep
 from rtld.backends.emulated.linux.memory import MemoryCalls
 from rtld.backends.emulated.linux.sockets import Sockets
@@ -46,7 +47,7 @@ class Kernel(Sockets, MemoryCalls):
 
     def __init__(self, machine: Machine, descriptors: Mapping[int, int]) -> None:
         super().__init__(machine)
-        self.calls: dict[str, int] = {}
+        self._counts: dict[int, int] = {}
         self.unknown: dict[str, int] = {}
         self.set_descriptors(descriptors)
         self.listings = {}
@@ -56,7 +57,8 @@ class Kernel(Sockets, MemoryCalls):
         self.start_signals()
         self.start_process()
         cpu = self.cpu
-        self._registers = self.engine.bank(cpu.entry.number, *cpu.entry.arguments, cpu.pc)
+        self._gate = machine.gate
+        self._immediate, self._advance = cpu.entry.immediate, cpu.entry.advance
         self._names = call_names(cpu.name)
         self._served: dict[int, Callable[..., int]] = {
             number: getattr(self, f"sys_{name}")
@@ -86,30 +88,27 @@ class Kernel(Sockets, MemoryCalls):
             old.actions.pop(number)
             old.reset_host(number)
 
-    def serve(self) -> None:
-        """The CPU has come to a system call: do it, and put the result where the guest expects it."""
-        entry = self.cpu.entry
-        number, *arguments, pc = self._registers.read()
-        if entry.immediate:
+    def serve(self) -> int:
+        """The CPU has come to a system call: do it; the result is put where the guest expects it (``gate``)."""
+        gate = self._gate
+        pc, number, *arguments = gate.values
+        if self._immediate:
             number = self.memory.view(pc, 2)[1] or number
         number &= 0xFFFFFFFF
-        name = self._names.get(number, f"number {number}")
-        self.calls[name] = self.calls.get(name, 0) + 1
+        self._counts[number] = self._counts.get(number, 0) + 1
         function = self._served.get(number)
         if function is None:
-            if name not in TRIED:
-                self.unknown[name] = self.unknown.get(name, 0) + 1
-            result = -errno.ENOSYS
+            result = self._refuse(number)
         else:
             try:
                 result = function(*arguments)
             except Sleep as sleep:
                 self.task.number = number
                 self.machine.leave(self.machine.call_at(pc), partial(self.park, sleep))
-                return
+                return NOTHING
             except Away as away:
                 self.machine.leave(self.machine.call_at(pc), away.action)
-                return
+                return NOTHING
             except LimitReached:
                 raise
             except TargetFault:
@@ -120,14 +119,32 @@ class Kernel(Sockets, MemoryCalls):
                 result = -(error.errno or errno.EIO)
             except (ValueError, OverflowError, struct.error):
                 result = -errno.EINVAL  # a number that the host's functions do not take
-        self.task.deadline = None
-        if entry.advance:
-            self.engine.set(self.cpu.pc, pc + entry.advance)
-        self.engine.set(entry.result, result & self.mask)
+        task = self.task
+        task.deadline = None
+        gate.results[1] = result & self.mask
         if self.trace is not None:
-            self.trace(name, tuple(arguments), result)
-        if self.pending or self.task.pending:
+            self.trace(self._name(number), tuple(arguments), result)
+        if self.pending or task.pending:
             self.machine.leave(self.machine.behind_call(pc), _nothing)
+        elif self._advance:
+            gate.results[0] = pc + self._advance
+            return BOTH
+        return SECOND
+
+    def _refuse(self, number: int) -> int:
+        """A call that is not served."""
+        name = self._name(number)
+        if name not in TRIED:
+            self.unknown[name] = self.unknown.get(name, 0) + 1
+        return -errno.ENOSYS
+
+    def _name(self, number: int) -> str:
+        return self._names.get(number, f"number {number}")
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """System calls that were made: name -> how often."""
+        return {self._name(number): count for number, count in self._counts.items()}
 
     def call_name(self, task: Task) -> str:
         """The call that a sleeping task is in."""

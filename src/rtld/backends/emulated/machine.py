@@ -13,6 +13,7 @@ from signal import SIGILL, SIGSEGV, SIGTRAP
 from rtld.backends.emulated.cpus import cpu_named
 from rtld.backends.emulated.engine import Engine, Stopped
 from rtld.backends.emulated.faults import Fault, LimitReached
+from rtld.backends.emulated.gate import FIRST, NOTHING
 from rtld.backends.emulated.kernel import STANDARD, Ended, Kernel
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE, Memory
 from rtld.backends.emulated.process import Process
@@ -76,7 +77,11 @@ class Machine:
         self.memory.map(self._traps, TRAPS, READ | EXECUTE)
         self._set_up()
         self.memory.write(self._traps, self.cpu.trap * (TRAPS // len(self.cpu.trap)))
-        self._pc = self.engine.bank(self.cpu.pc)
+        entry = self.cpu.entry
+        #: What exceptions and system calls find (kernel: ``serve``), and what they may change.
+        self.gate = self.engine.gate(
+            (self.cpu.pc, entry.number, *entry.arguments), (self.cpu.pc, entry.result)
+        )
         self._trapped = 0x80 if self.cpu.entry.interrupt is None else self.cpu.entry.interrupt
         self._behind = 0 if self.cpu.entry.advance else len(self.cpu.trap)
         self.segments = Segments(self) if cpu == "i386" else None
@@ -84,9 +89,9 @@ class Machine:
         self.kernel = Kernel(self, descriptors)
         self._never = self._new_trap(self._lost)
         self._returned = self._new_trap(self._lost)
-        self.engine.on_interrupt(self._on_interrupt)
-        if self.cpu.entry.interrupt is None:
-            self.engine.on_syscall_instruction(self.kernel.serve)
+        self.engine.on_interrupt(self.gate, self._on_interrupt)
+        if entry.interrupt is None:
+            self.engine.on_syscall_instruction(self.gate, self.kernel.serve)
 
     def __enter__(self) -> Self:
         return self
@@ -257,7 +262,7 @@ class Machine:
                 self.resume = start
                 stepped = self.debugger.before(self)
                 start, count = self.resume, 1 if stepped else count
-            engine.refused = None
+            engine.allow()
             stops, ticks = watch.stops, watch.ticks
             try:
                 if left is None and not stepped:
@@ -268,7 +273,8 @@ class Machine:
                     left = None if left is None else left - count
             except (Fault, Stopped) as error:
                 self.resume = engine.resume_at()
-                if engine.refused is not None and self.memory.fault(*engine.wanted):
+                wanted = engine.wanted
+                if wanted is not None and self.memory.fault(*wanted):
                     start = self.resume
                     continue
                 start = self._handled(error)
@@ -375,19 +381,22 @@ class Machine:
 
     # -- what the CPU asks for ----------------------------------------------------------------------
 
-    def _on_interrupt(self, number: int) -> None:
+    def _on_interrupt(self) -> int:
+        gate = self.gate
+        number = gate.number[0]
         if number == self._trapped:
-            at = self._pc.read()[0] - self._behind
-            if self._traps <= at < self._traps + TRAPS:
-                self._on_trap(at)
-                return
+            at = gate.values[0] - self._behind
+            handler = self._handlers.get(at)
+            if handler is None and self._traps <= at < self._traps + TRAPS:
+                handler = self._lost
+            if handler is not None:
+                target = handler()
+                if self._left is not None:
+                    return NOTHING
+                gate.results[0] = target
+                return FIRST
         if number == self.cpu.entry.interrupt:
-            self.kernel.serve()
-            if self.cpu.entry.advance and self.instructions is None and self._left is None:
-                # The program counter was written: a later stop would find it out of date (quirks). _run goes on.
-                self._watch.stops += 1
-                self.engine.stop()
-            return
+            return self.kernel.serve()
         sign, words = self.cpu.exceptions.get(number, (int(SIGSEGV), f"exception {number}"))
         if self.cpu.illegal and self._stands_at_pc(self.cpu.illegal):
             raise self._illegal()
@@ -395,8 +404,9 @@ class Machine:
 
     def _explain(self, error: Stopped) -> Fault:
         """Unicorn has given up: why?"""
-        if self.engine.refused is not None:
-            what, address = self.engine.refused
+        refused = self.engine.refused
+        if refused is not None:
+            what, address = refused
             return self._fault(what, SIGSEGV, address)
         if self.engine.illegal(error):
             return self._illegal()
@@ -456,20 +466,5 @@ class Machine:
         entry = ENTRIES[self.cpu.name]
         return self._new_trap(lambda: handler(*entry(self)))
 
-    def _on_trap(self, address: int) -> None:
-        target = self._handlers.get(address, self._lost)()
-        if self._left is not None:
-            return
-        if self.cpu.entry.advance and self.instructions is None:
-            self.leave(
-                target, _nothing
-            )  # a written program counter would be lost by a later stop (quirks)
-        else:
-            self.engine.set(self.cpu.pc, target)
-
     def _lost(self) -> int:
         raise self._fault("a jump into the middle of nowhere", SIGSEGV)
-
-
-def _nothing() -> None:
-    """Only stop."""

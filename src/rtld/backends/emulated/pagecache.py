@@ -10,9 +10,9 @@ import fcntl
 import mmap
 import os
 import struct
-from typing import NamedTuple
 
 from rtld.backends.emulated.ranges import Ranges
+from rtld.core.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ QUIRKS = (
     Quirk("arm",    "the state (ARM or Thumb) is lost unless bit 0 of the start address has it", "-",              "engine.Engine.resume_at"),
     Quirk("riscv64", "a breakpoint is reported as an illegal instruction",                     "-",               "cpus: Cpu.breaks"),
     Quirk("s390x",  "after SVC the program counter is still on it",                             "-",               "cpus: Entry.advance"),
-    Quirk("s390x",  "if a hook wrote the program counter, a later emu_stop leaves an old one",   "-",               "machine.Machine stops after each system call, and goes on"),
+    Quirk("s390x",  "if a hook wrote the program counter, a later emu_stop leaves an old one",   "-",               "libunicorn.Uc.reg_write: uc_reg_write_batch does not do that"),
     Quirk("s390x",  "bad addresses are a program check, and the hook for them is not called",   "-",               "the fault has no address"),
     Quirk("s390x",  "an illegal instruction is the same program check",                         "-",               "cpus: Cpu.illegal"),
     Quirk("s390x",  "code cannot run where mem_protect took the right to write",                "-",               "cpus: Cpu.remaps; engine.Engine.protect maps again"),

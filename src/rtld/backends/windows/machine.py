@@ -289,7 +289,7 @@ class Machine:
     def _run_code(self, pc: int) -> int | None:
         """Run the program until it calls a function of ours; where to go on, None when the thread waits."""
         engine = self.engine
-        engine.refused = None
+        engine.allow()
         stops = self._watch.stops
         try:
             with self._watch:
@@ -325,7 +325,8 @@ class Machine:
 
     def _fault(self, error: Stopped) -> TargetFault:
         pc = self.engine.get(self.cpu.pc)
-        what = self.engine.refused[0] if self.engine.refused is not None else str(error.args[1])
+        refused = self.engine.refused
+        what = refused[0] if refused is not None else str(error.args[1])
         fault = TargetFault(f"{what}, by the code at {pc:#x}{self._where(pc)}")
         fault.pc = pc
         return fault

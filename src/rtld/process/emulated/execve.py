@@ -18,7 +18,7 @@ from rtld.elf.file import ElfFile
 from rtld.elf.types import ET_DYN, ET_EXEC, PF_X, PT_GNU_STACK, PT_INTERP, machine_name
 from rtld.errors import FormatError, NoSpace
 from rtld.process.emulated.layouts import PAGE, choose
-from rtld.process.kernel import CannotRun, script_interpreter
+from rtld.process.program import CannotRun, script_interpreter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,8 +16,10 @@ from rtld.elf import types as t
 from rtld.elf.dlopen import Opened
 from rtld.elf.fini import Order
 from rtld.elf.link import bind, find_closure, open_namespace, relocate
-from rtld.elf.load import store_word
+from rtld.elf.load import build_scopes, store_word
+from rtld.elf.scalar import dynsym
 from rtld.elf.search import SearchOptions
+from rtld.elf.small import GiveUp, bind_small, records_with_symbols
 from rtld.elf.sysroot import Sysroot
 from rtld.elf.tls import layout_tls, round_up
 from rtld.errors import TargetFault
@@ -36,7 +38,7 @@ from rtld.process.emulated.layouts import PAGE
 from rtld.process.emulated.system import StartFailed
 from rtld.process.foreign.dl import Services
 from rtld.process.foreign.world import TLS_ALIGN, World
-from rtld.process.live.loading import is_hosted
+from rtld.process.hosting import is_hosted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from rtld.core.image import Image as ModuleImage
     from rtld.core.module import Module, Namespace
     from rtld.elf.file import ElfFile
+    from rtld.elf.small import SmallLink
     from rtld.process.emulated.execve import Process
     from rtld.process.emulated.system import System
 
@@ -108,6 +111,7 @@ class Guest(World):
         self.constructed: list[Module] = []
         self.ns: Namespace = self._find(lazy, library_path, preload)
         self._undo: list[tuple[int, bytes]] = []
+        self.small: SmallLink | None = None  # who has bound it, if not the column passes
         self._slots: dict[Module, dict[int, int]] = {}  # position of a record -> row
 
     # -- before there is anything in memory -----------------------------------------------------------
@@ -221,12 +225,15 @@ class Guest(World):
         self.adopt_hosted()
         self.services = Services(self)
         self.services.replace([module for module in ns.modules if module.hosted])
-        bind(ns)
+        self.small = bind_small(ns, emulated=True) if self._is_plain() else None
+        if self.small is None:
+            bind(ns)
+            self._check_bound()
+        else:
+            build_scopes(ns)
         self._number_tls()
-        self._check_bound()
         self._choose_addresses()
-        relocate(ns)
-        changes = self._adjust()
+        changes = self._relocate()
         own = [module for module in ns.modules if not module.hosted]
         for module in own:
             self.map_module(module)
@@ -313,6 +320,28 @@ class Guest(World):
             low, high = module.file.span
             size = page_up(high) - (low & -PAGE)
             module.base = memory.reserve(size, module.file.max_align, high=True) - (low & -PAGE)
+
+    def _is_plain(self) -> bool:
+        """May the scalar passes bind it (elf/small.py)? They leave libgcc_s as it is, which is to ask us (hosted.py)."""
+        return all(m.is_libc_family for m in self.ns.modules if m.hosted)
+
+    def _relocate(self) -> list[tuple[int, int]]:
+        """Make the images; the words of hosted modules that must change."""
+        ns = self.ns
+        if self.small is not None:
+            numbers = {module: i + 1 for i, module in enumerate(ns.modules)}
+            binder = self.machine.on_bind(self.bind) if ns.lazy else 0
+            try:
+                self.small.relocate(link_map=numbers.__getitem__, binder=binder, lazy=ns.lazy)
+                return self.small.hosted_changes()
+            except GiveUp:
+                # Something only the column passes know: begin again with them.
+                self.small, ns.ifuncs, ns.copies = None, [], []
+                bind(ns)
+                self._number_tls()
+                self._check_bound()
+        relocate(ns)
+        return self._adjust()
 
     def _adjust(self) -> list[tuple[int, int]]:
         """What stands beside hosted modules; the words of these that must change."""
@@ -501,6 +530,8 @@ class Guest(World):
     def bind(self, number: int, index: int) -> int:
         """A PLT slot is used for the first time: fill it; the function's address."""
         ns = self.ns
+        if self.small is not None:
+            return self._bind_small(self.small.ns.modules[number - 1], index)
         r, b = self._relocations, self._bindings
         module = self._columns.modules[number - 1]
         rows = self._slots.get(module)
@@ -522,6 +553,16 @@ class Guest(World):
             definer = int(b.definer[reference])
             found = self._columns.modules[definer] if definer >= 0 else None
             self.reporter.bound(module, found, b.name(reference), b.version_name(reference), "")
+        return value
+
+    def _bind_small(self, module: Module, index: int) -> int:
+        """The same for what has been bound without columns."""
+        assert self.small is not None
+        place, found = self.small.slot(module, index)
+        if found is None:
+            return 0  # an undefined weak function that is called all the same
+        value = self.value(*found)
+        self.write_word(module.base + place, value)
         return value
 
     @property
@@ -568,7 +609,14 @@ class Guest(World):
 
 def start_version(ns: Namespace) -> str | None:
     """The version of __libc_start_main that a program refers to."""
-    b = ns.bindings
+    b, file = ns.bindings, ns.main.file
+    if b is None:
+        table = dynsym(file)
+        for _offset, _kind, symbol, _addend in records_with_symbols(file):
+            if table.name(symbol) == b"__libc_start_main":
+                name = table.version_names().get(table.version(symbol) & 0x7FFF)
+                return os.fsdecode(name) if name is not None else None
+        return None
     import numpy as np
 
     main = ns.columns.modules.index(ns.main)

@@ -7,8 +7,8 @@ the top, and below that, growing down, everything that is mapped. Chance moves e
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
+from rtld.core.record import NamedTuple
 from rtld.elf.types import ET_EXEC
 from rtld.errors import Unsupported
 

@@ -6,7 +6,6 @@ Their own ld.so links them there, and nobody confines them: qemu-user shows a pr
 from __future__ import annotations
 
 import os
-import shutil
 
 from rtld.backends.emulated.cpus import CPUS, cpu_named
 from rtld.process.live.foreground import Foreground
@@ -33,6 +32,8 @@ def run_by_qemu(
     reporter: Reporter,
 ) -> int:
     """Run a program of this computer's files; its wait status. Unsupported says what to install."""
+    import shutil
+
     name = f"qemu-{arch.name}"
     qemu = shutil.which(name)
     if qemu is None:

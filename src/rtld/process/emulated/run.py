@@ -17,7 +17,7 @@ from rtld.errors import RtldError
 from rtld.process.emulated.execve import Process, do_execve
 from rtld.process.emulated.postmortem import describe
 from rtld.process.emulated.system import Link, StartFailed
-from rtld.process.kernel import CannotRun
+from rtld.process.program import CannotRun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from rtld.events import SPOKEN
 from rtld.process.emulated.qemu import is_for_qemu, run_by_qemu
 from rtld.process.emulated.run import run
 from rtld.process.emulated.system import MEMORY, Link, StartFailed, System
-from rtld.process.kernel import CannotRun
+from rtld.process.program import CannotRun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

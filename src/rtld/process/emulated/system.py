@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
 
 from rtld.backends.emulated import open_machine
 from rtld.backends.emulated.linux.tree import Bind, Tree
 from rtld.backends.emulated.pagecache import PageCache
+from rtld.core.record import NamedTuple
 from rtld.errors import RtldError
 from rtld.events import QUIET
 from rtld.process.emulated.layouts import Chance
@@ -15,6 +15,7 @@ from rtld.process.emulated.layouts import Chance
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from rtld.arch.base import Arch
     from rtld.backends.emulated.family import Family

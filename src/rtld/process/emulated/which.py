@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rtld.elf.types import EM_386, EM_X86_64
-from rtld.process.kernel import script_interpreter
+from rtld.process.program import script_interpreter
 
 
 def is_foreign(path: str) -> bool:

@@ -27,8 +27,9 @@ from rtld.elf.dlopen import (
 )
 from rtld.elf.search import Search, SearchOptions
 from rtld.errors import RtldError, TargetFault
+from rtld.process.hosting import is_hosted
 from rtld.process.live.asking import LM_ID_BASE, Asking
-from rtld.process.live.loading import Loading, is_hosted, tell_scopes, unload_calls
+from rtld.process.live.loading import Loading, tell_scopes, unload_calls
 from rtld.process.live.world import FINI, INIT
 
 TYPE_CHECKING = False

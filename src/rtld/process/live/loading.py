@@ -20,7 +20,7 @@ from rtld.elf.dlopen import (
     scope_of,
 )
 from rtld.elf.initfini import init_first, sort_musl
-from rtld.elf.load import is_libc_family, is_symbolic
+from rtld.elf.load import is_symbolic
 from rtld.elf.small import GiveUp, bind_small_group
 from rtld.elf.tls import tls_segment
 from rtld.events import CALLS
@@ -56,16 +56,6 @@ _SMALL, _SMALL_AT_FIRST = (
     60000,
 )  # look-ups without numpy; as many take as long as importing it
 _HEAP = 1 << 16  # what dlerror and the like may need between two calls of dlopen
-
-
-def is_hosted(module: Module, ns: Namespace) -> bool:
-    """Is this module ld.so's to load?  The libc family; and libgcc_s, which libc opens on its own to unwind threads."""
-    if ns.model == "musl":
-        return module is ns.interp
-    name = module.soname or module.path.rpartition("/")[2]
-    if name.startswith("libthread_db.so"):
-        return False  # it calls back into the debugger that opens it, which ld.so does not know
-    return is_libc_family(name) or name.startswith("libgcc_s.so")
 
 
 class Loading:

@@ -26,8 +26,8 @@ from rtld.elf.small import bind_small
 from rtld.errors import FormatError, RtldError, Unsupported
 from rtld.events import SPOKEN
 from rtld.process import kernel
+from rtld.process.hosting import is_hosted
 from rtld.process.live.foreground import Foreground
-from rtld.process.live.loading import is_hosted
 from rtld.process.live.stopped import Stack, call_in, wait_for_trap
 from rtld.process.live.takeover import TakeOver
 from rtld.process.mapping import (

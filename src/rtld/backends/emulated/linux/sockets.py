@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import stat
 
 from rtld.backends.emulated.linux.calls import failed
@@ -29,6 +28,8 @@ class Sockets(Processes):
         raise failed(errno.EACCES)
 
     def sys_socketpair(self, family: int, kind: int, protocol: int, result: int, *_: int) -> int:
+        import socket
+
         if family != socket.AF_UNIX:
             raise failed(errno.EAFNOSUPPORT)
         self.memory.view(result, 8, WRITE)
@@ -48,6 +49,8 @@ class Sockets(Processes):
         return self.sys_write(fd, buffer, size)
 
     def sys_recvfrom(self, fd: int, buffer: int, size: int, flags: int, *_: int) -> int:
+        import socket
+
         host = self.host(fd)
         self.ready(host)
         end = socket.socket(fileno=host)
@@ -82,6 +85,8 @@ class Sockets(Processes):
         return self.sys_recvfrom(fd, buffer, size, flags)
 
     def sys_shutdown(self, fd: int, how: int, *_: int) -> int:
+        import socket
+
         end = socket.socket(fileno=self.host(fd))
         try:
             end.shutdown(how)

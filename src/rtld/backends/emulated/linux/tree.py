@@ -234,9 +234,10 @@ class _Walk:
 
 def _nothing() -> int:
     """An empty directory that nobody can put anything into: it has been removed."""
-    import tempfile
-
-    path = tempfile.mkdtemp(prefix="rtld-")
+    # As mkdtemp of tempfile, which takes as long to import as all files of this directory.
+    directory = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+    path = os.path.join(directory, f"rtld-{os.urandom(12).hex()}")
+    os.mkdir(path, 0o700)
     fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.rmdir(path)
     return fd
