@@ -36,7 +36,6 @@ TRIED = {
     "openat2",
     "futex_waitv",
     "io_uring_setup",
-    "inotify_init1",
     "seccomp",
 }
 
@@ -54,6 +53,7 @@ class Kernel(Sockets, MemoryCalls):
         self.set_tree(None)
         self.start_tasks()
         self.start_signals()
+        self.start_timers()
         self.start_process()
         cpu = self.cpu
         self._registers = self.engine.bank(cpu.entry.number, *cpu.entry.arguments, cpu.pc)
@@ -74,6 +74,7 @@ class Kernel(Sockets, MemoryCalls):
         for fd in sorted(old.cloexec & set(old.descriptors)):
             old.drop(fd)
         self.descriptors, self.owned, self.names = old.descriptors, old.owned, old.names
+        self.counters, self.notices = old.counters, old.notices
         self.cwd, self.umask, self.limits, self.limit_files = (
             old.cwd,
             old.umask,
@@ -140,6 +141,7 @@ class Kernel(Sockets, MemoryCalls):
             len(self.tasks) > 1
             or self.pending
             or task.pending
+            or self.timer_due()
             or task.sleep
             or task is not self.tasks[0]
         )
