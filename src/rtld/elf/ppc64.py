@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 DTPMOD64, TPREL64, DTPREL64 = 68, 73, 78
 
 
+def uses_tls_stub(module: Module) -> bool:
+    """Does the module call __tls_get_addr through the stub that knows of module number 0?"""
+    return bool(_options(module) & PPC64_OPT_TLS)
+
+
 def _options(module: Module) -> int:
     dynamic = module.file.dynamic
     return (dynamic.get(DT_PPC64_OPT, 0) or 0) if dynamic is not None else 0
@@ -35,7 +40,7 @@ def has_one_toc(modules: Sequence[Module]) -> Bool:
 def relocate_tls(ns: Namespace, rows: Rows, terms: Terms) -> None:
     """Do the DTPMOD64 of modules with the TLS bit, and make TPREL64 of their DTPREL64."""
     modules = ns.columns.modules
-    flagged = np.array([bool(_options(module) & PPC64_OPT_TLS) for module in modules], np.bool_)
+    flagged = np.array([uses_tls_stub(module) for module in modules], np.bool_)
     chosen = flagged[rows.module] & ((rows.type == DTPMOD64) | (rows.type == DTPREL64))
     if not chosen.any():
         return

@@ -11,15 +11,20 @@ import mmap
 import os
 import signal
 import struct
+from contextlib import contextmanager
 
+from rtld.backends.emulated.linux.ucontext import Signal
 from rtld.core.space import page_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 MOST = 1 << 10  # processes at a time
 _WORD = 8
+_LETTER = struct.Struct("iiiIQi4x")  # a ``Signal``
+_LETTERS = 63  # that wait for one process
+_BOX = 8 + _LETTERS * _LETTER.size
 
 
 class Family:
@@ -29,21 +34,19 @@ class Family:
         self.most = most
         self._lock = os.memfd_create("rtld-family", os.MFD_CLOEXEC)
         self._slots = mmap.mmap(-1, page_up((most + 1) * _WORD))
+        self._letters = mmap.mmap(-1, page_up(most * _BOX))
         self.first = os.getpid()
         self.wakeup: int | None = None
         self._bell: int | None = None
         self.remember(self.first)
 
     def _change(self, old: int, new: int) -> bool:
-        fcntl.lockf(self._lock, fcntl.LOCK_EX)
-        try:
+        with self._locked():
             for at in range(0, self.most * _WORD, _WORD):
                 if struct.unpack_from("Q", self._slots, at)[0] == old:
                     struct.pack_into("Q", self._slots, at, new)
                     return True
             return False
-        finally:
-            fcntl.lockf(self._lock, fcntl.LOCK_UN)
 
     def members(self) -> list[int]:
         """All that have not been waited for."""
@@ -81,6 +84,47 @@ class Family:
             except ProcessLookupError:
                 continue
         return found
+
+    # -- what a signal says ---------------------------------------------------------------------------
+
+    def _box(self, pid: int) -> int | None:
+        """Where the letters for a process are."""
+        for index in range(self.most):
+            if struct.unpack_from("Q", self._slots, index * _WORD)[0] == pid:
+                return index * _BOX
+        return None
+
+    def post(self, pid: int, signal: Signal) -> None:
+        """Leave it for the process; when the box is full it will know the number only."""
+        with self._locked():
+            at = self._box(pid)
+            if at is None:
+                return
+            (count,) = struct.unpack_from("Q", self._letters, at)
+            if count < _LETTERS:
+                _LETTER.pack_into(self._letters, at + 8 + _LETTER.size * count, *signal)
+                struct.pack_into("Q", self._letters, at, count + 1)
+
+    def collect(self) -> list[Signal]:
+        """What is there for this process."""
+        at = self._box(os.getpid())
+        if at is None or not struct.unpack_from("Q", self._letters, at)[0]:
+            return []
+        with self._locked():
+            (count,) = struct.unpack_from("Q", self._letters, at)
+            struct.pack_into("Q", self._letters, at, 0)
+            return [
+                Signal(*_LETTER.unpack_from(self._letters, at + 8 + _LETTER.size * i))
+                for i in range(min(count, _LETTERS))
+            ]
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.lockf(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._lock, fcntl.LOCK_UN)
 
     # -- signals ------------------------------------------------------------------------------------
 

@@ -37,7 +37,6 @@ TRIED = {
     "openat2",
     "futex_waitv",
     "io_uring_setup",
-    "inotify_init1",
     "seccomp",
 }
 
@@ -55,6 +54,7 @@ class Kernel(Sockets, MemoryCalls):
         self.set_tree(None)
         self.start_tasks()
         self.start_signals()
+        self.start_timers()
         self.start_process()
         cpu = self.cpu
         self._gate = machine.gate
@@ -76,6 +76,7 @@ class Kernel(Sockets, MemoryCalls):
         for fd in sorted(old.cloexec & set(old.descriptors)):
             old.drop(fd)
         self.descriptors, self.owned, self.names = old.descriptors, old.owned, old.names
+        self.counters, self.notices = old.counters, old.notices
         self.cwd, self.umask, self.limits, self.limit_files = (
             old.cwd,
             old.umask,
@@ -157,6 +158,7 @@ class Kernel(Sockets, MemoryCalls):
             len(self.tasks) > 1
             or self.pending
             or task.pending
+            or self.timer_due()
             or task.sleep
             or task is not self.tasks[0]
         )

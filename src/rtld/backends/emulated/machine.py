@@ -301,6 +301,7 @@ class Machine:
             if kernel.waiting():
                 # Inside a call that Python has made nobody gives way: others would return into it.
                 turn = self.turn or (watch.ticks != ticks and not stepped)
+                kernel.expire_timers()
                 kernel.schedule(turn=turn and self._depth == 1)
                 self.turn = False
                 kernel.deliver()
@@ -349,6 +350,10 @@ class Machine:
     def quicken(self) -> None:
         """There are several tasks: turns are to be short."""
         self._watch.tick = TURN
+
+    def look_often(self, seconds: float) -> None:
+        """Stop the CPU so often, for timers."""
+        self._watch.tick = min(self._watch.tick, seconds)
 
     def watch_bell(self, descriptor: int | None) -> None:
         """Stop the CPU when that can be read: a signal has come."""
@@ -400,7 +405,25 @@ class Machine:
         sign, words = self.cpu.exceptions.get(number, (int(SIGSEGV), f"exception {number}"))
         if self.cpu.illegal and self._stands_at_pc(self.cpu.illegal):
             raise self._illegal()
-        raise self._fault(words, sign)
+        raise self._fault(words, sign, self._missed(number))
+
+    def _missed(self, number: int) -> int | None:
+        """s390x: the address that a program check was about, as Linux has it: that of its page."""
+        if not self.cpu.remaps or self.cpu.exceptions.get(number, (0,))[0] != SIGSEGV:
+            return None
+        from rtld.backends.emulated.reached import operands
+
+        pc = self.engine.get(self.cpu.pc)
+        if not self.memory.covers(pc, 2, EXECUTE):
+            return pc & -PAGE
+        size = next(size for size in (6, 4, 2) if self.memory.covers(pc, size))
+        code = bytes(self.memory.view(pc, size))
+        places = operands(code, pc, lambda number: self.engine.get(f"r{number}"))
+        for rights in (READ, WRITE):
+            for place in places:
+                if not self.memory.covers(place, 1, rights):
+                    return place & -PAGE
+        return None
 
     def _explain(self, error: Stopped) -> Fault:
         """Unicorn has given up: why?"""

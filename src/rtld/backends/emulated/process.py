@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rtld.backends.emulated.family import Family
+    from rtld.backends.emulated.linux.ucontext import Signal
 
 
 class Process:
@@ -57,6 +58,15 @@ class Process:
     def forget(self, pid: int) -> None:
         if self.family is not None:
             self.family.forget(pid)
+
+    def post(self, pid: int, signal: Signal) -> None:
+        """Tell another process of the family what the signal is that it is about to get."""
+        if self.family is not None:
+            self.family.post(pid, signal)
+
+    def collect(self) -> list[Signal]:
+        """What others have told this process."""
+        return [] if self.family is None else self.family.collect()
 
     def relatives(self, wanted: int) -> list[int]:
         """The processes that kill(wanted) means."""

@@ -1,6 +1,8 @@
-"""Programs of CPUs that cannot be emulated here: handed to qemu-user, if it is installed.
+"""Programs of CPUs that cannot be emulated here: run by qemu-user, if it is installed.
 
-Their own ld.so links them there, and nobody confines them: qemu-user shows a program all files of this computer.
+Our linker links them all the same, as one executable (``process/bundle``) that lives in a directory of its own for as long
+as it runs; the program's own ld.so does it on request. Nobody confines them: qemu-user shows a program all files of this
+computer.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 import os
 
 from rtld.backends.emulated.cpus import CPUS, cpu_named
+from rtld.elf.file import ElfFile
+from rtld.errors import Unsupported
 from rtld.process.live.foreground import Foreground
 
 TYPE_CHECKING = False
@@ -16,11 +20,25 @@ if TYPE_CHECKING:
 
     from rtld.arch.base import Arch
     from rtld.events import Reporter
+    from rtld.process.emulated.system import Link
 
 
 def is_for_qemu(arch: Arch | None) -> bool:
     """A CPU that the linker knows, and no engine here has."""
     return arch is not None and arch.name not in CPUS
+
+
+def find_qemu(arch: Arch) -> str:
+    """The program's path. Unsupported says what to install."""
+    import shutil
+
+    name = f"qemu-{arch.name}"
+    qemu = shutil.which(name)
+    if qemu is None:
+        if arch.name not in CPUS:
+            cpu_named(arch.name)  # Unsupported, with the reason
+        raise Unsupported(f"{name} is not installed", "Debian's package qemu-user has it")
+    return qemu
 
 
 def run_by_qemu(
@@ -30,19 +48,56 @@ def run_by_qemu(
     env: Mapping[str, str],
     sysroot: str | None,
     reporter: Reporter,
+    link: Link | None,
 ) -> int:
-    """Run a program of this computer's files; its wait status. Unsupported says what to install."""
+    """Run a program of this computer's files; its wait status. *link*: how our linker is to link; None: the program's own
+    does. Unsupported says what to install.
+    """
+    qemu = find_qemu(arch)
+    name = os.path.basename(qemu)
+    if link is None or not _is_linked(program):
+        who = "its own dynamic linker links it" if link is None else "there is nothing to link"
+        reporter.message(f"{program}: run by {name}: {who}, and nothing confines it")
+        return _spawn(qemu, program, argv, env, sysroot)
     import shutil
+    import tempfile
 
-    name = f"qemu-{arch.name}"
-    qemu = shutil.which(name)
-    if qemu is None:
-        cpu_named(arch.name)  # Unsupported, with the reason
-    assert qemu is not None
-    reporter.message(
-        f"{program}: run by {name}, where its own dynamic linker links it and nothing confines it"
-    )
-    command = [name, *(["-L", sysroot] if sysroot else []), "-0", argv[0], program, *argv[1:]]
+    from rtld.elf.search import SearchOptions
+    from rtld.process.bundle import make
+
+    reporter.message(f"{program}: linked here, run by {name}, and nothing confines it")
+    directory = tempfile.mkdtemp(prefix="rtld-")
+    try:
+        search = SearchOptions(
+            env=env, sysroot=sysroot or "/", cwd=os.getcwd(), cpu="baseline",
+            library_path=link.library_path, preload=link.preload,
+        )  # fmt: skip
+        bundle = make(ElfFile(program), os.path.abspath(program), search, reporter, directory)
+        reporter.transfer(bundle.main)
+        # What was to be loaded first is in the image.
+        rest = {key: value for key, value in env.items() if key != "LD_PRELOAD"}
+        if link.library_path is not None:
+            rest["LD_LIBRARY_PATH"] = link.library_path
+        path = bundle.write()
+        del bundle
+        return _spawn(qemu, path, argv, rest, sysroot)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_linked(program: str) -> bool:
+    file = ElfFile(program)
+    found = file.dynamic is not None and file.interp is not None and bool(file.needed)
+    file.close()
+    return found
+
+
+def _spawn(
+    qemu: str, program: str, argv: Sequence[str], env: Mapping[str, str], sysroot: str | None
+) -> int:
+    command = [
+        os.path.basename(qemu), *(["-L", sysroot] if sysroot else []), "-0", argv[0], program, *argv[1:],
+    ]  # fmt: skip
     own = {key: value for key, value in env.items() if key.startswith("LD_")}
     for key, value in own.items():
         command[1:1] = ["-E", f"{key}={value}"]

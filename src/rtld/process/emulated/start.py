@@ -47,18 +47,19 @@ def run_emulated(
     reporter: Reporter = SPOKEN,
     finished: Callable[[System], object] | None = None,
     debugger: Debugger | None = None,
+    qemu: bool = False,
 ) -> int:
     """Run *program*, a path of the sysroot or of this computer; its wait status.
 
     *binds*: "HOST:GUEST" or "HOST:GUEST:ro", more files for the guest to see. *link*: how our linker is to link; None: the
-    guest's own does. *finished* is told when the first process has ended. CannotRun, StartFailed.
+    guest's own does. *finished* is told when the first process has ended. *qemu*: let qemu-user run it, whatever its CPU is,
+    as it does where there is no engine for that. CannotRun, StartFailed.
     """
     arch = arch_of(program, sysroot)
-    if is_for_qemu(arch):
-        assert arch is not None
+    if arch is not None and (qemu or is_for_qemu(arch)):
         path = program if os.path.exists(program) else f"{sysroot}/{program}"
         root = sysroot or default_sysroot(program)[0]
-        return run_by_qemu(arch, path, argv, env, root, reporter)
+        return run_by_qemu(arch, path, argv, env, root, reporter, link)
     given = [parse_bind(text) for text in binds]
     inside = find_inside(program, sysroot, given, env.get("PATH", PATH))
     if inside is None:

@@ -48,6 +48,7 @@ class Sleep(Exception):
     deadline     of time.monotonic(): then it is made again, too
     futex        the address to be woken through; the call is then answered with 0, after the deadline with ETIMEDOUT
     children     wake when a child has ended;  bits: of FUTEX_WAIT_BITSET
+    signals      wake when one of this mask has come
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Sleep(Exception):
         futex: int | None = None,
         children: bool = False,
         bits: int = 0xFFFFFFFF,
+        signals: int = 0,
     ) -> None:
         self.read = read
         self.write = write
@@ -66,6 +68,7 @@ class Sleep(Exception):
         self.futex = futex
         self.children = children
         self.bits = bits
+        self.signals = signals
         super().__init__()
 
 

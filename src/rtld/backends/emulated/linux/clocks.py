@@ -29,6 +29,19 @@ class Clocks(Calls):
         self.put(address, self.pack("qq" if wide else "LL", *divmod(nanoseconds, _BILLION)))
         return 0
 
+    def settings(self, address: int, *, wide: bool) -> tuple[int, int]:
+        """struct itimerspec: interval, value; nanoseconds."""
+        size = 16 if wide else 2 * self.word
+        return (
+            self.nanoseconds(address, wide=wide),
+            self.nanoseconds(address + size, wide=wide),
+        )
+
+    def put_settings(self, address: int, interval: int, left: int, *, wide: bool) -> None:
+        size = 16 if wide else 2 * self.word
+        self.put_time(address, interval, wide=wide)
+        self.put_time(address + size, left, wide=wide)
+
     def _clock(self, clock: int) -> int:
         number = int32(clock)
         if number < 0:

@@ -41,6 +41,8 @@ class Io(Calls):
     owned: set[int]
     cloexec: set[int]
     names: dict[int, str]  # descriptor of the guest's -> the guest's path of what it is
+    counters: set[int]  # of the host's: eventfd, timerfd: what is read and written is a number
+    notices: set[int]  # of the host's: inotify
     limit_files = 1024
 
     def set_descriptors(self, descriptors: Mapping[int, int]) -> None:
@@ -49,6 +51,8 @@ class Io(Calls):
         self.owned = set()
         self.cloexec = set()
         self.names = {}
+        self.counters = set()
+        self.notices = set()
 
     def host(self, fd: int) -> int:
         """The host's descriptor for the guest's. EBADF."""
@@ -84,6 +88,8 @@ class Io(Calls):
         self.names.pop(fd, None)
         if host in self.owned:
             self.owned.discard(host)
+            self.counters.discard(host)
+            self.notices.discard(host)
             os.close(host)
 
     def ready(self, host: int, *, write: bool = False) -> None:
@@ -102,6 +108,8 @@ class Io(Calls):
         views = [self.memory.view(buffer, min(count, MOST), WRITE)] if count else []
         self.ready(host)
         got = os.readv(host, views) if views else 0  # fills the guest's own bytes
+        if self.order == "big" and (host in self.counters or host in self.notices):
+            self._turn_around(host, views[0], got)
         self.memory.changed(buffer, got)
         return got
 
@@ -123,9 +131,21 @@ class Io(Calls):
 
     def sys_write(self, fd: int, buffer: int, count: int, *_: int) -> int:
         host = self.host(fd)
-        return self._write(
-            host, [self.memory.view(buffer, min(count, MOST), READ)] if count else []
-        )
+        view = self.memory.view(buffer, min(count, MOST), READ) if count else None
+        if view is not None and host in self.counters and self.order == "big" and count == 8:
+            view = memoryview(bytes(view)[::-1])
+        return self._write(host, [view] if view is not None else [])
+
+    def _turn_around(self, host: int, data: memoryview, size: int) -> None:
+        """What this computer's kernel has written, in the guest's byte order."""
+        if host in self.counters:
+            data[:8] = bytes(data[:8])[::-1]
+            return
+        at = 0
+        while at + 16 <= size:
+            numbers = struct.unpack_from("=4I", data, at)
+            struct.pack_into(">4I", data, at, *numbers)
+            at += 16 + numbers[3]
 
     def sys_writev(self, fd: int, vector: int, count: int, *_: int) -> int:
         host = self.host(fd)
@@ -235,7 +255,12 @@ class Io(Calls):
         return 0
 
     def _dup(self, fd: int) -> tuple[int, str]:
-        return os.dup(self.host(fd)), self.names.get(fd & 0xFFFFFFFF, "")
+        host = self.host(fd)
+        copy = os.dup(host)
+        for kind in (self.counters, self.notices):
+            if host in kind:
+                kind.add(copy)
+        return copy, self.names.get(fd & 0xFFFFFFFF, "")
 
     def sys_dup(self, fd: int, *_: int) -> int:
         host, name = self._dup(fd)
@@ -492,16 +517,3 @@ class Io(Calls):
         length = self.signed(low[1]) if self.bits == 64 else self.pair(low[2], low[3])
         os.posix_fallocate(self.host(fd), start, length)
         return 0
-
-    def sys_memfd_create(self, name: int, flags: int, *_: int) -> int:
-        label = self.string(name, 256)
-        return self.add(
-            os.memfd_create(os.fsdecode(label), flags & 2 | os.MFD_CLOEXEC), cloexec=bool(flags & 1)
-        )
-
-    def sys_eventfd2(self, value: int, flags: int, *_: int) -> int:
-        host = os.eventfd(value & 0xFFFFFFFF, flags & (O_NONBLOCK | 1) | os.EFD_CLOEXEC)
-        return self.add(host, cloexec=bool(flags & O_CLOEXEC))
-
-    def sys_eventfd(self, value: int, *_: int) -> int:
-        return self.sys_eventfd2(value, 0)

@@ -7,14 +7,14 @@ import os
 import select
 
 from rtld.backends.emulated.linux.calls import Sleep, failed, int32
-from rtld.backends.emulated.linux.files import Files
 from rtld.backends.emulated.linux.io import O_CLOEXEC
+from rtld.backends.emulated.linux.special import Special
 from rtld.backends.emulated.linux.tasks import Tasks
 
 _MOST = 1 << 16
 
 
-class Poll(Files, Tasks):
+class Poll(Special, Tasks):
     """All of them are made of one host poll, and a sleep until one of the descriptors is ready."""
 
     def _ask(self, wanted: list[tuple[int, int]]) -> dict[int, int]:

@@ -13,7 +13,6 @@ import time
 
 from rtld.backends.emulated.linux.calls import Away, Replaced, Sleep, failed, int32
 from rtld.backends.emulated.linux.poll import Poll
-from rtld.backends.emulated.linux.signals import Signals
 from rtld.backends.emulated.linux.tasks import (
     CLONE_CHILD_CLEARTID,
     CLONE_CHILD_SETTID,
@@ -21,6 +20,7 @@ from rtld.backends.emulated.linux.tasks import (
     CLONE_SETTLS,
     Task,
 )
+from rtld.backends.emulated.linux.timers import Timers
 
 # fmt: off
 #: CPU -> what uname calls it.
@@ -34,7 +34,7 @@ WNOHANG, WNOWAIT = 1, 0x01000000
 # fmt: on
 
 
-class Processes(Signals, Poll):
+class Processes(Timers, Poll):
     """``limits``: what setrlimit has changed: they are the guest's own affair."""
 
     limits: dict[int, tuple[int, int]]
@@ -65,6 +65,7 @@ class Processes(Signals, Poll):
             self.tasks = [new]
             self.next_tid = new.tid
             self.pending = []
+            self.timers, self.next_timer = {}, None
             if flags & CLONE_CHILD_SETTID:
                 self.write32(child, new.tid)
             if flags & CLONE_CHILD_CLEARTID:

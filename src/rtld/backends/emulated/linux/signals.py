@@ -1,7 +1,6 @@
 """Signals: handlers, masks, sending.
 
-A handler's frame has siginfo and room for a ucontext; the registers that it interrupts are kept here, not on its stack.
-Where the frame is comes from the kernel's own (arch/*/kernel/signal.c): above the stack pointer nothing is touched.
+How a handler is entered and left is in ``frames``.
 """
 
 from __future__ import annotations
@@ -9,28 +8,38 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 
-from rtld.backends.emulated.linux.calls import Away, Ended, Sleep, failed, int32
-from rtld.backends.emulated.linux.tasks import Task, Tasks
+from rtld.backends.emulated.linux.calls import Ended, Sleep, failed, int32
+from rtld.backends.emulated.linux.frames import (
+    NEVER,
+    SIG_DFL,
+    SIGSEGV,
+    SS_AUTODISARM,
+    SS_DISABLE,
+    SS_ONSTACK,
+    Frames,
+)
+from rtld.backends.emulated.linux.ucontext import SI_TKILL, SI_USER, Signal, pack_info, unpack_info
+from rtld.backends.emulated.memory import READ
 from rtld.errors import TargetFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.emulated.faults import Fault
+    from rtld.backends.emulated.linux.tasks import Task
 
 # fmt: off
-SA_SIGINFO, SA_ONSTACK, SA_RESTART, SA_NODEFER, SA_RESETHAND = 4, 0x08000000, 0x10000000, 0x40000000, 0x80000000
-SIG_DFL, SIG_IGN = 0, 1
+SA_RESTART, SA_NODEFER, SA_RESETHAND = 0x10000000, 0x40000000, 0x80000000
+SIG_IGN = 1
 SIG_BLOCK, SIG_UNBLOCK, SIG_SETMASK = 0, 1, 2
-SS_ONSTACK, SS_DISABLE = 1, 2
-SIGKILL, SIGSTOP, SIGCHLD, SIGCONT = 9, 19, 17, 18
+SYNCHRONOUS = {4, 5, 7, 8, 11, 31}   # what the CPU or a call raises
+FIRST_REAL_TIME, MOST_WAITING = 32, 4096
+SIGKILL, SIGSTOP, SIGCHLD = 9, 19, 17
 IGNORED = {17, 18, 23, 28}           # by default: CHLD, CONT, URG, WINCH
 STOPS = {20, 21, 22}                 # TSTP, TTIN, TTOU
 OWN = {4, 5, 7, 8, 9, 11, 19, 32, 33}  # never the host's: what a CPU raises, what cannot be caught, what libc uses
-SI_USER, SI_TKILL = 0, -6
-RED_ZONE = {"x86_64": 128}
-AREA = {"s390x": 160}                # of a caller, where the callee saves registers
-UCONTEXT = 1536                      # room for the largest ucontext_t, zeros
+MINIMUM = {"aarch64": 5120}          # MINSIGSTKSZ, elsewhere 2048
 #: Calls that are not made again after a handler, SA_RESTART or not (man 7 signal).
 NEVER_AGAIN = {
     "nanosleep", "clock_nanosleep", "clock_nanosleep_time64", "poll", "ppoll", "ppoll_time64", "select", "_newselect",
@@ -40,28 +49,41 @@ NEVER_AGAIN = {
 # fmt: on
 
 
-class Signals(Tasks):
-    """``actions``: signal -> (handler, flags, mask, restorer)."""
+class Signals(Frames):
+    """``pending``: signals of the process, that no thread has got yet."""
 
-    actions: dict[int, tuple[int, int, int, int]]
-    pending: list[tuple[int, int, int]]  # of the process: (number, code, sender)
+    pending: list[Signal]  # of the process
     blocking_host: set[int]
 
     def start_signals(self) -> None:
         self.actions = {}
         self.pending = []
-        self._return = self.machine.trap(self._returned)
+        self.start_frames()
 
     # -- the host's signals -------------------------------------------------------------------------
 
     def arrived(self, number: int, _frame: object = None) -> None:
         """The host has a signal for us: it is the guest's."""
-        if number == SIGCHLD or self.actions.get(number, (0,))[0] > SIG_IGN:
-            self.pending.append((number, SI_USER, 0))
+        told = self.machine.process.collect()
+        for signal_ in told:
+            if signal_.number != number and self.actions.get(signal_.number, (0,))[0] <= SIG_IGN:
+                continue  # the host has dealt with it
+            self.queue(self.pending, signal_)
+        if not any(signal_.number == number for signal_ in told):
+            if number == SIGCHLD:
+                self.queue(self.pending, _child())
+            elif self.actions.get(number, (0,))[0] > SIG_IGN:
+                self.queue(self.pending, Signal(number))
+
+    def queue(self, waiting: list[Signal], new: Signal) -> None:
+        """Put a signal with those that wait; of one that is not a real-time signal there is one at most."""
+        again = new.number < FIRST_REAL_TIME and any(old.number == new.number for old in waiting)
+        if not again and len(waiting) < MOST_WAITING:
+            waiting.append(new)
 
     def _tell_host(self, number: int) -> None:
         """What the host is to do when that signal comes from outside."""
-        if not self.machine.process.catches or number in OWN or number >= 32:
+        if not self.machine.process.catches or number in OWN:
             return
         handler = self.actions.get(number, (SIG_DFL,))[0]
         if handler == SIG_IGN and number != SIGCHLD:
@@ -113,7 +135,7 @@ class Signals(Tasks):
         before = task.mask
         if new:
             (given,) = self.unpack("Q", new)
-            given &= ~(1 << SIGKILL - 1 | 1 << SIGSTOP - 1)
+            given &= ~NEVER
             if how == SIG_BLOCK:
                 task.mask |= given
             elif how == SIG_UNBLOCK:
@@ -128,8 +150,8 @@ class Signals(Tasks):
 
     def sys_rt_sigpending(self, result: int, _size: int, *_: int) -> int:
         waiting = 0
-        for number, _code, _sender in [*self.task.pending, *self.pending]:
-            waiting |= 1 << number - 1
+        for each in [*self.task.pending, *self.pending]:
+            waiting |= 1 << each.number - 1
         self.put(result, self.pack("Q", waiting & self.task.mask))
         return 0
 
@@ -147,31 +169,36 @@ class Signals(Tasks):
             if on:
                 raise failed(errno.EPERM)
             address, flags, size = self.unpack("LI4xL" if self.bits == 64 else "LIL", new)
+            if flags & ~(SS_DISABLE | SS_ONSTACK | SS_AUTODISARM):
+                raise failed(errno.EINVAL)
+            if not flags & SS_DISABLE and size < MINIMUM.get(self.cpu.name, 2048):
+                raise failed(errno.ENOMEM)
             task.alternate = (address, flags & SS_DISABLE, size)
         return 0
 
     # -- sending ------------------------------------------------------------------------------------
 
     def send_self(self, number: int) -> None:
-        self.pending.append((number, SI_USER, os.getpid()))
+        self.queue(self.pending, Signal(number, SI_USER, os.getpid(), os.getuid()))
+
+    def _send(self, pid: int, signal_: Signal) -> None:
+        """To a process of the family, maybe this one."""
+        if pid == os.getpid():
+            self.queue(self.pending, signal_)
+        elif signal_.number not in (32, 33):
+            self.machine.process.post(pid, signal_)
+            os.kill(pid, signal_.number)
 
     def sys_kill(self, pid: int, number: int, *_: int) -> int:
         wanted = int32(pid)
         if not 0 <= number <= 64:
             raise failed(errno.EINVAL)
-        if wanted == os.getpid():
-            if number:
-                self.pending.append((number, SI_USER, os.getpid()))
-            return 0
-        found = self.machine.process.relatives(wanted)
+        found = [os.getpid()] if wanted == os.getpid() else self.machine.process.relatives(wanted)
         if not found:
             raise failed(errno.ESRCH)
         for other in found:
-            if other == os.getpid():
-                if number:
-                    self.pending.append((number, SI_USER, other))
-            elif number < 32 or number not in (32, 33):
-                os.kill(other, number)
+            if number:
+                self._send(other, Signal(number, SI_USER, os.getpid(), os.getuid()))
         return 0
 
     def sys_tgkill(self, pid: int, tid: int, number: int, *_: int) -> int:
@@ -182,20 +209,55 @@ class Signals(Tasks):
     def sys_tkill(self, tid: int, number: int, *_: int) -> int:
         if not 0 <= number <= 64:
             raise failed(errno.EINVAL)
+        task = self._task(tid)
+        if number:
+            self.queue(task.pending, Signal(number, SI_TKILL, os.getpid(), os.getuid()))
+        return 0
+
+    def _task(self, tid: int) -> Task:
         for task in self.tasks:
             if task.tid == int32(tid):
-                if number:
-                    task.pending.append((number, SI_TKILL, os.getpid()))
-                return 0
+                return task
         raise failed(errno.ESRCH)
+
+    def _given(self, number: int, info: int) -> Signal:
+        """The siginfo that a program gives; it cannot pretend to be the kernel."""
+        got = unpack_info(bytes(self.memory.view(info, 128, READ)), self.cpu.order, self.bits)
+        if not 0 < number <= 64:
+            raise failed(errno.EINVAL)
+        if got.code >= 0 or got.code == SI_TKILL:
+            raise failed(errno.EPERM)
+        return got._replace(number=number)
+
+    def sys_rt_sigqueueinfo(self, pid: int, number: int, info: int, *_: int) -> int:
+        wanted = int32(pid)
+        signal_ = self._given(number, info)
+        if wanted != os.getpid() and wanted not in self.machine.process.relatives(wanted):
+            raise failed(errno.ESRCH)
+        self._send(wanted, signal_)
+        return 0
+
+    def sys_rt_tgsigqueueinfo(self, pid: int, tid: int, number: int, info: int, *_: int) -> int:
+        signal_ = self._given(number, info)
+        if int32(pid) != os.getpid():
+            raise failed(errno.ESRCH)
+        self.queue(self._task(tid).pending, signal_)
+        return 0
 
     # -- delivery -----------------------------------------------------------------------------------
 
     def has_signal(self, task: Task) -> bool:
         """Is there one that does something to this task?"""
         return any(
-            not task.mask >> number - 1 & 1 and not self._ignored(number)
-            for number, _, _ in [*task.pending, *self.pending]
+            not task.mask >> each.number - 1 & 1 and not self._ignored(each.number)
+            for each in [*task.pending, *self.pending]
+        )
+
+    def wanted_signal(self, task: Task) -> bool:
+        """Is there one that its sigwait wants?"""
+        wanted = task.sleep.signals if task.sleep is not None else 0
+        return wanted != 0 and any(
+            wanted >> each.number - 1 & 1 for each in [*task.pending, *self.pending]
         )
 
     def _ignored(self, number: int) -> bool:
@@ -206,16 +268,21 @@ class Signals(Tasks):
         """Signals of the task in the CPU, which stands still."""
         task = self.task
         while task.pending or self.pending:
-            for queue in (task.pending, self.pending):
-                chosen = next((entry for entry in queue if not task.mask >> entry[0] - 1 & 1), None)
-                if chosen is not None:
-                    queue.remove(chosen)
+            for waiting in (task.pending, self.pending):
+                free = [each for each in waiting if not task.mask >> each.number - 1 & 1]
+                if free:
+                    # Faults before others, the lowest number first (kernel/signal.c, next_signal).
+                    chosen = min(
+                        free, key=lambda each: (each.number not in SYNCHRONOUS, each.number)
+                    )
+                    waiting.remove(chosen)
                     break
             else:
                 return
-            self._act(task, *chosen)
+            self._act(task, chosen)
 
-    def _act(self, task: Task, number: int, code: int, sender: int) -> None:
+    def _act(self, task: Task, signal_: Signal) -> None:
+        number = signal_.number
         handler = self.actions.get(number, (0, 0, 0, 0))[0]
         if self._ignored(number):
             if number == SIGCHLD:
@@ -229,7 +296,10 @@ class Signals(Tasks):
         if number == SIGCHLD:
             self._children_changed()
         self._interrupt(task, number)
-        self.enter_handler(task, number, code, sender, 0)
+        try:
+            self.enter_handler(task, signal_)
+        except TargetFault:
+            raise Ended(128 + SIGSEGV, SIGSEGV) from None  # no stack for it
 
     def _children_changed(self) -> None:
         for task in self.tasks:
@@ -252,84 +322,14 @@ class Signals(Tasks):
         handler = self.actions.get(fault.signal, (SIG_DFL,))[0]
         if handler <= SIG_IGN or self.task.mask >> fault.signal - 1 & 1:
             return False
+        address = (fault.pc or 0) if fault.address is None else fault.address
         try:
-            self.enter_handler(self.task, fault.signal, 1, 0, fault.address or fault.pc or 0)
+            self.enter_handler(
+                self.task, Signal(fault.signal, self.code_of(fault), value=address), fault
+            )
         except TargetFault:
             return False  # no stack for it
         return True
-
-    def enter_handler(self, task: Task, number: int, code: int, sender: int, address: int) -> None:
-        """Make the CPU run the handler; TargetFault where there is no stack for it."""
-        handler, flags, mask, _restorer = self.actions[number]
-        cpu, engine = self.cpu, self.engine
-        context, resume = engine.save(), self.machine.resume
-        sp = engine.get(cpu.sp)
-        low, disabled, size = task.alternate
-        if flags & SA_ONSTACK and not disabled & SS_DISABLE and not low <= sp < low + size:
-            top = low + size
-        else:
-            top = sp - RED_ZONE.get(cpu.name, 0)
-        info = (top - 128 - UCONTEXT) & -16
-        user = info + 128
-        head = self.pack(
-            "iii4xii4xL" if self.bits == 64 else "iiiiiI", number, 0, code, sender, os.getuid(), 0
-        )
-        if address:
-            head = self.pack("iii4xL" if self.bits == 64 else "iiiI", number, 0, code, address)
-        self.put(info, head.ljust(128, b"\0"))
-        self.put(user, bytes(UCONTEXT))
-        sp = info - AREA.get(cpu.name, 0)
-        before = task.mask if task.suspended is None else task.suspended
-        task.suspended = None
-        sp = self._pass(sp & -16, number, info, user)
-        engine.set(cpu.sp, sp)
-        task.frames = [frame for frame in task.frames if frame[3] > sp or flags & SA_ONSTACK]
-        task.frames.append((before, context, resume, sp))
-        task.mask |= mask | (0 if flags & SA_NODEFER else 1 << number - 1)
-        if flags & SA_RESETHAND:
-            self.actions[number] = (SIG_DFL, flags, mask, 0)
-            self._tell_host(number)
-        self.machine.resume = handler
-
-    def _pass(self, sp: int, number: int, info: int, user: int) -> int:
-        """Arguments and return address; the stack pointer."""
-        cpu, engine = self.cpu, self.engine
-        if cpu.name == "i386":
-            sp -= 28
-            self.put(sp, self.pack("IIII", self._return, number, info, user))
-            for register, value in (("eax", number), ("edx", info), ("ecx", user)):
-                engine.set(register, value)
-            return sp
-        for register, value in zip(cpu.arguments, (number, info, user), strict=False):
-            engine.set(register, value)
-        if cpu.link:
-            engine.set(cpu.link, self._return)
-        else:
-            sp -= 8
-            self.put(sp, self.pack("L", self._return))
-            engine.set("rax", 0)
-        return sp
-
-    def _returned(self) -> int:
-        """A handler has returned, to our trap."""
-        self.machine.leave(self.engine.get(self.cpu.pc), self._restore)
-        return self._return
-
-    def sys_rt_sigreturn(self, *_: int) -> int:
-        raise Away(self._restore)
-
-    sys_sigreturn = sys_rt_sigreturn
-
-    def _restore(self) -> None:
-        task = self.task
-        sp = self.engine.get(self.cpu.sp)
-        while len(task.frames) > 1 and not task.frames[-1][3] <= sp <= task.frames[-1][3] + 256:
-            task.frames.pop()
-        if not task.frames:
-            raise Ended(128 + 11, 11)
-        task.mask, context, self.machine.resume, _ = task.frames.pop()
-        self.engine.restore(context)
-        self.machine.switched(task)
 
     # -- waiting for one ----------------------------------------------------------------------------
 
@@ -337,28 +337,25 @@ class Signals(Tasks):
         task = self.task
         if task.suspended is None:
             task.suspended = task.mask
-        (task.mask,) = self.unpack("Q", mask)
+        task.mask = self.unpack("Q", mask)[0] & ~NEVER
         raise Sleep
 
     def sys_pause(self, *_: int) -> int:
         raise Sleep
 
     def _timedwait(self, mask: int, info: int, timeout: int, *, wide: bool) -> int:
-        import time
-
         (wanted,) = self.unpack("Q", mask)
-        for queue in (self.task.pending, self.pending):
-            for entry in queue:
-                if wanted >> entry[0] - 1 & 1:
-                    queue.remove(entry)
+        for waiting in (self.task.pending, self.pending):
+            for each in sorted(waiting, key=lambda each: each.number):
+                if wanted >> each.number - 1 & 1:
+                    waiting.remove(each)
                     if info:
-                        self.put(info, self.pack("iii", entry[0], 0, entry[1]).ljust(128, b"\0"))
-                    return entry[0]
+                        self.put(info, pack_info(each, self.cpu.order, self.bits))
+                    return each.number
         deadline = self.until(self.nanoseconds(timeout, wide=wide) / 1e9) if timeout else None
         if deadline is not None and time.monotonic() >= deadline:
             raise failed(errno.EAGAIN)
-        ends = time.monotonic() + 0.02
-        raise Sleep(deadline=ends if deadline is None else min(deadline, ends))
+        raise Sleep(deadline=deadline, signals=wanted)
 
     def sys_rt_sigtimedwait(self, mask: int, info: int, timeout: int, _size: int, *_: int) -> int:
         return self._timedwait(mask, info, timeout, wide=False)
@@ -368,31 +365,15 @@ class Signals(Tasks):
     ) -> int:
         return self._timedwait(mask, info, timeout, wide=True)
 
-    # -- alarms -------------------------------------------------------------------------------------
 
-    def sys_alarm(self, seconds: int, *_: int) -> int:
-        return signal.alarm(seconds) if self.machine.process.catches else 0
-
-    def sys_setitimer(self, which: int, new: int, old: int, *_: int) -> int:
-        seconds, part, first, rest = self.unpack("llll", new)[0:4]
-        if not self.machine.process.catches:
-            raise failed(errno.EPERM)
-        value, interval = signal.setitimer(which, first + rest / 1e6, seconds + part / 1e6)
-        if old:
-            self.put(
-                old,
-                self.pack(
-                    "LLLL", int(interval), int(interval % 1 * 1e6), int(value), int(value % 1 * 1e6)
-                ),
-            )
-        return 0
-
-    def sys_getitimer(self, which: int, result: int, *_: int) -> int:
-        value, interval = signal.getitimer(which)
-        self.put(
-            result,
-            self.pack(
-                "LLLL", int(interval), int(interval % 1 * 1e6), int(value), int(value % 1 * 1e6)
-            ),
+def _child() -> Signal:
+    """SIGCHLD, with the first child that can be waited for."""
+    try:
+        found = os.waitid(
+            os.P_ALL, 0, os.WEXITED | os.WSTOPPED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT
         )
-        return 0
+    except ChildProcessError:
+        found = None
+    if found is None:
+        return Signal(SIGCHLD)
+    return Signal(SIGCHLD, found.si_code, found.si_pid, found.si_uid, 0, found.si_status)

@@ -14,6 +14,10 @@ import time
 from rtld.backends.emulated.linux.calls import Away, Ended, Sleep, failed, int32
 from rtld.backends.emulated.linux.clocks import Clocks
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rtld.backends.emulated.linux.ucontext import Frame, Signal
+
 # fmt: off
 CLONE_VM, CLONE_FILES, CLONE_SIGHAND, CLONE_VFORK, CLONE_THREAD = 0x100, 0x400, 0x800, 0x4000, 0x10000
 CLONE_SETTLS, CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x80000, 0x100000, 0x200000, 0x1000000
@@ -37,10 +41,9 @@ class Task:
         self.clear = 0  # clear_child_tid
         self.stack: tuple[int, int] | None = None  # lowest address, size
         self.mask = 0  # signals that are blocked
-        self.pending: list[tuple[int, int, int]] = []  # signals sent to this thread
-        self.frames: list[
-            tuple[int, object, int, int]
-        ] = []  # what signal handlers have interrupted
+        self.pending: list[Signal] = []  # signals sent to this thread
+        #: What signal handlers have interrupted: all registers, where it goes on, the frame's address and kind.
+        self.frames: list[tuple[object, int, int, Frame]] = []
         self.alternate = (0, 2, 0)  # sigaltstack: address, flags, size
         self.suspended: int | None = None  # the mask that sigsuspend has replaced
         self.robust = (0, 0)
@@ -80,6 +83,7 @@ class Tasks(Clocks):
             return
         while True:
             now = time.monotonic()
+            self.machine.kernel.expire_timers()
             self._wake(now)
             order = self.tasks
             if self.task in order:
@@ -114,6 +118,9 @@ class Tasks(Clocks):
             sleep = task.sleep
             if sleep is None:
                 continue
+            if sleep.signals and self.machine.kernel.wanted_signal(task):
+                task.sleep = None
+                continue
             if sleep.deadline is not None and now >= sleep.deadline:
                 if sleep.futex is not None:
                     task.result = -errno.ETIMEDOUT
@@ -136,6 +143,9 @@ class Tasks(Clocks):
             for task in self.tasks
             if task.sleep is not None and task.sleep.deadline is not None
         ]
+        timer = self.machine.kernel.next_timer
+        if timer is not None:
+            ends.append(timer)
         limit = self.machine.deadline
         if limit is not None:
             if now >= limit:
