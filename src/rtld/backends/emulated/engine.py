@@ -243,6 +243,15 @@ class Engine:
 
         return self._added(self._u.UC_HOOK_BLOCK, hook, low, high)
 
+    def on_arrival(self, address: int, handler: Callable[[], None]) -> None:
+        """Told whenever the block of code at that address is about to run, from now on; translated code elsewhere is kept."""
+
+        def hook(_uc: Any, _address: int, _size: int, _data: Any) -> None:
+            handler()
+
+        self._uc.hook_add(self._u.UC_HOOK_BLOCK, hook, None, address, address)
+        self._uc.ctl_remove_cache(address, address + 1)
+
     def on_access(
         self, low: int, high: int, handler: Callable[[bool, int, int, int], None]
     ) -> object:

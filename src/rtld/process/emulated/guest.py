@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from rtld.elf.file import ElfFile
     from rtld.process.emulated.execve import Process
     from rtld.process.emulated.system import System
+    from rtld.process.foreign.hooks import Audit
 
 RESERVE = 1 << 16  # thread-local storage for libraries that the program opens
 HIDDEN = b"LD_"  # variables that are our linker's affair; ld.so must not see them
@@ -101,6 +102,7 @@ class Guest(World):
         self.tls_used = 0
         self.closed = False
         self._stubs: dict[str, int] = {}
+        self.audit: Audit | None = None
         self.linked = False  # the modules are in memory
         self.arguments = (0, 0, 0)  # of initialisers: argc, argv, envp
         self.ifuncs: dict[int, int] = {}  # resolver -> what it said
