@@ -6,6 +6,7 @@ import ctypes
 import importlib
 import sys
 
+from rtld.backends.emulated.blockcount import BlockCount
 from rtld.backends.emulated.brake import Brake
 from rtld.errors import TargetFault, Unsupported
 
@@ -92,6 +93,7 @@ class Engine:
         self.in_hook = False
         self._stops: frozenset[int] = frozenset()
         self._uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_refused)
+        self._counter: BlockCount | None = None
         self._brake = Brake(self._uc, self._library)
         self._access = {
             getattr(unicorn, f"UC_MEM_{access}_{kind}"): (_ACCESS[access], _WORDS[kind])
@@ -242,6 +244,11 @@ class Engine:
             handler(address)
 
         return self._added(self._u.UC_HOOK_BLOCK, hook, low, high)
+
+    def count_blocks(self, span: int) -> BlockCount:
+        """A counter of the blocks of code that run at the first *span* addresses."""
+        self._counter = BlockCount(self._uc, self._library, span)  # kept: the engine writes into it
+        return self._counter
 
     def on_arrival(self, address: int, handler: Callable[[], None]) -> None:
         """Told whenever the block of code at that address is about to run, from now on; translated code elsewhere is kept."""
