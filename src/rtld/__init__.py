@@ -68,7 +68,7 @@ _PUBLIC = {
     "FormatError": "rtld.errors",
     "LM_ID_BASE": "rtld.dlfcn",
     "LM_ID_NEWLM": "rtld.dlfcn",
-    "Hooks": "rtld.dlfcn",
+    "Hooks": "rtld.process.hooks",
     "Library": "rtld.dlfcn",
     "Link": "rtld.process.link",
     "Namespace": "rtld.dlfcn",

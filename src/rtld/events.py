@@ -124,6 +124,14 @@ class Reporter:
     def exec(self, step: str, text: str) -> None:
         """A step of starting a process, as the kernel does it."""
 
+    def called(
+        self, referrer: Module, definer: Module | None, symbol: str, words: Sequence[int]
+    ) -> None:
+        """A call through a PLT slot begins; *words*: what the first registers for integer arguments have."""
+
+    def returned(self, referrer: Module, definer: Module | None, symbol: str, result: int) -> None:
+        """It has returned; *result*: the register for integer results."""
+
     def pass_done(self, name: str, seconds: float, detail: dict[str, Any]) -> None:
         """A pass ended after ``seconds`` of CPU time."""
 
@@ -155,6 +163,7 @@ CATEGORIES = {
     "all":        "all previous options combined",
     "statistics": "display relocation statistics",
     "exec":       "display the kernel's part: a file becomes a process",
+    "calls":      "display calls through PLT slots (emulated CPUs)",
     "help":       "display this help message and exit",
 }
 # fmt: on
@@ -373,6 +382,23 @@ class Trace(Spoken):
             self.lines(
                 f"binding file {self._file(referrer)} to {self._file(definer)}: {word} symbol `{symbol}'{tail}"
             )
+
+    def called(
+        self, referrer: Module, definer: Module | None, symbol: str, words: Sequence[int]
+    ) -> None:
+        if "calls" in self.wants:
+            text = ", ".join(map(hex, words))
+            self.lines(
+                f"call from file {self._file(referrer)} to {self._target(definer)}: {symbol}({text})"
+            )
+
+    def returned(self, referrer: Module, definer: Module | None, symbol: str, result: int) -> None:
+        if "calls" in self.wants:
+            files = f"{self._file(referrer)} from {self._target(definer)}"
+            self.lines(f"return to file {files}: {symbol} = {result:#x}")
+
+    def _target(self, definer: Module | None) -> str:
+        return self._file(definer) if definer is not None else "?"
 
     def relocating(self, module: Module, lazy: bool) -> None:
         if "reloc" in self.wants:

@@ -29,7 +29,7 @@ the program; its input, output and signals are the program's own.""",
         Option("--lazy",         "",     "bind functions when they are called first\n"
                                          f"{'':28}(neither: before the start, but a missing one only when called)"),
         Option("--trace",        "?CAT", "say what is done, as LD_DEBUG does: libs,files,symbols,bindings,reloc,\n"
-                                         f"{'':28}versions,scopes,statistics,all,help (default: all)"),
+                                         f"{'':28}versions,scopes,statistics,exec,calls,all,help (default: all)"),
         Option("--trace-output", "FILE", "write the trace there instead of to standard error"),
         Option("--interp",       "",     "load the program and its interpreter as the kernel does; the interpreter links"),
         Option("--no-aslr",      "",     "the same addresses every time"),
@@ -44,13 +44,17 @@ the program; its input, output and signals are the program's own.""",
         Option("--layout",       "NAME", "addresses as linux (the default), qnx or liteos gives them; emulated CPUs only"),
         Option("--map",          "",     "draw the address space when the program has ended (--json: for programs)"),
         Option("--machine-stats", "",    "tell what the emulated machine has done: page faults, pages shared, system calls"),
-        Option("--json",         "",     "what --map and --machine-stats tell, as JSON"),
+        Option("--json",         "",     "what --map, --machine-stats, --coverage and --watch tell, as JSON"),
         Option("--windows-dir",  "DIR",  "system DLLs of a Windows program, beyond those that rtld supplies itself"),
         Option("--dll-path",     "DIR",  "search this directory for DLLs, after the program's own", many=True),
         Option("--delay",        "HOW",  "delay imports of Windows programs: helper (theirs), eager, or trap (ours, at the first call)",
                choices=("helper", "eager", "trap")),
         Option("--strict",       "",     "stop a Windows program at a function that rtld does not supply"),
         Option("--timeout",      "SEC",  "end it after so many seconds; emulated CPUs only"),
+        Option("--coverage",     "?FILE", "which functions have run, and how often they were entered (FILE.drcov: as DynamoRIO's\n"
+                                         f"{'':28}drcov); emulated CPUs only"),
+        Option("--watch",        "WHAT", "tell of accesses to ADDRESS+BYTES, SYMBOL or LIBRARY:SYMBOL; emulated CPUs only",
+               many=True),
         Option("--gdb",          "PORT", "wait for gdb on that port of this machine (0: any); emulated CPUs only"),
         Option("--backend",      "NAME", "for other CPUs: emulated (the default) or qemu, which runs what is linked here",
                choices=("emulated", "qemu")),
@@ -110,7 +114,7 @@ def main(options: Options) -> int:
     try:
         if emulated or options.backend or _is_foreign(program):
             status = _run_emulated(program, options, seed, reporter)
-        elif wanted := _of_emulated_cpus(options):
+        elif wanted := _of_emulated_cpus(options, reporter):
             raise UsageError(
                 f"{wanted}: {name} runs on this computer's own CPU; --sysroot / emulates one", "run"
             )
@@ -165,10 +169,11 @@ def _run_interp(program: str | bytes, options: Options, seed: int | None) -> int
     return run_program(program, _arguments(options), env, aslr=not options.no_aslr, seed=seed)
 
 
-def _of_emulated_cpus(options: Options) -> str | None:
+def _of_emulated_cpus(options: Options, reporter: Reporter) -> str | None:
     """An option that means nothing elsewhere."""
     given = {
         "--gdb": options.gdb, "--timeout": options.timeout, "--memory": options.memory, "--bind": options.bind,
+        "--coverage": options.coverage is not None, "--watch": options.watch, "--trace=calls": "calls" in reporter.wants,
     }  # fmt: skip
     return next((flag for flag, value in given.items() if value), None)
 
@@ -185,6 +190,7 @@ def _run_emulated(
     """Another CPU, or another root directory: in an emulated machine."""
     if isinstance(program, bytes):
         raise UsageError("a program from standard input cannot be run on an emulated CPU", "run")
+    from rtld.cli.run_observed import Observed
     from rtld.process.emulated.start import parse_bind, run_emulated
     from rtld.process.emulated.system import Link
 
@@ -198,9 +204,17 @@ def _run_emulated(
     if options.sysroot is not None and not os.path.isdir(options.sysroot):
         raise UsageError(f"--sysroot {options.sysroot}: there is no such directory", "run")
     env = {os.fsdecode(k): os.fsdecode(v) for k, v in _environment(options).items()}
-    link = None
+    link, hooks = None, None
+    if "calls" in reporter.wants:
+        if options.interp:
+            raise UsageError("--trace=calls: with --interp another linker makes PLT slots", "run")
+        from rtld.process.calltrace import CallTrace
+
+        hooks = CallTrace(reporter)
+    if isinstance(reporter, Trace):
+        reporter.pid = os.getpid  # what a guest forks is a process of its own
     if not options.interp:
-        link = Link(not options.now, options.library_path, options.preload)
+        link = Link(not options.now, options.library_path, options.preload, hooks)
     elif options.library_path is not None:
         env["LD_LIBRARY_PATH"] = options.library_path
 
@@ -208,31 +222,35 @@ def _run_emulated(
     if options.gdb is not None:
         debugger = _debugger(options.gdb)
 
+    observed = Observed(options)
+
     def finished(system: Any) -> None:
         if system.unknown:
             names = ", ".join(f"{call} ({count})" for call, count in system.unknown.items())
             tell(f"{program}: system calls answered with ENOSYS: {names}")
-        _tell_machine(system, options)
+        _tell_machine(system, options, observed.finish())
 
     return run_emulated(
         program, _arguments(options), env, sysroot=options.sysroot, binds=options.bind, link=link,
         seconds=_number(options.timeout, "--timeout"), seed=seed, fixed=options.no_aslr, reporter=reporter,
         layout=options.layout or "linux",
         memory=int((_number(options.memory, "--memory") or 4096) * (1 << 20)), finished=finished,
-        debugger=debugger, qemu=options.backend == "qemu",
+        debugger=debugger, observers=observed.observers, qemu=options.backend == "qemu",
     )  # fmt: skip
 
 
-def _tell_machine(system: Any, options: Options) -> None:
-    """What is left to see when the program has ended, on standard error: standard output is the program's."""
-    if system.last is None or not (options.map or options.machine_stats):
+def _tell_machine(system: Any, options: Options, told: dict[str, Any]) -> None:
+    """What is left to see when the program has ended, on standard error: standard output is the program's. *told*: JSON of
+    what was observed.
+    """
+    if system.last is None or not (options.map or options.machine_stats or told):
         return
     from rtld.process.emulated.portrait import as_json, draw, statistics, tell_statistics
 
     if options.json:
         import json
 
-        told = {"map": as_json(system.last)} if options.map else {}
+        told |= {"map": as_json(system.last)} if options.map else {}
         told |= {"statistics": statistics(system)} if options.machine_stats else {}
         sys.stderr.write(json.dumps(told) + "\n")
         return
@@ -304,7 +322,8 @@ def _reporter(options: Options) -> Reporter | None:
     sink = sys.stderr
     if options.trace_output is not None and not options.interp:
         try:
-            sink = open(options.trace_output, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+            # A line at a time: what an emulated program forks writes there, too.
+            sink = open(options.trace_output, "w", 1, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
         except OSError as error:
             raise UsageError(
                 f"--trace-output {options.trace_output}: {error.strerror}", "run"

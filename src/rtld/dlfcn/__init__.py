@@ -31,8 +31,8 @@ from rtld.dlfcn.flags import (
 from rtld.dlfcn.library import Library, SymbolNotFound
 from rtld.dlfcn.namespace import Namespace, default_namespace
 from rtld.dlfcn.opened import Closed
+from rtld.process.hooks import Call, Hooks
 from rtld.process.inprocess.debug import debugging
-from rtld.process.inprocess.hooks import Call, Hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ __all__ = [
 
 LM_ID_BASE, LM_ID_NEWLM = 0, -1
 #: Options of a machine that libraries of another CPU are loaded onto.
-_OF_MACHINES = ("cpu", "model", "library_path", "seconds", "memory", "reporter")
+_OF_MACHINES = ("cpu", "model", "library_path", "seconds", "memory", "reporter", "hooks")
 
 
 def dlopen(

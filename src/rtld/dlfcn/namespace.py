@@ -25,10 +25,10 @@ from rtld.elf.search import SearchOptions
 from rtld.elf.verify import WRONG_CLASS, WRONG_MACHINE
 from rtld.errors import NotFound
 from rtld.events import QUIET
+from rtld.process.hooks import Hooks, SearchHook
 from rtld.process.inprocess import space as inprocess
 from rtld.process.inprocess.calls import look_up
 from rtld.process.inprocess.close import close_library, close_namespace, initialise
-from rtld.process.inprocess.hooks import Hooks, SearchHook
 from rtld.process.inprocess.open import open_library
 from rtld.process.inprocess.space import Space, process
 

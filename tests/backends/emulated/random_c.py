@@ -9,7 +9,7 @@ import ctypes
 import random
 from typing import Any, NamedTuple
 
-from rtld.dlfcn.foreign.types import LongLong, UnsignedLongLong
+from rtld.process.foreign.types import LongLong, UnsignedLongLong
 
 # fmt: off
 SCALARS: dict[str, Any] = {

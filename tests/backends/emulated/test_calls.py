@@ -15,7 +15,7 @@ from backends.emulated.test_machine import symbols
 from rtld.backends.emulated import open_machine
 from rtld.backends.emulated.calls import Caller, Signature
 from rtld.backends.emulated.machine import Machine
-from rtld.dlfcn.foreign.guest import Guest
+from rtld.process.foreign.guest import Guest
 
 FLAGS = ("-O1", "-nostdlib", "-static", "-no-pie", "-fno-pie", "-ffreestanding", "-fno-stack-protector", "-Wl,-e,0", "-w")  # fmt: skip
 SEEDS = range(2)

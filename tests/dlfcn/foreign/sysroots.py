@@ -6,10 +6,13 @@ import fcntl
 import functools
 import os
 import shutil
+import subprocess
+from pathlib import Path
 
 import toolchain
 from rtld.debian.fetch import Unreachable
 from rtld.debian.sysroot import ARCHITECTURES, Request, create, read_state
+from rtld.dlfcn.foreign.namespace import ForeignNamespace
 from rtld.errors import RtldError
 from rtld.events import Progress
 
@@ -53,3 +56,16 @@ def debian_or_cross(cpu: str) -> str | None:
     """For x86-64 there is no cross compiler here."""
     found = cross(cpu)
     return found if found is not None and os.path.isdir(found) else debian(cpu)
+
+
+def cxx_library(debian: ForeignNamespace, cpu: str, source: str, folder: Path) -> Path:
+    """C++ compiled by clang for every CPU, linked against Debian's libstdc++."""
+    target = toolchain.target(cpu)
+    text, made, output = folder / "x.cc", folder / "x.o", folder / "libx.so"
+    text.write_text(source)
+    flags = ["-xc++", "-fPIC", "-O1", "-c"]
+    subprocess.run(["clang-14", f"--target={target.triplet}", *flags, text, "-o", made], check=True)
+    own = Path(debian.sysroot) / "usr/lib" / debian.world.arch.triplets[0]
+    subprocess.run([target.cc, "-shared", "-nostdlib", made, own / "libstdc++.so.6", own / "libgcc_s.so.1", "-o", output,
+                    "-Wl,--allow-shlib-undefined", "-Wl,--unresolved-symbols=ignore-all"], check=True)  # fmt: skip
+    return output

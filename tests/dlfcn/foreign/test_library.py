@@ -6,7 +6,6 @@ import ctypes
 import errno
 import gc
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ from typing import Any
 import pytest
 
 import rtld
-import toolchain
 from dlfcn.foreign import sysroots
 from rtld.dlfcn import Closed, SymbolNotFound
 from rtld.dlfcn.foreign.namespace import ForeignNamespace
 from rtld.errors import FormatError, NotFound, TargetFault, UnresolvedSymbol, Unsupported
+from rtld.process.foreign.pointer import GuestPointer
+from rtld.process.foreign.types import LongLong
 
 CC = Callable[..., Path]
 
@@ -136,8 +136,6 @@ def test_variable_arguments(library: rtld.Library) -> None:
     library.cdef("double average(int, ...); long long mixed(const char *, ...);")
     assert library.average(4, 1.0, ctypes.c_double(2), 3.0, 6.0) == 3.0
     big = (1 << 40) + 1
-    from rtld.dlfcn.foreign.types import LongLong
-
     arguments = (5, LongLong(big), b"four", ctypes.c_double(2.5), LongLong(-3), 7)
     assert library.mixed(b"ilsdli", *arguments) == 5 + big + 4 + 2 - 3 + 7
 
@@ -174,7 +172,7 @@ def test_memory_in_and_out(library: rtld.Library) -> None:
     assert library.total.argtypes is not None
     place = ctypes.cast(0, ctypes.POINTER(ctypes.c_short))
     assert not place
-    numbers = rtld.dlfcn.foreign.pointer.GuestPointer(kept._converter, kept.address, ctypes.c_short)  # type: ignore[attr-defined]
+    numbers = GuestPointer(kept._converter, kept.address, ctypes.c_short)
     assert numbers[1:6] == [1, 4, 9, 16, 25]
     numbers[0] = -5
     assert numbers.contents.value == -5
@@ -394,29 +392,9 @@ def test_exceptions_of_cxx(
     debian: ForeignNamespace, cpu: str, tmp_path: Path, require: Callable[[str], None]
 ) -> None:
     """Compiled by clang for every CPU, linked against Debian's libstdc++."""
-    target = toolchain.target(cpu)
     if not shutil.which("clang-14"):
         require("clang-14")
-    source, made, output = tmp_path / "x.cc", tmp_path / "x.o", tmp_path / "libx.so"
-    source.write_text(CXX)
-    subprocess.run(
-        [
-            "clang-14",
-            f"--target={target.triplet}",
-            "-xc++",
-            "-fPIC",
-            "-O1",
-            "-c",
-            source,
-            "-o",
-            made,
-        ],
-        check=True,
-    )
-    folder = Path(debian.sysroot) / "usr/lib" / debian.world.arch.triplets[0]
-    subprocess.run([target.cc, "-shared", "-nostdlib", made, folder / "libstdc++.so.6", folder / "libgcc_s.so.1", "-o", output,
-                    "-Wl,--allow-shlib-undefined", "-Wl,--unresolved-symbols=ignore-all"], check=True)  # fmt: skip
-    library = debian.dlopen(output)
+    library = debian.dlopen(sysroots.cxx_library(debian, cpu, CXX, tmp_path))
     assert [library.guarded(n) for n in (2, 7, -1)] == [102, 7100, 101]
     throws = debian.guest
     assert throws is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 
+from rtld.backends.emulated.blockcount import BlockCount
 from rtld.backends.emulated.brake import Brake
 from rtld.backends.emulated.gate import Gate
 from rtld.backends.emulated.libunicorn import (
@@ -92,6 +93,7 @@ class Engine:
         self._stops: frozenset[int] = frozenset()
         self._add("UC_HOOK_MEM_INVALID", REFUSED_HOOK, self._on_refused)
         self._brake = Brake(self._uc)
+        self._counter: BlockCount | None = None
 
     # -- registers ----------------------------------------------------------------------------------
 
@@ -286,6 +288,20 @@ class Engine:
     def on_block(self, low: int, high: int, handler: Callable[[int], None]) -> object:
         """Told the address of every block of code in [low, high] that runs, until ``remove``. Slow."""
         return self._added("UC_HOOK_BLOCK", BLOCK_HOOK, handler, low, high)
+
+    def count_blocks(self, span: int) -> BlockCount:
+        """A counter of the blocks of code that run at the first *span* addresses."""
+        self._counter = BlockCount(self._uc, span)  # kept: the engine writes into it
+        return self._counter
+
+    def on_arrival(self, address: int, handler: Callable[[], None]) -> None:
+        """Told whenever the block of code at that address is about to run, from now on; translated code elsewhere is kept."""
+
+        def hook(_address: int) -> None:
+            handler()
+
+        self._add("UC_HOOK_BLOCK", BLOCK_HOOK, hook, address, address)
+        self._uc.ctl_remove_cache(address, address + 1)
 
     def on_access(
         self, low: int, high: int, handler: Callable[[bool, int, int, int], None]

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from rtld.backends.emulated.linux.tasks import Task
     from rtld.core.image import Image
 
-TRAPS = 16 * PAGE  # room for the addresses that mean Python
+TRAPS = 1024 * PAGE  # room for the addresses that mean Python
+TRAPS_MAPPED = 16 * PAGE  # as many have memory at first, and then together
 TRAP = 16  # bytes of one of them
 CALL_STACK = 1 << 18
 RED_ZONE = 256  # below the stack pointer, of whoever is running
@@ -74,14 +75,16 @@ class Machine:
         self.debugger: Debugger | None = None
         self._handlers: dict[int, Callable[[], int]] = {}
         self._traps = self.memory.reserve(TRAPS, high=True)
-        self.memory.map(self._traps, TRAPS, READ | EXECUTE)
+        self.memory.map(self._traps, TRAPS_MAPPED, READ | EXECUTE)
         self._set_up()
-        self.memory.write(self._traps, self.cpu.trap * (TRAPS // len(self.cpu.trap)))
+        self._traps_end = self._traps + TRAPS_MAPPED
+        self.memory.write(self._traps, self.cpu.trap * (TRAPS_MAPPED // len(self.cpu.trap)))
         entry = self.cpu.entry
         #: What exceptions and system calls find (kernel: ``serve``), and what they may change.
         self.gate = self.engine.gate(
             (self.cpu.pc, entry.number, *entry.arguments), (self.cpu.pc, entry.result)
         )
+        self._pc = self.engine.bank(self.cpu.pc)
         self._trapped = 0x80 if self.cpu.entry.interrupt is None else self.cpu.entry.interrupt
         self._behind = 0 if self.cpu.entry.advance else len(self.cpu.trap)
         self.segments = Segments(self) if cpu == "i386" else None
@@ -458,6 +461,10 @@ class Machine:
         address = self._traps + TRAP * len(self._handlers)
         if address == self._traps + TRAPS:
             raise NoSpace(f"no more than {TRAPS // TRAP} Python functions in one emulated CPU")
+        if address == self._traps_end:
+            self._traps_end += TRAPS_MAPPED
+            self.memory.map(address, TRAPS_MAPPED, READ | EXECUTE)
+            self.memory.write(address, self.cpu.trap * (TRAPS_MAPPED // len(self.cpu.trap)))
         self._handlers[address] = handler
         return address
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtld.dlfcn.cdef import Types as HostTypes
-from rtld.dlfcn.foreign.types import LongLong, UnsignedLongLong
+from rtld.process.foreign.types import LongLong, UnsignedLongLong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

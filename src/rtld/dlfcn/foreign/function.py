@@ -6,7 +6,7 @@ import ctypes
 import itertools
 from typing import NamedTuple
 
-from rtld.dlfcn.foreign.convert import Argument
+from rtld.process.foreign.convert import Argument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rtld.backends.emulated.calls import Signature
-    from rtld.dlfcn.foreign.guest import Guest
+    from rtld.process.foreign.guest import Guest
 
 
 class Plan(NamedTuple):

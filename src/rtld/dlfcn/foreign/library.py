@@ -7,11 +7,11 @@ import difflib
 from rtld.dlfcn.foreign.cdef import Types, Variadic
 from rtld.dlfcn.foreign.function import ForeignFunction
 from rtld.dlfcn.foreign.observe import Coverage, MemoryWatch, on_call
-from rtld.dlfcn.foreign.pointer import GuestPointer
 from rtld.dlfcn.library import SymbolNotFound
 from rtld.dlfcn.names import exported
 from rtld.dlfcn.opened import Closed, Opened
 from rtld.errors import UnresolvedSymbol
+from rtld.process.foreign.pointer import GuestPointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,6 +155,17 @@ class ForeignLibrary(Opened):
         """A Python function as a C function that the guest may keep: it is there until the CPU is closed."""
         guest = self._namespace.guest
         return GuestPointer(guest.converter, guest.keep_callback(function, restype, argtypes), None)
+
+    # -- its view of others ---------------------------------------------------------------------------
+
+    def interpose(self, name: str, function: Any) -> Callable[[], None]:
+        """Lead this library's own references to *name* to a Python function (made one of C by ctypes' CFUNCTYPE), to a function
+        of the guest or an address; call the result to undo it.
+        """
+        from rtld.process.foreign.hooks import interpose
+
+        namespace = self._namespace
+        return interpose(namespace.world, namespace.guest, self.module, name, function)
 
     # -- what happens inside --------------------------------------------------------------------------
 

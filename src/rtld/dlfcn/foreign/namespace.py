@@ -9,19 +9,21 @@ import weakref
 from rtld.core.module import Module
 from rtld.debian.sysroot import known_packages_with
 from rtld.dlfcn.flags import KNOWN, RTLD_LAZY, RTLD_NOW
-from rtld.dlfcn.foreign.guest import Guest
 from rtld.dlfcn.foreign.library import ForeignLibrary
 from rtld.dlfcn.opened import Closed, Closing
 from rtld.elf.file import ElfFile
 from rtld.errors import NotFound, UnresolvedSymbol
 from rtld.events import QUIET
+from rtld.process.foreign.guest import Guest
 from rtld.process.foreign.world import World
+from rtld.process.hooks import SearchHook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from rtld.events import Reporter
+    from rtld.process.hooks import Hooks
 
 
 class MissingLibrary(NotFound):
@@ -47,6 +49,7 @@ class ForeignNamespace(Closing):
     cpu, model      which CPU, and "glibc" or "musl", where the sysroot has C libraries of several
     library_path    LD_LIBRARY_PATH, as a path of the sysroot's
     seconds         how long one call may take;  memory: bytes that the guest may have
+    hooks           a ``Hooks``: who is asked at each event, with the powers of LD_AUDIT
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class ForeignNamespace(Closing):
         seconds: float | None = None,
         memory: int = 1 << 32,
         reporter: Reporter = QUIET,
+        hooks: Hooks | None = None,
     ) -> None:
         root = os.fspath(sysroot)
         if not os.path.isdir(root):
@@ -76,6 +80,12 @@ class ForeignNamespace(Closing):
         self.cpu = self.world.arch.name
         self.guest = Guest(self.world.machine, self.cpu, self.world.caller)
         self.guest.where_errno_is(self.world.call(self.world.libc_symbol("__errno_location")))
+        if hooks is not None:
+            from rtld.process.foreign.hooks import Audit
+
+            self.world.audit = Audit(self.world, self.guest, hooks)
+            search = self.world.ns.search
+            search.rules = SearchHook(search.rules, hooks)
         self._libraries: weakref.WeakSet[ForeignLibrary] = weakref.WeakSet()
         self._number = 0
         self.closed = False

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from rtld.elf import types as t
-from rtld.elf.scalar import dynsym
+from rtld.process.observed import Access, Block, count_functions, place_in, watch_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Self
 
+    from rtld.backends.emulated.blockcount import BlockCount
     from rtld.core.module import Module
     from rtld.dlfcn.foreign.function import ForeignFunction
     from rtld.dlfcn.foreign.namespace import ForeignNamespace
-
-
-_WIDEST = 63  # bytes of an access that are behind its first
-
-
-class Access(NamedTuple):
-    """One access: "read" or "write", address, bytes, the value that is written (0 for a read), and where the code is."""
-
-    what: str
-    address: int
-    size: int
-    value: int
-    place: str
 
 
 class Coverage:
@@ -36,45 +23,49 @@ class Coverage:
 
     def __init__(self, namespace: ForeignNamespace) -> None:
         self._namespace = namespace
-        self._blocks: dict[int, int] = {}
-        self._handles: list[object] = []
+        self._modules: list[tuple[Module, list[tuple[int, int]]]] = []
+        self._count: BlockCount | None = None
+        self._seen: dict[Module, list[Block]] = {}
 
     def __enter__(self) -> Self:
-        blocks = self._blocks
-
-        def ran(address: int) -> None:
-            blocks[address] = blocks.get(address, 0) + 1
-
-        engine = self._namespace.world.machine.engine
+        machine = self._namespace.world.machine
+        self._count = machine.engine.count_blocks(machine.memory.size)
         for module in self._namespace.modules:
-            for load in module.file.loads:
-                if load.flags & t.PF_X:
-                    low = module.base + load.vaddr
-                    self._handles.append(engine.on_block(low, low + load.memsz - 1, ran))
+            code = [load for load in module.file.loads if load.flags & t.PF_X]
+            ranges = [(module.base + s.vaddr, module.base + s.vaddr + s.memsz) for s in code]
+            for low, high in ranges:
+                self._count.add(low, high - 1)
+            self._modules.append((module, ranges))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            self._namespace.world.machine.engine.remove(handle)
-        self._handles.clear()
+        self._collect()
+        assert self._count is not None
+        self._count.remove()
+        self._count = None
+
+    def _collect(self) -> None:
+        """What has been counted so far."""
+        if self._count is not None:
+            for module, ranges in self._modules:
+                found = [each for low, high in ranges for each in self._count.blocks(low, high)]
+                self._seen[module] = list(map(Block._make, found))
 
     @property
     def blocks(self) -> dict[int, int]:
         """Address of a block of code -> how often it has run."""
-        return dict(self._blocks)
+        self._collect()
+        return {block.address: block.runs for blocks in self._seen.values() for block in blocks}
 
     @property
     def functions(self) -> dict[str, dict[str, int]]:
         """Library -> function -> how often it was entered; 0: its code ran, but not from its beginning."""
+        self._collect()
         found: dict[str, dict[str, int]] = {}
-        for address, count in sorted(self._blocks.items()):
-            module = self._namespace.world.services.containing(address)
-            if module is None:
-                continue
-            name, offset = nearest(module, address)
-            if name:
+        for module, blocks in self._seen.items():
+            if blocks:
                 functions = found.setdefault(os.path.basename(module.path), {})
-                functions[name] = functions.get(name, 0) + (count if offset == 0 else 0)
+                count_functions(blocks, module.base, module.file, functions)
         return found
 
 
@@ -87,22 +78,9 @@ class MemoryWatch:
         self._handle: object = None
 
     def __enter__(self) -> list[Access]:
-        machine = self._namespace.world.machine
         accesses: list[Access] = []
-        low, high = self._low, self._high
-
-        def touched(write: bool, address: int, size: int, value: int) -> None:
-            if address >= high or address + size <= low:
-                return
-            pc = machine.engine.get(machine.cpu.pc)
-            mask = (1 << 8 * size) - 1
-            kind = "write" if write else "read"
-            accesses.append(
-                Access(kind, address, size, value & mask if write else 0, self._place(pc))
-            )
-
-        # The engine looks at where an access begins.
-        self._handle = machine.engine.on_access(low - _WIDEST, high - 1, touched)
+        machine = self._namespace.world.machine
+        self._handle = watch_memory(machine, self._low, self._high, self._place, accesses.append)
         return accesses
 
     def __exit__(self, *_: object) -> None:
@@ -112,21 +90,7 @@ class MemoryWatch:
         module = self._namespace.world.services.containing(pc)
         if module is None:
             return hex(pc)
-        name, offset = nearest(module, pc)
-        where = f"{name}+{offset:#x}" if name else f"{pc - module.base:#x}"
-        return f"{os.path.basename(module.path)}: {where}"
-
-
-def nearest(module: Module, address: int) -> tuple[str, int]:
-    """The function an address is in, and how far; ("", 0) in none that has a name."""
-    table = dynsym(module.file)
-    arm = module.file.machine == t.EM_ARM
-    # Bit 0 of a symbol says Thumb, and counts in its value.
-    index = table.nearest(address - module.base | arm)
-    if not index:
-        return "", 0
-    start = table.symbol(index).value & (-2 if arm else -1)
-    return os.fsdecode(table.name(index)), address - module.base - start
+        return place_in(module.path, module.file, pc - module.base)
 
 
 def on_call(

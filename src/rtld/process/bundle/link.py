@@ -17,7 +17,7 @@ from rtld.elf.tls import round_up
 from rtld.errors import NoSpace, Unsupported
 from rtld.process.bundle.plan import HEAD, PAGE, Chosen, Copied, Open
 from rtld.process.emulated.system import StartFailed
-from rtld.process.live.loading import is_hosted
+from rtld.process.hosting import is_hosted
 from rtld.process.live.run import first_undefined
 
 TYPE_CHECKING = False

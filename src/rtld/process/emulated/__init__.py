@@ -9,6 +9,7 @@
 ``layouts``   where things stand in an address space: Linux's, QNX's, LiteOS's
 ``portrait``  the address space and what happened in it, as people see it;  ``postmortem``: a fault, told
 ``qemu``      CPUs that cannot be emulated here
+``observe``   who looks on: functions that run, memory that is touched
 ``anchor``    the program that the guest's ld.so believes to start, when our linker links
 ``guest``     our linker's part: modules, bindings, thread-local storage, initialisers
 ============  ==================================================================================

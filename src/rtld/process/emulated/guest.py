@@ -16,7 +16,7 @@ from rtld.elf import types as t
 from rtld.elf.dlopen import Opened
 from rtld.elf.fini import Order
 from rtld.elf.link import bind, find_closure, open_namespace, relocate
-from rtld.elf.load import build_scopes, store_word
+from rtld.elf.load import binds_now, build_scopes, store_word
 from rtld.elf.scalar import dynsym
 from rtld.elf.search import SearchOptions
 from rtld.elf.small import GiveUp, bind_small, records_with_symbols
@@ -38,6 +38,7 @@ from rtld.process.emulated.layouts import PAGE
 from rtld.process.emulated.system import StartFailed
 from rtld.process.foreign.dl import Services
 from rtld.process.foreign.world import TLS_ALIGN, World
+from rtld.process.hooks import SearchHook
 from rtld.process.hosting import is_hosted
 
 TYPE_CHECKING = False
@@ -51,7 +52,8 @@ if TYPE_CHECKING:
     from rtld.elf.file import ElfFile
     from rtld.elf.small import SmallLink
     from rtld.process.emulated.execve import Process
-    from rtld.process.emulated.system import System
+    from rtld.process.emulated.system import Link, System
+    from rtld.process.foreign.hooks import Audit
 
 RESERVE = 1 << 16  # thread-local storage for libraries that the program opens
 HIDDEN = b"LD_"  # variables that are our linker's affair; ld.so must not see them
@@ -84,10 +86,7 @@ class Guest(World):
     def __init__(
         self,
         process: Process,
-        *,
-        lazy: bool = True,
-        library_path: str | None = None,
-        preload: Any = None,
+        link: Link,
     ) -> None:
         self.process = process
         self.system = process.system
@@ -104,19 +103,25 @@ class Guest(World):
         self.tls_used = 0
         self.closed = False
         self._stubs: dict[str, int] = {}
+        self.audit: Audit | None = None
+        if link.hooks is not None:
+            from rtld.process.foreign.guest import Guest as Calls
+            from rtld.process.foreign.hooks import Audit
+
+            self.audit = Audit(self, Calls(self.machine, self.arch.name, self.caller), link.hooks)
         self.linked = False  # the modules are in memory
         self.arguments = (0, 0, 0)  # of initialisers: argc, argv, envp
         self.ifuncs: dict[int, int] = {}  # resolver -> what it said
         self.finis: dict[Module, list[int]] = {}
         self.constructed: list[Module] = []
-        self.ns: Namespace = self._find(lazy, library_path, preload)
+        self.ns: Namespace = self._find(link)
         self._undo: list[tuple[int, bytes]] = []
         self.small: SmallLink | None = None  # who has bound it, if not the column passes
         self._slots: dict[Module, dict[int, int]] = {}  # position of a record -> row
 
     # -- before there is anything in memory -----------------------------------------------------------
 
-    def _find(self, lazy: bool, library_path: str | None, preload: Any) -> Namespace:
+    def _find(self, link: Link) -> Namespace:
         """The closure, and who of it is hosted."""
         process = self.process
         env = {}
@@ -126,7 +131,7 @@ class Guest(World):
         kernel = self.machine.kernel
         options = SearchOptions(
             env=env, sysroot=self.system.sysroot or "/nonexistent", cwd=kernel.cwd, cpu="baseline",
-            library_path=library_path, preload=preload,
+            library_path=link.library_path, preload=link.preload,
         )  # fmt: skip
         ns = open_namespace(self.file, "", options, self.reporter)
         path = process.program.path
@@ -134,8 +139,11 @@ class Guest(World):
         ns.search.main_path = path
         if not root.host(path).startswith(root.root + "/"):
             root.outside = os.path.dirname(path)  # the program is bound under its own path
+        if link.hooks is not None:
+            ns.search.rules = SearchHook(ns.search.rules, link.hooks)
+            link.hooks.activity("add")
         find_closure(ns, self.file, path)
-        ns.lazy = lazy and not ns.search.env.get("LD_BIND_NOW")
+        ns.lazy = link.lazy and not ns.search.env.get("LD_BIND_NOW")
         for module in ns.modules:
             module.hosted = is_hosted(module, ns)
         if ns.interp is not None:
@@ -245,6 +253,8 @@ class Guest(World):
         for place, value in changes:
             self.write_word(place, value)
         self.resolve_ifuncs()
+        if self.audit is not None:
+            self._tell_hooks(self.audit, own)
         for module in own:
             self.protect(module)
         for at, data in self._undo:
@@ -257,9 +267,19 @@ class Guest(World):
         self.linked = True
         if self.machine.debugger is not None:
             self.machine.debugger.linked()
+        for observer in self.system.observers if self.system.is_first else ():
+            observer.linked(self.process)
         self._run_initialisers()
         self.reporter.transfer(ns.main)
         return int(ns.main.base + self.file.entry)
+
+    def _tell_hooks(self, audit: Audit, own: list[Module]) -> None:
+        """Bindings, but for those of slots that wait for their first call; then the new modules."""
+        ns = self.ns
+        audit.bound(own, audit.bindings(ns), later=lambda module: ns.lazy and not binds_now(module))
+        for module in own:
+            audit.hooks.objopen(module)
+        audit.hooks.activity("consistent")
 
     def adopt_hosted(self) -> None:
         """Where ld.so has put the libc family (<link.h>: r_debug, link_map)."""
@@ -323,7 +343,7 @@ class Guest(World):
 
     def _is_plain(self) -> bool:
         """May the scalar passes bind it (elf/small.py)? They leave libgcc_s as it is, which is to ask us (hosted.py)."""
-        return all(m.is_libc_family for m in self.ns.modules if m.hosted)
+        return self.audit is None and all(m.is_libc_family for m in self.ns.modules if m.hosted)
 
     def _relocate(self) -> list[tuple[int, int]]:
         """Make the images; the words of hosted modules that must change."""
@@ -517,8 +537,12 @@ class Guest(World):
             order = self.constructed[::-1]
         else:
             order = sort_dfs(self.ns.modules, force_first=True)
+        if self.audit is not None:
+            self.audit.hooks.activity("delete")
         for module in order:
             functions = self.finis.pop(module, [])
+            if self.audit is not None and not module.hosted:
+                self.audit.hooks.objclose(module)
             if functions:
                 self.reporter.fini(module)
             for function in functions:
@@ -547,11 +571,13 @@ class Guest(World):
         row = rows[self._record(module, index)]
         reference = int(r.reference[row])
         value = self.definition(reference, module)
+        definer = int(b.definer[reference])
+        found = self._columns.modules[definer] if definer >= 0 else None
+        if self.audit is not None:
+            value = self.audit.value(b.name(reference), module, found, value, called=True)
         place = int.from_bytes(self._record_bytes(module, index), self._byteorder) + module.base
         self.write_word(place, value)
         if self.reporter.wants & {"bindings"}:
-            definer = int(b.definer[reference])
-            found = self._columns.modules[definer] if definer >= 0 else None
             self.reporter.bound(module, found, b.name(reference), b.version_name(reference), "")
         return value
 

@@ -48,7 +48,15 @@ def run(
     if debugger is not None:
         debugger.attach(process)
     with _Host(process):
-        return _run(system, process, tell, debugger)
+        try:
+            return _run(system, process, tell, debugger)
+        except BaseException:
+            if system.is_first:
+                raise
+            # A hook has failed in a child that the guest has forked: it must not return to who called us.
+            sys.excepthook(*sys.exc_info())
+            _end(1 << 8)
+            raise AssertionError("not reached") from None
 
 
 def _start(
@@ -63,6 +71,9 @@ def _start(
     process = do_execve(system, path, argv, env, fd=fd, machine=before, plant=_plant)  # type: ignore[arg-type]
     own = process.machine.process
     own.family, own.check, own.random = system.family, _check, system.chance.bytes
+    if system.is_first:
+        for observer in system.observers:
+            observer.started(process)
     return process
 
 
@@ -75,7 +86,7 @@ def _plant(process: Process) -> object:
 
     if not can_link(process.program.file):
         return None
-    guest = Guest(process, lazy=link.lazy, library_path=link.library_path, preload=link.preload)
+    guest = Guest(process, link)
     process.guest = guest
     guest.plant()
     return guest
@@ -128,6 +139,7 @@ def _run(
         try:
             machine.go(process.entry, process.sp)
         except Replaced as next_one:
+            _tell_end(system, process)
             try:
                 process = _start(
                     system,
@@ -165,6 +177,7 @@ def _run(
             status = int(signal.SIGINT)
         break
     system.last = process
+    _tell_end(system, process)
     if debugger is not None and os.getpid() == pid:
         debugger.ended(status)
     for name, count in process.machine.unknown_calls().items():
@@ -172,6 +185,12 @@ def _run(
     if os.getpid() != pid or (system.family is not None and os.getpid() != system.family.first):
         _end(status)
     return status
+
+
+def _tell_end(system: System, process: Process) -> None:
+    if system.is_first:
+        for observer in system.observers:
+            observer.ended(process)
 
 
 def _end(status: int) -> None:

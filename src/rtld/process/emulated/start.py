@@ -7,7 +7,7 @@ import os
 from rtld.arch import arch_for
 from rtld.backends.emulated.linux.tree import Bind, Tree
 from rtld.elf.file import ElfFile
-from rtld.errors import FormatError
+from rtld.errors import FormatError, Unsupported
 from rtld.events import SPOKEN
 from rtld.process.emulated.qemu import is_for_qemu, run_by_qemu
 from rtld.process.emulated.run import run
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rtld.arch.base import Arch
     from rtld.events import Reporter
+    from rtld.process.emulated.observe import Observer
     from rtld.process.gdb.debugger import Debugger
 
 #: Directories of cross compilers that are named otherwise than the multiarch ones.
@@ -47,16 +48,24 @@ def run_emulated(
     reporter: Reporter = SPOKEN,
     finished: Callable[[System], object] | None = None,
     debugger: Debugger | None = None,
+    observers: Sequence[Observer] = (),
     qemu: bool = False,
 ) -> int:
     """Run *program*, a path of the sysroot or of this computer; its wait status.
 
     *binds*: "HOST:GUEST" or "HOST:GUEST:ro", more files for the guest to see. *link*: how our linker is to link; None: the
-    guest's own does. *finished* is told when the first process has ended. *qemu*: let qemu-user run it, whatever its CPU is,
-    as it does where there is no engine for that. CannotRun, StartFailed.
+    guest's own does. *observers* look on (``observe``). *finished* is told when the first process has ended. *qemu*: let
+    qemu-user run it, whatever its CPU is, as it does where there is no engine for that. CannotRun, StartFailed.
     """
     arch = arch_of(program, sysroot)
     if arch is not None and (qemu or is_for_qemu(arch)):
+        if observers or (link is not None and link.hooks is not None):
+            raise Unsupported(
+                f"{program}: nobody can look into a program for {arch.name}"
+                if is_for_qemu(arch)
+                else f"{program}: nobody can look into a program that qemu-user runs",
+                "qemu-user runs it, and rtld only starts that",
+            )
         path = program if os.path.exists(program) else f"{sysroot}/{program}"
         root = sysroot or default_sysroot(program)[0]
         return run_by_qemu(arch, path, argv, env, root, reporter, link)
@@ -76,6 +85,7 @@ def run_emulated(
         sysroot=sysroot, binds=given, seconds=seconds, memory=memory, layout=layout, seed=seed, fixed=fixed,
         reporter=reporter,
     )  # fmt: skip
+    system.observers = list(observers)
     cwd = system.tree.guest_path(os.getcwd()) or "/"
     try:
         return run(system, inside, argv, env, cwd=cwd, link=link, debugger=debugger)

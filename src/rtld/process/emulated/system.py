@@ -21,18 +21,21 @@ if TYPE_CHECKING:
     from rtld.backends.emulated.family import Family
     from rtld.backends.emulated.machine import Machine
     from rtld.events import Reporter
+    from rtld.process.emulated.observe import Observer
+    from rtld.process.hooks import Hooks
 
 MEMORY = 1 << 32
 
 
 class Link(NamedTuple):
     """How our linker links: PLT slots at their first call (*lazy*) or all at once; LD_LIBRARY_PATH and LD_PRELOAD instead of
-    the environment's.
+    the environment's; who is asked at each event (*hooks*).
     """
 
     lazy: bool = True
     library_path: str | None = None
     preload: Any = None
+    hooks: Hooks | None = None
 
 
 class StartFailed(RtldError):
@@ -82,6 +85,12 @@ class System:
         self.link: Link | None = None
         self.last: Any = None  # the process (execve.Process) that has ended last
         self.unknown: dict[str, int] = {}
+        self.observers: list[Observer] = []
+
+    @property
+    def is_first(self) -> bool:
+        """This is the first process of the run, and not one that it has forked."""
+        return self.family is None or os.getpid() == self.family.first
 
     def open(self, arch: Arch) -> Machine:
         """A CPU with nothing in its memory, that sees the system's files."""

@@ -54,6 +54,8 @@ def open_library(
     except BaseException:
         opening.undo()
         raise
+    if world.audit is not None and opening.own:
+        _tell_hooks(world, found, opening.own)
     if world.machine.debugger is not None:
         world.machine.debugger.linked()
     for module in order:
@@ -61,6 +63,25 @@ def open_library(
         for function in init_functions(world, module):
             world.call(function, *world.arguments)
     return found
+
+
+def _tell_hooks(world: World, root: Module, modules: Sequence[Module]) -> None:
+    """``objopen`` for each new module; what is raised there takes all back."""
+    assert world.audit is not None
+    hooks = world.audit.hooks
+    try:
+        for module in modules:
+            hooks.objopen(module)
+        hooks.activity("consistent")
+    except BaseException:
+        # They have not been initialised, so there is nothing to finish.
+        for module in modules:
+            world.finis.pop(module, None)
+        world.opened.counts[root] -= 1
+        going = unreachable(world.ns, world.opened)
+        if going:
+            _unload(world, going)
+        raise
 
 
 class Opening:
@@ -83,9 +104,14 @@ class Opening:
         group = self.group = self._find(name, requester)
         ns = self.ns
         if group.new:
+            audit = world.audit if self.own else None
+            if audit is not None:
+                audit.hooks.activity("add")
             self._place()
             self._relocate()
             self._commit()
+            if audit is not None:
+                audit.bound(self.own, audit.bindings(ns))
         if self.flags & RTLD_GLOBAL:
             make_global(ns, group.order)
         opened = world.opened.copy()
@@ -430,6 +456,8 @@ def close_library(world: World, module: Module) -> list[Module]:
     going = [m for m in unreachable(world.ns, world.opened) if m in wanted]
     if going:
         _unload(world, going)
+        if world.audit is not None:
+            world.audit.hooks.activity("consistent")
     return going
 
 
@@ -437,6 +465,8 @@ def finish(world: World) -> None:
     """The termination functions of everything that is left."""
     own = [module for module in world.ns.modules if not module.hosted]
     _terminate(world, world.sequence.sort(own, for_fini=True) if own else [])
+    if own and world.audit is not None:
+        world.audit.hooks.activity("consistent")
 
 
 def _finishing(world: World, modules: Sequence[Module]) -> list[Module]:
@@ -446,13 +476,20 @@ def _finishing(world: World, modules: Sequence[Module]) -> list[Module]:
 
 
 def _terminate(world: World, modules: Sequence[Module]) -> None:
+    hooks = world.audit.hooks if world.audit is not None and modules else None
+    if hooks is not None:
+        hooks.activity("delete")
     for module in modules:
         world.ns.reporter.fini(module)
+        if hooks is not None:
+            hooks.objclose(module)
         for function in world.finis.pop(module, ()):
             world.call(function)
 
 
 def _unload(world: World, modules: Sequence[Module]) -> None:
+    if world.audit is not None:
+        world.audit.forget(modules)
     remove(world.ns, world.opened, modules)
     world.sequence.forget(modules)
     for module in modules:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from rtld.core.module import Namespace
     from rtld.events import Reporter
+    from rtld.process.foreign.hooks import Audit
 
 STACK = 1 << 20
 TLS_ALIGN = 64
@@ -104,6 +105,7 @@ class World:
         self.tls_used = 0
         self.closed = False
         self._stubs: dict[str, int] = {}
+        self.audit: Audit | None = None
         from rtld.process.foreign.dl import Services
 
         self.services = Services(self)

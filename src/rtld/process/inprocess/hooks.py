@@ -16,6 +16,7 @@ from rtld.elf import types as t
 from rtld.elf.scalar import dynsym
 from rtld.elf.small import records_with_symbols
 from rtld.errors import UnresolvedSymbol
+from rtld.process.hooks import overridden
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rtld.core.module import Module
+    from rtld.process.hooks import Hooks
     from rtld.process.inprocess.load import Loading
     from rtld.process.inprocess.space import Process, Space
 
@@ -154,47 +156,6 @@ class _Floats:
         ctypes.c_double.from_address(self._address + 16 * range(8)[index]).value = value
 
 
-class Hooks:
-    """What one may want to be told or to change; override what is wanted (rtld-audit(7) has the same under la_*).
-
-    activity    libraries are about to be added ("add"), to go ("delete"); the list is whole again ("consistent")
-    objsearch   a library is looked for: return another name, or None to find nothing
-    objopen     a library has been mapped and bound, before its initialisers
-    symbind     a symbol was bound: return another address (or a function of ctypes) to redirect it
-    watches     whether calls of this symbol from this library are to be seen by pltenter and pltexit
-    pltenter    such a call begins; ``call`` may be changed. True: the result is wanted by pltexit
-    pltexit     it has returned
-    objclose    a library is about to be finished and unmapped
-    """
-
-    #: Bytes of arguments on the stack that are copied for a call whose result is wanted.
-    stack_bytes = 128
-
-    def activity(self, state: str) -> None:
-        pass
-
-    def objsearch(self, name: str, requester: Module | None) -> str | None:  # noqa: ARG002
-        return name
-
-    def objopen(self, module: Module) -> None:
-        pass
-
-    def symbind(self, symbol: str, referrer: Module, definer: Module | None, address: int) -> Any:  # noqa: ARG002
-        return address
-
-    def watches(self, symbol: str, referrer: Module, definer: Module | None) -> bool:  # noqa: ARG002
-        return False
-
-    def pltenter(self, call: Call) -> bool | None:
-        pass
-
-    def pltexit(self, call: Call) -> None:
-        pass
-
-    def objclose(self, module: Module) -> None:
-        pass
-
-
 class Watch:
     """One watched slot."""
 
@@ -208,30 +169,6 @@ class Watch:
         self.referrer = referrer
         self.definer = definer
         self.target = target
-
-
-def overridden(hooks: Hooks, name: str) -> bool:
-    """Whether a hook does something."""
-    return getattr(type(hooks), name) is not getattr(Hooks, name)
-
-
-class SearchHook:
-    """Put before a space's search rules: ``objsearch`` sees each name first."""
-
-    def __init__(self, rules: Any, hooks: Hooks) -> None:
-        self._rules = rules
-        self._hooks = hooks
-
-    def find(self, name: str, requester: Module | None, preload: bool) -> Any:
-        wanted = self._hooks.objsearch(name, requester)
-        if wanted is None:
-            from rtld.errors import NotFound
-
-            raise NotFound(name, requester.path if requester else None)
-        return self._rules.find(wanted, requester, preload)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._rules, name)
 
 
 def audit_group(loading: Loading) -> None:

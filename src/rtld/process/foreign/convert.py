@@ -10,9 +10,9 @@ import ctypes
 import gc
 import struct
 
-from rtld.dlfcn.foreign.pointer import GuestPointer
-from rtld.dlfcn.foreign.types import Function, Pointer, Simple, Types, fields_of, is_pointer
 from rtld.errors import Unsupported
+from rtld.process.foreign.pointer import GuestPointer
+from rtld.process.foreign.types import Function, Pointer, Simple, Types, fields_of, is_pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Converter:
         if isinstance(value, int):
             return value
         if issubclass(kind, Function):
-            return self._function(kind, value)
+            return self.function_address(kind, value)
         if isinstance(value, bytes):
             return self.guest.lend(value + b"\0")
         if isinstance(value, str):
@@ -197,7 +197,8 @@ class Converter:
         back.append(copy)
         return address
 
-    def _function(self, kind: Any, value: Any) -> int:
+    def function_address(self, kind: Any, value: Any) -> int:
+        """The address of what runs a Python function of type *kind* (CFUNCTYPE)."""
         if isinstance(value, Function):
             inner = python_function(value)
             if inner is None:

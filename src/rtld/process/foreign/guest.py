@@ -8,7 +8,8 @@ import weakref
 from rtld.arch.calling import convention
 from rtld.backends.emulated.calls import Caller
 from rtld.backends.emulated.scratch import Scratch
-from rtld.dlfcn.foreign.convert import Converter
+from rtld.process.foreign.convert import Converter
+from rtld.process.foreign.types import Function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,6 +163,20 @@ class Guest:
         except TypeError:
             # Nobody says when it goes: it stays, and is known by its number, so the number must stay its own.
             self._kept.append(owner)
+
+    def function_address(self, function: Any) -> int:
+        """The address of a function of the guest's, or of ctypes' that Python is behind; that one stays until the end."""
+        if isinstance(function, Function):
+            self._kept.append(function)
+            return self.converter.function_address(type(function), function)
+        if isinstance(function, int):
+            return function
+        address = getattr(function, "address", None)
+        if not isinstance(address, int):
+            raise TypeError(
+                f"{function!r}: an address, a function of the guest or one of ctypes is wanted: CFUNCTYPE(...)(function)"
+            )
+        return address
 
     def keep_callback(
         self, function: Callable[..., Any], restype: Any, argtypes: Iterable[Any]

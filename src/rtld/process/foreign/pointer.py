@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from rtld.dlfcn.foreign.convert import Converter
+    from rtld.process.foreign.convert import Converter
 
 
 class GuestPointer:
