@@ -13,7 +13,7 @@ import os
 from rtld.backends.emulated.calls import Caller
 from rtld.core.space import page_up
 from rtld.elf import types as t
-from rtld.elf.dlopen import Opened
+from rtld.elf.dlopen import RTLD_DEEPBIND, RTLD_NOW, Opened
 from rtld.elf.fini import Order
 from rtld.elf.link import bind, find_closure, open_namespace, relocate
 from rtld.elf.load import store_word
@@ -21,6 +21,7 @@ from rtld.elf.search import SearchOptions
 from rtld.elf.sysroot import Sysroot
 from rtld.elf.tls import layout_tls, round_up
 from rtld.errors import TargetFault
+from rtld.events import QUIET
 from rtld.process.emulated.anchor import Anchor
 from rtld.process.emulated.execve import (
     AT_ENTRY,
@@ -33,6 +34,7 @@ from rtld.process.emulated.execve import (
     map_load,
 )
 from rtld.process.emulated.layouts import PAGE
+from rtld.process.emulated.slots import Slots
 from rtld.process.emulated.system import StartFailed
 from rtld.process.foreign.dl import Services
 from rtld.process.foreign.world import TLS_ALIGN, World
@@ -40,6 +42,7 @@ from rtld.process.live.loading import is_hosted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from rtld.arch.base import Arch
@@ -48,7 +51,7 @@ if TYPE_CHECKING:
     from rtld.core.module import Module, Namespace
     from rtld.elf.file import ElfFile
     from rtld.process.emulated.execve import Process
-    from rtld.process.emulated.system import System
+    from rtld.process.emulated.system import Link, System
 
 RESERVE = 1 << 16  # thread-local storage for libraries that the program opens
 HIDDEN = b"LD_"  # variables that are our linker's affair; ld.so must not see them
@@ -81,10 +84,7 @@ class Guest(World):
     def __init__(
         self,
         process: Process,
-        *,
-        lazy: bool = True,
-        library_path: str | None = None,
-        preload: Any = None,
+        link: Link,
     ) -> None:
         self.process = process
         self.system = process.system
@@ -106,13 +106,16 @@ class Guest(World):
         self.ifuncs: dict[int, int] = {}  # resolver -> what it said
         self.finis: dict[Module, list[int]] = {}
         self.constructed: list[Module] = []
-        self.ns: Namespace = self._find(lazy, library_path, preload)
+        self.ns: Namespace = self._find(link)
+        self.postponed = self.ns.postponed
+        self.leaves_out = self.ns.leaves_out
         self._undo: list[tuple[int, bytes]] = []
-        self._slots: dict[Module, dict[int, int]] = {}  # position of a record -> row
+        self.slots: Slots
+        self.binder = 0  # where PLT slots lead at their first call; 0: they do not wait
 
     # -- before there is anything in memory -----------------------------------------------------------
 
-    def _find(self, lazy: bool, library_path: str | None, preload: Any) -> Namespace:
+    def _find(self, link: Link) -> Namespace:
         """The closure, and who of it is hosted."""
         process = self.process
         env = {}
@@ -122,20 +125,33 @@ class Guest(World):
         kernel = self.machine.kernel
         options = SearchOptions(
             env=env, sysroot=self.system.sysroot or "/nonexistent", cwd=kernel.cwd, cpu="baseline",
-            library_path=library_path, preload=preload,
+            library_path=link.library_path, preload=link.preload,
         )  # fmt: skip
-        ns = open_namespace(self.file, "", options, self.reporter)
-        path = process.program.path
-        root = ns.search.sysroot = _Root(self.system)
-        ns.search.main_path = path
-        if not root.host(path).startswith(root.root + "/"):
-            root.outside = os.path.dirname(path)  # the program is bound under its own path
-        find_closure(ns, self.file, path)
-        ns.lazy = lazy and not ns.search.env.get("LD_BIND_NOW")
-        for module in ns.modules:
-            module.hosted = is_hosted(module, ns)
-        if ns.interp is not None:
-            ns.interp.hosted = True
+
+        def find(
+            leaves_out: Callable[[Module, str], bool] | None = None, last: bool = True
+        ) -> Namespace:
+            ns = open_namespace(self.file, "", options, self.reporter if last else QUIET)
+            path = process.program.path
+            root = ns.search.sysroot = _Root(self.system)
+            ns.search.main_path = path
+            if not root.host(path).startswith(root.root + "/"):
+                root.outside = os.path.dirname(path)  # the program is bound under its own path
+            ns.lazy = link.lazy and not ns.search.env.get("LD_BIND_NOW")
+            ns.leaves_out = leaves_out
+            find_closure(ns, self.file, path)
+            for module in ns.modules:
+                module.hosted = is_hosted(module, ns)
+            if ns.interp is not None:
+                ns.interp.hosted = True
+            return ns
+
+        if link.lazy_load:
+            from rtld.process.emulated.lazyload import find_closure_lazily
+
+            ns = find_closure_lazily(find)
+        else:
+            ns = find()
         self._refuse_missing(ns)
         layout_tls(ns)
         return ns
@@ -242,9 +258,6 @@ class Guest(World):
             self.protect(module)
         for at, data in self._undo:
             self.machine.write(at, data)
-        # The columns are for lazy slots of what is there now; what is opened later is bound at once.
-        self._columns, self._relocations, self._bindings = ns.columns, ns.relocations, ns.bindings
-        self._lazy_start = ns
         ns.lazy = False
         self.opened = Opened(ns.modules)
         self.linked = True
@@ -319,9 +332,9 @@ class Guest(World):
         from rtld.elf.hosted import adjust_images, hosted_changes, overridden_changes
 
         ns = self.ns
-        numbers = {module: i + 1 for i, module in enumerate(ns.columns.modules)}
-        binder = self.machine.on_bind(self.bind) if ns.lazy else 0
-        adjust_images(ns, link_map=numbers.__getitem__, binder=binder)
+        self.slots = Slots(self, ns)
+        self.binder = self.machine.on_bind(self.slots.bind) if ns.lazy else 0
+        adjust_images(ns, link_map=self.slots.number, binder=self.binder)
         for row in ns.descriptors:
             words = {"entry": 0, "argument": 0}
             if row.offset is not None:
@@ -496,74 +509,21 @@ class Guest(World):
                 self.machine.call(function)
         return 0
 
-    # -- lazy binding -------------------------------------------------------------------------------------
+    # -- what is opened later ---------------------------------------------------------------------------
 
-    def bind(self, number: int, index: int) -> int:
-        """A PLT slot is used for the first time: fill it; the function's address."""
-        ns = self.ns
-        r, b = self._relocations, self._bindings
-        module = self._columns.modules[number - 1]
-        rows = self._slots.get(module)
-        if rows is None:
-            import numpy as np
+    def leaves_slots(self, flags: int) -> bool:
+        """dlopen: do PLT slots wait for their first call?"""
+        return self.linked and self.binder != 0 and not flags & (RTLD_NOW | RTLD_DEEPBIND)
 
-            chosen = np.flatnonzero(
-                (r.module == number - 1) & (r.type == ns.arch.reloc_types.jump_slot)
-            )
-            rows = self._slots[module] = dict(
-                zip(r.at[chosen].tolist(), chosen.tolist(), strict=True)
-            )
-        row = rows[self._record(module, index)]
-        reference = int(r.reference[row])
-        value = self.definition(reference, module)
-        place = int.from_bytes(self._record_bytes(module, index), self._byteorder) + module.base
-        self.write_word(place, value)
-        if self.reporter.wants & {"bindings"}:
-            definer = int(b.definer[reference])
-            found = self._columns.modules[definer] if definer >= 0 else None
-            self.reporter.bound(module, found, b.name(reference), b.version_name(reference), "")
-        return value
+    def open_slots(self, ns: Namespace) -> None:
+        from rtld.elf.hosted import open_slots
 
-    @property
-    def _byteorder(self) -> Any:
-        return "little" if self.order == "<" else "big"
+        open_slots(ns, self.slots.number, self.binder)
 
-    def _entry(self, module: Module, index: int) -> int:
-        """Offset in the file of a record of DT_JMPREL."""
-        dynamic = module.file.dynamic
-        size = self.word * (3 if dynamic.get(t.DT_PLTREL) == t.DT_RELA else 2)
-        return int(module.file.file_offset(dynamic[t.DT_JMPREL] + size * index, size, "DT_JMPREL"))
+    def load_wanted(self, module: Module, name: str, version: str | None) -> bool:
+        from rtld.process.emulated.lazyload import load_for
 
-    def _record(self, module: Module, index: int) -> int:
-        from rtld.elf.flat import position
-
-        return position(module.file.data) + self._entry(module, index)
-
-    def _record_bytes(self, module: Module, index: int) -> bytes:
-        at = self._entry(module, index)
-        return bytes(module.file.data[at : at + self.word])
-
-    def definition(self, reference: int, module: Module) -> int:
-        """The address that a reference means; TargetFault in ld.so's words where there is none."""
-        import numpy as np
-
-        ns = self.ns
-        b, columns = self._bindings, self._columns
-        number = int(b.definer[reference])
-        if number < 0:
-            version = b.version_name(reference)
-            raise StartFailed(
-                f"{os.fsdecode(self.process.argv[0])}: symbol lookup error: {module.path}: undefined symbol: {b.name(reference)}"
-                + (f", version {version}" if version else "")
-            )
-        definer, symbol = columns.modules[number], int(b.definition[reference])
-        override = ns.overrides.get((definer, symbol))
-        if override is not None:
-            return int(override)
-        at = columns.symbol_position(np.array([number]), np.array([symbol]))
-        info, _, section = columns.meta(at)
-        value = int(columns.value(at)[0]) + (definer.base if int(section[0]) != t.SHN_ABS else 0)
-        return self.resolve(value) if int(info[0]) & 15 == t.STT_GNU_IFUNC else value
+        return load_for(self, module, name, version)
 
 
 def start_version(ns: Namespace) -> str | None:

@@ -75,7 +75,7 @@ def _plant(process: Process) -> object:
 
     if not can_link(process.program.file):
         return None
-    guest = Guest(process, lazy=link.lazy, library_path=link.library_path, preload=link.preload)
+    guest = Guest(process, link)
     process.guest = guest
     guest.plant()
     return guest

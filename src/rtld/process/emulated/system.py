@@ -26,12 +26,13 @@ MEMORY = 1 << 32
 
 class Link(NamedTuple):
     """How our linker links: PLT slots at their first call (*lazy*) or all at once; LD_LIBRARY_PATH and LD_PRELOAD instead of
-    the environment's.
+    the environment's; *lazy_load*: libraries when a function of them is called first.
     """
 
     lazy: bool = True
     library_path: str | None = None
     preload: Any = None
+    lazy_load: bool = False
 
 
 class StartFailed(RtldError):

@@ -110,21 +110,31 @@ class Services:
         world = self.world
         text = world.read_string(name)
         last = (1 << 8 * world.word) - 1
-        if handle == RTLD_DEFAULT:
-            asker = self.asker() or world.ns.main
-            scope = list(default_scope(world.ns, world.opened, asker))
-            if world.bare:
-                scope += world.ns.modules  # what Python has opened has no global scope to be in
-        elif handle == last:
-            scope = next_scope(world.opened, self.asker() or world.ns.main)
-        else:
-            scope = world.scope(self._module(handle))
-        found = find_symbol(scope, text, version)
+        asker = self.asker() or world.ns.main
+
+        def find() -> tuple[Module, int] | None:
+            if handle == RTLD_DEFAULT:
+                scope = list(default_scope(world.ns, world.opened, asker))
+                if world.bare:
+                    scope += world.ns.modules  # what Python has opened has no global scope to be in
+            elif handle == last:
+                scope = next_scope(world.opened, asker)
+            else:
+                scope = world.scope(self._module(handle))
+            return find_symbol(scope, text, version)
+
+        found = find()
+        if found is None:
+            # Somebody may have been left out until now.
+            owner = asker if handle in (RTLD_DEFAULT, last) else self._module(handle)
+            wanted = os.fsdecode(version) if version else None
+            if world.load_wanted(owner, os.fsdecode(text), wanted):
+                found = find()
         if found is None:
             where = handle not in (RTLD_DEFAULT, last) and self._module(handle) is not world.ns.main
             prefix = f"{self._module(handle).path}: " if where else ""
             if not where and not world.bare:
-                prefix = f"{(self.asker() or world.ns.main).path}: "
+                prefix = f"{asker.path}: "
             wanted = f", version {os.fsdecode(version)}" if version else ""
             raise DlError(f"{prefix}undefined symbol: {os.fsdecode(text)}{wanted}")
         return world.value(*found)

@@ -50,7 +50,15 @@ def open_library(
     """dlopen in the guest."""
     opening = Opening(world, flags, root)
     try:
-        found, order = opening.run(name, requester or world.ns.main)
+        try:
+            found, order = opening.run(name, requester or world.ns.main)
+        except UnresolvedSymbol:
+            if not opening.ns.postponed:
+                raise
+            # A variable of something it needs: that cannot wait.
+            opening.undo()
+            opening = Opening(world, flags, root, leave_out=False)
+            found, order = opening.run(name, requester or world.ns.main)
     except BaseException:
         opening.undo()
         raise
@@ -66,16 +74,27 @@ def open_library(
 class Opening:
     """One ``open``. Nothing of it is visible before its end, and ``undo`` takes everything back."""
 
-    def __init__(self, world: World, flags: int, root: Module | None = None) -> None:
+    def __init__(
+        self, world: World, flags: int, root: Module | None = None, *, leave_out: bool = True
+    ) -> None:
         self.world = world
         self.flags = flags
-        self.ns: Namespace = copy_namespace(world.ns)
+        self.lazy = world.leaves_slots(flags)
+        self._leave_out = self.lazy and leave_out
+        self.ns: Namespace = self._copy()
         self.own: list[Module] = []
         self._root = root
         self.group: Group | None = None
         self._reserved: list[tuple[int, int]] = []
         self._tls = world.tls_used
         self._known_files = set(world.ns.search._files)
+
+    def _copy(self) -> Namespace:
+        """A namespace to try it in."""
+        ns = copy_namespace(self.world.ns)
+        ns.postponed = {}
+        ns.leaves_out = self.world.leaves_out if self._leave_out else None
+        return ns
 
     def run(self, name: str, requester: Module) -> tuple[Module, list[Module]]:
         """The module, and those whose initialisers are to run."""
@@ -97,8 +116,11 @@ class Opening:
         opened.counts[group.root] = opened.counts.get(group.root, 0) + 1
         order = self._order()
         ns.columns = ns.relocations = ns.bindings = ns.arena = None
+        ns.lazy = False
         for module in self.own:
             module.image = None
+        if ns.postponed:
+            world.postponed.update(ns.postponed)
         world.ns, world.opened, world.tls_used = ns, opened, self._tls
         for module in order:
             world.finis[module] = fini_functions(world, module)
@@ -133,7 +155,7 @@ class Opening:
             self.world.adopt(family[0].path)
             if not self.world.ns.modules[-1].hosted:
                 break
-            self.ns = copy_namespace(self.world.ns)
+            self.ns = self._copy()
         raise NotFound(name, None, (), "the guest's dynamic linker does not load what it needs")
 
     def _check(self, root: Module) -> None:
@@ -198,9 +220,8 @@ class Opening:
             bind_group(ns, self.group, self.flags)
         except DlError as error:
             raise self._typed(error) from None
-        for problem in ns.problems:
-            if problem.kind == "symbol" and problem.module in {m.path for m in self.own}:
-                raise UnresolvedSymbol(problem.module, problem.subject, problem.version)
+        self._refuse_undefined()
+        ns.lazy = self.lazy
         if ns.reporter.wants & {"symbols", "bindings"}:
             from rtld.elf.explain import tell_bindings
 
@@ -212,12 +233,29 @@ class Opening:
             self._override()
             self._prefer_own()
             self._adjust_tls()
+            if self.lazy:
+                world.open_slots(ns)
         for row in ns.descriptors:
             words = {"entry": 0, "argument": 0}
             if row.offset is not None:
                 words = {"entry": world.stub("tlsdesc_static"), "argument": row.offset + row.addend}
             values = [words[part] for part in world.arch.tls.descriptor]
             _store(world, row.module, row.place - row.module.base, *values)
+
+    def _refuse_undefined(self) -> None:
+        """A symbol that nobody has; a function's slot may wait for somebody who does."""
+        ns = self.ns
+        own = {module.path for module in self.own}
+        problems = [p for p in ns.problems if p.kind == "symbol" and p.module in own]
+        if problems and self.lazy:
+            from rtld.process.emulated.lazyload import undefined_at_once
+
+            b = ns.bindings
+            wanted = {(m.path, b.name(row)) for m, row in undefined_at_once(ns, now=False)}
+            problems = [p for p in problems if (p.module, p.subject) in wanted]
+        if problems:
+            first = problems[0]
+            raise UnresolvedSymbol(first.module, first.subject, first.version)
 
     def _rows(self, which: Any) -> list[tuple[int, Module, int]]:
         """(row, module, r_offset) of the chosen relocation records."""
