@@ -9,11 +9,13 @@ which means Python, ``Guest.take_over`` is read like a pipeline; it ends at the 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 from rtld.backends.emulated.calls import Caller
+from rtld.core.module import Scope
 from rtld.core.space import page_up
 from rtld.elf import types as t
-from rtld.elf.dlopen import RTLD_DEEPBIND, RTLD_NOW, Opened
+from rtld.elf.dlopen import RTLD_DEEPBIND, RTLD_NOW, DlError, Opened, copy_namespace
 from rtld.elf.fini import Order
 from rtld.elf.link import bind, find_closure, open_namespace, relocate
 from rtld.elf.load import store_word
@@ -23,6 +25,7 @@ from rtld.elf.tls import layout_tls, round_up
 from rtld.errors import TargetFault
 from rtld.events import QUIET
 from rtld.process.emulated.anchor import Anchor
+from rtld.process.emulated.dlservice import MOST_NAMESPACES, GuestServices
 from rtld.process.emulated.execve import (
     AT_ENTRY,
     AT_PHDR,
@@ -34,15 +37,15 @@ from rtld.process.emulated.execve import (
     map_load,
 )
 from rtld.process.emulated.layouts import PAGE
+from rtld.process.emulated.refusal import refuse_missing, refuse_unbound
 from rtld.process.emulated.slots import Slots
-from rtld.process.emulated.system import StartFailed
-from rtld.process.foreign.dl import Services
+from rtld.process.foreign.load import legacy_functions
 from rtld.process.foreign.world import TLS_ALIGN, World
 from rtld.process.live.loading import is_hosted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from rtld.arch.base import Arch
@@ -77,6 +80,13 @@ class _Root(Sysroot):
             directory = os.readlink(f"/proc/self/fd/{place.fd}")
             return directory if place.name == "." else f"{directory.rstrip('/')}/{place.name}"
 
+    def folder(self, path: str) -> str:
+        try:
+            found = self._tree.guest_path(self.host(path))
+        except OSError:
+            found = None
+        return os.path.dirname(found or path)
+
 
 class Guest(World):
     """One program and its libraries in an emulated process. What it opens later is opened as in any ``World``."""
@@ -92,6 +102,7 @@ class Guest(World):
         self.arch: Arch = process.arch
         self.word = self.arch.word
         self.file = process.program.file
+        self.program = os.fsdecode(process.argv[0]) if process.argv else ""
         self.order = self.file.order
         self.reporter = process.system.reporter
         self.anchor: Anchor
@@ -106,6 +117,11 @@ class Guest(World):
         self.ifuncs: dict[int, int] = {}  # resolver -> what it said
         self.finis: dict[Module, list[int]] = {}
         self.constructed: list[Module] = []
+        self.home: dict[
+            Module, int
+        ] = {}  # the number of a module's namespace, if it is not the first
+        self.spaces: dict[int, tuple[Namespace, Opened]] = {}  # all but the current one
+        self.current = 0
         self.ns: Namespace = self._find(link)
         self.postponed = self.ns.postponed
         self.leaves_out = self.ns.leaves_out
@@ -133,10 +149,8 @@ class Guest(World):
         ) -> Namespace:
             ns = open_namespace(self.file, "", options, self.reporter if last else QUIET)
             path = process.program.path
-            root = ns.search.sysroot = _Root(self.system)
+            ns.search.sysroot = _Root(self.system)
             ns.search.main_path = path
-            if not root.host(path).startswith(root.root + "/"):
-                root.outside = os.path.dirname(path)  # the program is bound under its own path
             ns.lazy = link.lazy and not ns.search.env.get("LD_BIND_NOW")
             ns.leaves_out = leaves_out
             find_closure(ns, self.file, path)
@@ -152,19 +166,9 @@ class Guest(World):
             ns = find_closure_lazily(find)
         else:
             ns = find()
-        self._refuse_missing(ns)
+        refuse_missing(ns, self.program, self.reporter)
         layout_tls(ns)
         return ns
-
-    def _refuse_missing(self, ns: Namespace) -> None:
-        program = os.fsdecode(self.process.argv[0])
-        for problem in ns.problems:
-            if problem.kind == "library" and problem.fatal:
-                raise StartFailed(
-                    f"{program}: error while loading shared libraries: {problem.message}"
-                )
-            if problem.kind == "preload":
-                self.reporter.message(f"ERROR: ld.so: {problem.message}")
 
     # -- the anchor -------------------------------------------------------------------------------------
 
@@ -235,11 +239,11 @@ class Guest(World):
         """Link everything; where to go on: the program's first instruction."""
         ns = self.ns
         self.adopt_hosted()
-        self.services = Services(self)
+        self.services: GuestServices = GuestServices(self)
         self.services.replace([module for module in ns.modules if module.hosted])
         bind(ns)
         self._number_tls()
-        self._check_bound()
+        refuse_unbound(ns, self.program, self.reporter, waits=self.leaves_out is not None)
         self._choose_addresses()
         relocate(ns)
         changes = self._adjust()
@@ -299,22 +303,6 @@ class Guest(World):
         for module in self.ns.tls.modules:
             module.tls_id = 1
             module.tls_block = module.tls_offset - self.tls_start
-
-    def _check_bound(self) -> None:
-        """What ld.so refuses before the program's first instruction."""
-        from rtld.process.live.run import first_undefined
-
-        program = os.fsdecode(self.process.argv[0])
-        problems = self.ns.problems
-        versions = [p.message for p in problems if p.kind == "version" and p.fatal]
-        if versions:
-            raise StartFailed("\n".join(f"{program}: {message}" for message in versions), 1)
-        for problem in problems:
-            if problem.kind in {"no version information", "copy size"}:
-                self.reporter.message(f"{program}: {problem.message}")
-        undefined = first_undefined(self.ns, now=not self.ns.lazy)
-        if undefined is not None:
-            raise StartFailed(f"{program}: symbol lookup error: {undefined}")
 
     def _choose_addresses(self) -> None:
         """As mmap would: below everything, the first module first; the program has its place."""
@@ -451,7 +439,7 @@ class Guest(World):
     ) -> tuple[int, list[int]]:
         """(DT_INIT or the like, the array's functions as they stand in memory)."""
         dynamic = module.file.dynamic
-        first = dynamic.get(single)
+        first = dynamic.get(single) if legacy_functions(self) else None
         at, count = dynamic.get(array), (dynamic.get(size) or 0) // self.word
         found = (
             [self.machine.word(module.base + at + self.word * i) for i in range(count)]
@@ -497,10 +485,13 @@ class Guest(World):
         """libc calls the anchor's termination function at exit: all of them, dependents first."""
         from rtld.elf.initfini import sort_dfs
 
+        self.services.exiting = True
         if self.ns.model == "musl":
             order = self.constructed[::-1]
         else:
-            order = sort_dfs(self.ns.modules, force_first=True)
+            numbers = sorted((self.current, *self.spaces), reverse=True)
+            spaces = [self.space(number)[0] for number in numbers]
+            order = [m for ns in spaces for m in sort_dfs(ns.modules, force_first=True)]
         for module in order:
             functions = self.finis.pop(module, [])
             if functions:
@@ -508,6 +499,53 @@ class Guest(World):
             for function in functions:
                 self.machine.call(function)
         return 0
+
+    # -- namespaces -------------------------------------------------------------------------------------
+
+    def space(self, number: int) -> tuple[Namespace, Opened]:
+        """A namespace by its number."""
+        return (self.ns, self.opened) if number == self.current else self.spaces[number]
+
+    def new_space(self) -> int:
+        """dlmopen(LM_ID_NEWLM): one with nothing in it but the libc family, which all share. DlError when there are too many."""
+        number = 1 + max((self.current, *self.spaces))
+        if number >= MOST_NAMESPACES:
+            raise DlError("no more namespaces available for dlmopen()")
+        ns = copy_namespace(self.space(0)[0])
+        ns.modules = [module for module in ns.modules if module.hosted]
+        ns.by_name = {name: module for name, module in ns.by_name.items() if module.hosted}
+        ns.by_identity = {key: module for key, module in ns.by_identity.items() if module.hosted}
+        ns.global_scope = Scope("global", ())
+        ns.unique, ns.preloads = {}, []
+        self.spaces[number] = ns, Opened(ns.modules)
+        return number
+
+    @contextmanager
+    def inside(self, number: int) -> Iterator[None]:
+        """For as long as something is done in a namespace, ``ns`` and ``opened`` are its."""
+        before = self.current
+        if number == before:
+            yield
+            return
+        self._enter(number)
+        try:
+            yield
+        finally:
+            self._enter(before)
+
+    def _enter(self, number: int) -> None:
+        self.spaces[self.current] = self.ns, self.opened
+        self.current = number
+        self.ns, self.opened = self.spaces.pop(number)
+
+    def every_module(self) -> Iterator[Module]:
+        """Of all namespaces."""
+        seen = set()
+        for number in sorted((self.current, *self.spaces)):
+            for module in self.space(number)[0].modules:
+                if module not in seen:
+                    seen.add(module)
+                    yield module
 
     # -- what is opened later ---------------------------------------------------------------------------
 

@@ -57,7 +57,8 @@ class Slots:
         if number <= self._started:
             definer, definition = self._bound_at_start(module, number, index)
         if definer is None:
-            found = self._look_up(module, symbol)
+            with guest.inside(guest.home.get(module, 0)):
+                found = self._look_up(module, symbol)
             if found is None:
                 return 0  # an undefined weak function that is called all the same
             definer, definition = found

@@ -32,9 +32,16 @@ class Services:
         self._kept: dict[bytes, int] = {}
         model = world.caller.rules.model
         word, integer = model.pointer, model.integer(4, signed=True)
+        self._addresses: dict[str, int] = {}
+        self._functions = {
+            name: (function, world.caller.signature(word if address else integer, [word] * count))
+            for name, (function, count, address) in self.table().items()
+        }
+
+    def table(self) -> dict[str, tuple[Callable[..., int], int, bool]]:
+        """Name -> (what it does, how many arguments, whether its result is an address)."""
         # fmt: off
-        functions: dict[str, tuple[Callable[..., int], int, bool]] = {
-            # name                      what it does         arguments  its result is an address
+        return {
             "dlopen":                  (self.dlopen,          2, True),
             "dlsym":                   (self.dlsym,           2, True),
             "dlvsym":                  (self.dlvsym,          3, True),
@@ -48,11 +55,6 @@ class Services:
             "__gnu_Unwind_Find_exidx": (self.find_exidx,      2, True),
         }
         # fmt: on
-        self._addresses: dict[str, int] = {}
-        self._functions = {
-            name: (function, world.caller.signature(word if address else integer, [word] * count))
-            for name, (function, count, address) in functions.items()
-        }
 
     def replace(self, modules: Sequence[Module]) -> None:
         """Ours instead of those of these hosted modules."""
@@ -71,6 +73,9 @@ class Services:
         if at is None:
             at = self._kept[text] = self.world.lend(text + b"\0")
         return at
+
+    def forget(self, modules: list[Module]) -> None:
+        """They are not loaded any more."""
 
     # -- <dlfcn.h> ----------------------------------------------------------------------------------------
 
@@ -124,12 +129,6 @@ class Services:
             return find_symbol(scope, text, version)
 
         found = find()
-        if found is None:
-            # Somebody may have been left out until now.
-            owner = asker if handle in (RTLD_DEFAULT, last) else self._module(handle)
-            wanted = os.fsdecode(version) if version else None
-            if world.load_wanted(owner, os.fsdecode(text), wanted):
-                found = find()
         if found is None:
             where = handle not in (RTLD_DEFAULT, last) and self._module(handle) is not world.ns.main
             prefix = f"{self._module(handle).path}: " if where else ""

@@ -66,6 +66,7 @@ def open_library(
         world.machine.debugger.linked()
     for module in order:
         world.ns.reporter.init(module)
+        world.constructed.append(module)
         for function in init_functions(world, module):
             world.call(function, *world.arguments)
     return found
@@ -101,6 +102,8 @@ class Opening:
         world = self.world
         group = self.group = self._find(name, requester)
         ns = self.ns
+        if not ns.global_scope.modules:
+            make_global(ns, group.order)  # the first of a namespace
         if group.new:
             self._place()
             self._relocate()
@@ -122,6 +125,7 @@ class Opening:
         if ns.postponed:
             world.postponed.update(ns.postponed)
         world.ns, world.opened, world.tls_used = ns, opened, self._tls
+        world.home.update(dict.fromkeys(self.own, world.current))
         for module in order:
             world.finis[module] = fini_functions(world, module)
         return group.root, order
@@ -141,9 +145,11 @@ class Opening:
             try:
                 group = open_group(ns, name, requester, noload=bool(self.flags & RTLD_NOLOAD))
             except DlError as error:
-                raise self._typed(error) from None
+                raise _spoken(self._typed(error), error.text) from None
             if group is None:
-                raise NotFound(name, None, (), "it is not loaded, and RTLD_NOLOAD was asked for")
+                absent = NotFound(name, None, (), "it is not loaded, and RTLD_NOLOAD was asked for")
+                absent.absent = True  # type: ignore[attr-defined]
+                raise absent
             family = [m for m in group.new if is_libc_family(m.soname or m.path) and not m.hosted]
             if not family:
                 self.own = group.new
@@ -219,7 +225,7 @@ class Opening:
         try:
             bind_group(ns, self.group, self.flags)
         except DlError as error:
-            raise self._typed(error) from None
+            raise _spoken(self._typed(error), error.text) from None
         self._refuse_undefined()
         ns.lazy = self.lazy
         if ns.reporter.wants & {"symbols", "bindings"}:
@@ -255,7 +261,8 @@ class Opening:
             problems = [p for p in problems if (p.module, p.subject) in wanted]
         if problems:
             first = problems[0]
-            raise UnresolvedSymbol(first.module, first.subject, first.version)
+            error = UnresolvedSymbol(first.module, first.subject, first.version)
+            raise _spoken(error, first.message)
 
     def _rows(self, which: Any) -> list[tuple[int, Module, int]]:
         """(row, module, r_offset) of the chosen relocation records."""
@@ -394,6 +401,12 @@ class Opening:
                 search._files.pop(identity)
 
 
+def _spoken(error: Exception, text: str) -> Exception:
+    """With the sentence that dlerror(3) has for it."""
+    error.dlerror = text  # type: ignore[attr-defined]
+    return error
+
+
 def _unpin(opened: Any, modules: Sequence[Module]) -> None:
     """Destructors of thread-local objects run in this thread, before a library goes."""
     for module in modules:
@@ -442,16 +455,21 @@ def _array(world: World, module: Module, tag: int, size_tag: int) -> list[int]:
     ]
 
 
+def legacy_functions(world: World) -> bool:
+    """Whether DT_INIT and DT_FINI are called: not by musl on CPUs where they came last (NO_LEGACY_INITFINI)."""
+    return world.ns.model != "musl" or world.arch.name not in ("arm", "aarch64")
+
+
 def init_functions(world: World, module: Module) -> list[int]:
     """DT_INIT, then DT_INIT_ARRAY."""
-    first = module.file.dynamic.get(t.DT_INIT)
+    first = module.file.dynamic.get(t.DT_INIT) if legacy_functions(world) else None
     functions = [module.base + first] if first else []
     return functions + _array(world, module, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ)
 
 
 def fini_functions(world: World, module: Module) -> list[int]:
     """DT_FINI_ARRAY backwards, then DT_FINI."""
-    last = module.file.dynamic.get(t.DT_FINI)
+    last = module.file.dynamic.get(t.DT_FINI) if legacy_functions(world) else None
     functions = _array(world, module, t.DT_FINI_ARRAY, t.DT_FINI_ARRAYSZ)[::-1]
     return functions + ([module.base + last] if last else [])
 
@@ -493,6 +511,7 @@ def _terminate(world: World, modules: Sequence[Module]) -> None:
 def _unload(world: World, modules: Sequence[Module]) -> None:
     remove(world.ns, world.opened, modules)
     world.sequence.forget(modules)
+    world.services.forget(list(modules))
     for module in modules:
         low, high = module.file.span
         start, end = (module.base + low) & -PAGE, (module.base + high + PAGE - 1) & -PAGE

@@ -106,6 +106,9 @@ class World:
         self.tls_used = 0
         self.closed = False
         self._stubs: dict[str, int] = {}
+        self.constructed: list[Module] = []
+        self.home: dict[Module, int] = {}  # the number of a module's namespace
+        self.current = 0
         from rtld.process.foreign.dl import Services
 
         self.services = Services(self)
