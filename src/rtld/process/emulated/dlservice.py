@@ -7,6 +7,7 @@ What glibc says and does: dlfcn(3), elf/dl-open.c, dl-sym.c, dl-addr.c, dlinfo.c
 from __future__ import annotations
 
 import os
+import struct
 
 from rtld.elf import types as t
 from rtld.elf.dlopen import (
@@ -58,7 +59,10 @@ class GuestServices(Services):
         self._records: dict[tuple[int, str], int] = {}  # (namespace, path) -> link_map
         self._handles: dict[int, Module] = {}
         self._room = (0, 0)
-        self._loads = self._unloads = 0
+        self._unloads = 0
+        self._offsets: dict[
+            Module, int
+        ] = {}  # of hosted modules: where their thread-local storage is
 
     def table(self) -> dict[str, tuple[Callable[..., int], int, bool]]:
         table: dict[str, tuple[Callable[..., int], int, bool]] = {
@@ -190,7 +194,9 @@ class GuestServices(Services):
                     raise DlError("invalid namespace")
                 number = guest.new_space()
             elif space and space not in guest.spaces:
-                raise DlError("invalid target namespace in dlmopen()")
+                name_of = os.fsdecode(guest.read_string(name)) if name else ""
+                why = "invalid target namespace in dlmopen(): Invalid argument"
+                raise DlError(f"{name_of}: {why}" if name_of else why)
             return self._open(number, name, flags & 0xFFFFFFFF, caller)
 
         return self._guarded(step)
@@ -208,14 +214,12 @@ class GuestServices(Services):
                     make_global(guest.ns, [main])
                 guest.opened.counts[main] = guest.opened.counts.get(main, 0) + 1
                 return self.handle(main)
-            before = len(guest.ns.modules)
             try:
                 module = guest.open(text, flags, caller)
             except RtldError as error:
                 if flags & RTLD_NOLOAD and getattr(error, "absent", False) and not self.musl:
                     return 0
                 raise
-            self._loads += max(0, len(guest.ns.modules) - before)
             self._chain(number)
             return self.handle(module)
 
@@ -357,10 +361,7 @@ class GuestServices(Services):
         elif request == DI_TLS_MODID:
             guest.write_word(result, self._tls_number(module))
         elif request == DI_TLS_DATA:
-            data = 0
-            if module.tls_id and not module.hosted:
-                data = guest.thread_pointer() + module.tls_offset & guest.machine.kernel.mask
-            guest.write_word(result, data)
+            guest.write_word(result, self._tls_data(module))
         elif request == DI_PHDR:
             guest.write_word(result, self._headers(module))
             return int(module.file.phnum)
@@ -381,6 +382,20 @@ class GuestServices(Services):
         """All share the anchor's; to the program each has its own, as they come."""
         found = [m for m in self.world.every_module() if m.file.segment(t.PT_TLS) is not None]
         return found.index(module) + 1 if module in found else 0
+
+    def _tls_data(self, module: Module) -> int:
+        """Where its thread-local storage is in the thread that runs; 0 if it has none."""
+        guest = self.world
+        if module.file.segment(t.PT_TLS) is None:
+            return 0
+        offset = self._hosted_offset(module) if module.hosted else module.tls_offset
+        return 0 if offset is None else guest.thread_pointer() + offset & guest.machine.kernel.mask
+
+    def _hosted_offset(self, module: Module) -> int | None:
+        """What ld.so has chosen for a library that it has loaded: a word that it has relocated tells."""
+        if module not in self._offsets:
+            self._offsets[module] = find_tls_offset(self.world, module)
+        return self._offsets[module]
 
     def _serinfo(self, module: Module, request: int, result: int) -> None:
         """Dl_serinfo: the directories in which a library that *module* needs would be looked for."""
@@ -421,10 +436,44 @@ class GuestServices(Services):
             head += bytes(-at % align)
             head += adds.to_bytes(8, order) + self._unloads.to_bytes(8, order)
             number = self._tls_number(module)
-            tls = guest.thread_pointer() + module.tls_offset if module.tls_offset else 0
-            head += guest.pack(number, tls)
+            head += guest.pack(number, self._tls_data(module))
             info = self._scratch(head)
             result = guest.call(callback, info, len(head), data) & 0xFFFFFFFF
             if result:
                 return result
         return 0
+
+
+def find_tls_offset(guest: Guest, module: Module) -> int | None:
+    """The offset from the thread pointer of a hosted module's thread-local storage, by a relocation to it that ld.so has made
+    (initial-exec); None where there is none.
+    """
+    dynamic, word, order = module.file.dynamic, guest.word, guest.order
+    signed = "q" if word == 8 else "i"
+    wanted = guest.arch.reloc_types.tpoff
+    for tag, size_tag, rela in ((t.DT_RELA, t.DT_RELASZ, True), (t.DT_REL, t.DT_RELSZ, False)):
+        start, size = dynamic.get(tag), dynamic.get(size_tag) or 0
+        if start is None:
+            continue
+        at = module.file.file_offset(start, size, "relocations")
+        data = module.file.data[at : at + size]
+        form = f"{order}{'QQ' if word == 8 else 'II'}{signed if rela else ''}"
+        for place, info, *rest in struct.iter_unpack(
+            form, data[: size - size % struct.calcsize(form)]
+        ):
+            kind, symbol = (
+                (info & 0xFFFFFFFF, info >> 32) if word == 8 else (info & 0xFF, info >> 8)
+            )
+            if kind != wanted:
+                continue
+            entry = dynsym(module.file).symbol(symbol)
+            if symbol and entry.section == t.SHN_UNDEF:
+                continue
+            if rest:
+                addend = rest[0]
+            else:
+                where = module.file.file_offset(place, word, "relocation")
+                (addend,) = struct.unpack_from(order + signed, module.file.data, where)
+            found: int = guest.read_word(module.base + place) - addend - int(entry.value)
+            return found
+    return None
