@@ -39,7 +39,7 @@ class Target(NamedTuple):
     @property
     def libraries(self) -> str:
         """Where a cross compiler's C library lives; empty for the host's own."""
-        return f"/usr/{self.triplet}/lib" if self.interp else ""
+        return f"/usr/{self.triplet}/lib" if self.interp and self.libc == "glibc" else ""
 
 
 HOST = os.uname().machine

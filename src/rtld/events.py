@@ -74,6 +74,12 @@ class Reporter:
     def searching(self, name: str, requester: Module | None) -> None:
         """A library of this name is looked for on behalf of ``requester``."""
 
+    def postponed(self, name: str, requester: Module) -> None:
+        """A library that ``requester`` needs is left until a symbol of it is."""
+
+    def lazy_loading(self, name: str, requester: Module, symbol: str) -> None:
+        """It is looked for now, because of this symbol."""
+
     def searched(self, name: str, lines: list[str]) -> None:
         """The search for ``name`` ended; its record in the words of LD_DEBUG=libs (only if "libs" is wanted)."""
 
@@ -306,6 +312,17 @@ class Trace(Spoken):
         if "files" in self.wants and requester is not None:
             file = f"file={name} [{self.namespace}]"
             self.lines("", f"{file};  {how} by {self._file(requester)}")
+
+    def postponed(self, name: str, requester: Module) -> None:
+        if "files" in self.wants:
+            file = f"file={name} [{self.namespace}]"
+            self.lines("", f"{file};  needed by {self._file(requester)}; left until a symbol is")
+
+    def lazy_loading(self, name: str, requester: Module, symbol: str) -> None:
+        if self.wants & {"files", "bindings"}:
+            # In the words of Solaris' ld.so.1 (Linker and Libraries Guide, "Lazy Loading of Dynamic Dependencies").
+            file = f"file={name} [{self.namespace}]"
+            self.lines("", f"{file};  lazy loading from {self._file(requester)}: symbol={symbol}")
 
     def searched(self, name: str, lines: list[str]) -> None:  # noqa: ARG002
         if "libs" in self.wants:

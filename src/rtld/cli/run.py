@@ -28,6 +28,7 @@ the program; its input, output and signals are the program's own.""",
         Option("--now",          "",     "bind every symbol before the program starts, and do not start without one"),
         Option("--lazy",         "",     "bind functions when they are called first\n"
                                          f"{'':28}(neither: before the start, but a missing one only when called)"),
+        Option("--lazy-load",    "",     "open a library when a function of it is called first; emulated CPUs only"),
         Option("--trace",        "?CAT", "say what is done, as LD_DEBUG does: libs,files,symbols,bindings,reloc,\n"
                                          f"{'':28}versions,scopes,statistics,exec,calls,all,help (default: all)"),
         Option("--trace-output", "FILE", "write the trace there instead of to standard error"),
@@ -94,6 +95,9 @@ def main(options: Options) -> int:
         raise UsageError("PROGRAM is missing", "run")
     if options.lazy and options.now:
         raise UsageError("--lazy and --now exclude each other", "run")
+    if options.lazy_load and (options.now or options.interp):
+        other = "--now" if options.now else "--interp"
+        raise UsageError(f"--lazy-load and {other} exclude each other", "run")
     if options.no_aslr and options.seed is not None:
         raise UsageError("--no-aslr and --seed exclude each other", "run")
     seed = _seed(options.seed)
@@ -172,8 +176,9 @@ def _run_interp(program: str | bytes, options: Options, seed: int | None) -> int
 def _of_emulated_cpus(options: Options, reporter: Reporter) -> str | None:
     """An option that means nothing elsewhere."""
     given = {
-        "--gdb": options.gdb, "--timeout": options.timeout, "--memory": options.memory, "--bind": options.bind,
-        "--coverage": options.coverage is not None, "--watch": options.watch, "--trace=calls": "calls" in reporter.wants,
+        "--lazy-load": options.lazy_load, "--gdb": options.gdb, "--timeout": options.timeout, "--memory": options.memory,
+        "--bind": options.bind, "--coverage": options.coverage is not None, "--watch": options.watch,
+        "--trace=calls": "calls" in reporter.wants,
     }  # fmt: skip
     return next((flag for flag, value in given.items() if value), None)
 
@@ -214,7 +219,9 @@ def _run_emulated(
     if isinstance(reporter, Trace):
         reporter.pid = os.getpid  # what a guest forks is a process of its own
     if not options.interp:
-        link = Link(not options.now, options.library_path, options.preload, hooks)
+        link = Link(
+            not options.now, options.library_path, options.preload, hooks, options.lazy_load
+        )
     elif options.library_path is not None:
         env["LD_LIBRARY_PATH"] = options.library_path
 

@@ -6,6 +6,7 @@ from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from rtld.events import Reporter
@@ -159,6 +160,9 @@ class Namespace:
         self.copies: list[Any] = []  # what COPY relocations copied
         self.arena: Any = None  # the memory all images are slices of
         self.lazy_load = False  # heed DF_P1_LAZYLOAD: what it marks is left out
+        self.leaves_out: Callable[[Module, str], bool] | None = (
+            None  # which needs are left out besides
+        )
         self.postponed: dict[Module, list[str]] = {}  # what was left out, by who needs it
         self.lazy = False  # leave JUMP_SLOTs to the first call
         self.timings: list[tuple[str, float]] = []  # (pass, CPU seconds)

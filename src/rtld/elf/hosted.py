@@ -63,10 +63,10 @@ def adjust_images(ns: Namespace, *, link_map: Callable[[Module], int], binder: i
             definer = int(b.definer[reference]) if reference >= 0 else int(r.module[row])
             if definer >= 0:
                 store_word(module, offset, _load(module, offset) + blocks[definer])
-    _open_slots(ns, link_map, binder)
+    open_slots(ns, link_map, binder)
 
 
-def _open_slots(ns: Namespace, link_map: Callable[[Module], int], binder: int) -> None:
+def open_slots(ns: Namespace, link_map: Callable[[Module], int], binder: int) -> None:
     """Lead the first call through an unbound slot to *binder*: GOT[1], GOT[2], and slots that nobody defines yet."""
     r, b = ns.relocations, ns.bindings
     slot = ns.arch.reloc_types.jump_slot

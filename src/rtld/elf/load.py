@@ -141,21 +141,25 @@ def _dependencies(ns: Namespace, module: Module) -> list[tuple[int, str]]:
     dynamic = file.dynamic
     if dynamic is None:
         return []
-    if ns.lazy_load or t.DT_AUXILIARY in dynamic or t.DT_FILTER in dynamic:
+    if ns.lazy_load or ns.leaves_out or t.DT_AUXILIARY in dynamic or t.DT_FILTER in dynamic:
         return _filters_and_needs(ns, module)
     return [(t.DT_NEEDED, name) for name in file.needed]
 
 
 def _filters_and_needs(ns: Namespace, module: Module) -> list[tuple[int, str]]:
-    """The same in the order of the entries; what is marked DF_P1_LAZYLOAD is postponed where the namespace heeds it."""
+    """The same in the order of the entries; what is marked DF_P1_LAZYLOAD is postponed where the namespace heeds it, and what
+    ``leaves_out`` says.
+    """
     file = module.file
     rows = []
     lazy = False
     for tag, value in file.dynamic.entries:
         if tag in (t.DT_NEEDED, t.DT_AUXILIARY, t.DT_FILTER):
             name = file.string(value, "DT_NEEDED")
-            if lazy and tag == t.DT_NEEDED and name not in ns.by_name:
+            waits = lazy or (ns.leaves_out is not None and ns.leaves_out(module, name))
+            if waits and tag == t.DT_NEEDED and name not in ns.by_name:
                 ns.postponed.setdefault(module, []).append(name)
+                ns.reporter.postponed(name, module)
             else:
                 rows.append((tag, name))
         lazy = ns.lazy_load and tag == t.DT_POSFLAG_1 and bool(value & t.DF_P1_LAZYLOAD)

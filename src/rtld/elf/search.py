@@ -405,13 +405,9 @@ class Search:
                 return None
             if not self.options.by_loader:
                 # The kernel has resolved every symbolic link: it is what /proc/self/exe says.
-                if self.sysroot is None or self.sysroot.outside is not None:
+                if self.sysroot is None:
                     return os.path.dirname(os.path.realpath(self.host(module_path)))
-                try:
-                    place = self.sysroot.host(self.absolute(module_path))
-                except OSError:
-                    place = self.sysroot.root + module_path
-                return os.path.dirname(place)[len(self.sysroot.root.rstrip("/")) :] or "/"
+                return self.sysroot.folder(self.absolute(module_path))
         return self.absolute(module_path).rpartition("/")[0] or "/"
 
     def absolute(self, path: str) -> str:

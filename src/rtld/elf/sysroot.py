@@ -45,6 +45,16 @@ class Sysroot:
             base = self._known[folder] = self._walk(folder, links)
         return self._step(base, name, links)
 
+    def folder(self, path: str) -> str:
+        """The directory of a file, links followed, by the name it has in the sysroot."""
+        try:
+            place = self.host(path)
+        except OSError:
+            place = self.root + path
+        if self.outside is not None:
+            return os.path.dirname(os.path.realpath(place))
+        return os.path.dirname(place)[len(self.root.rstrip("/")) :] or "/"
+
     def _walk(self, path: str, links: list[int]) -> str:
         place = self.root
         for name in path.split("/"):

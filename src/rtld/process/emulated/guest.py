@@ -9,11 +9,13 @@ which means Python, ``Guest.take_over`` is read like a pipeline; it ends at the 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 from rtld.backends.emulated.calls import Caller
+from rtld.core.module import Scope
 from rtld.core.space import page_up
 from rtld.elf import types as t
-from rtld.elf.dlopen import Opened
+from rtld.elf.dlopen import RTLD_DEEPBIND, RTLD_NOW, DlError, Opened, copy_namespace
 from rtld.elf.fini import Order
 from rtld.elf.link import bind, find_closure, open_namespace, relocate
 from rtld.elf.load import binds_now, build_scopes, store_word
@@ -23,7 +25,9 @@ from rtld.elf.small import GiveUp, bind_small, records_with_symbols
 from rtld.elf.sysroot import Sysroot
 from rtld.elf.tls import layout_tls, round_up
 from rtld.errors import TargetFault
+from rtld.events import QUIET
 from rtld.process.emulated.anchor import Anchor
+from rtld.process.emulated.dlservice import MOST_NAMESPACES, GuestServices
 from rtld.process.emulated.execve import (
     AT_ENTRY,
     AT_PHDR,
@@ -35,14 +39,16 @@ from rtld.process.emulated.execve import (
     map_load,
 )
 from rtld.process.emulated.layouts import PAGE
-from rtld.process.emulated.system import StartFailed
-from rtld.process.foreign.dl import Services
+from rtld.process.emulated.refusal import refuse_missing
+from rtld.process.emulated.slots import Slots
+from rtld.process.foreign.load import legacy_functions
 from rtld.process.foreign.world import TLS_ALIGN, World
 from rtld.process.hooks import SearchHook
 from rtld.process.hosting import is_hosted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from rtld.arch.base import Arch
@@ -79,6 +85,13 @@ class _Root(Sysroot):
             directory = os.readlink(f"/proc/self/fd/{place.fd}")
             return directory if place.name == "." else f"{directory.rstrip('/')}/{place.name}"
 
+    def folder(self, path: str) -> str:
+        try:
+            found = self._tree.guest_path(self.host(path))
+        except OSError:
+            found = None
+        return os.path.dirname(found or path)
+
 
 class Guest(World):
     """One program and its libraries in an emulated process. What it opens later is opened as in any ``World``."""
@@ -94,6 +107,7 @@ class Guest(World):
         self.arch: Arch = process.arch
         self.word = self.arch.word
         self.file = process.program.file
+        self.program = os.fsdecode(process.argv[0]) if process.argv else ""
         self.order = self.file.order
         self.reporter = process.system.reporter
         self.anchor: Anchor
@@ -114,10 +128,16 @@ class Guest(World):
         self.ifuncs: dict[int, int] = {}  # resolver -> what it said
         self.finis: dict[Module, list[int]] = {}
         self.constructed: list[Module] = []
+        self.home: dict[Module, int] = {}  # the number of its namespace, if it is not the first
+        self.spaces: dict[int, tuple[Namespace, Opened]] = {}  # all but the current one
+        self.current = 0
         self.ns: Namespace = self._find(link)
+        self.postponed = self.ns.postponed
+        self.leaves_out = self.ns.leaves_out
         self._undo: list[tuple[int, bytes]] = []
         self.small: SmallLink | None = None  # who has bound it, if not the column passes
-        self._slots: dict[Module, dict[int, int]] = {}  # position of a record -> row
+        self.slots: Slots
+        self.binder = 0  # where PLT slots lead at their first call; 0: they do not wait
 
     # -- before there is anything in memory -----------------------------------------------------------
 
@@ -133,34 +153,35 @@ class Guest(World):
             env=env, sysroot=self.system.sysroot or "/nonexistent", cwd=kernel.cwd, cpu="baseline",
             library_path=link.library_path, preload=link.preload,
         )  # fmt: skip
-        ns = open_namespace(self.file, "", options, self.reporter)
-        path = process.program.path
-        root = ns.search.sysroot = _Root(self.system)
-        ns.search.main_path = path
-        if not root.host(path).startswith(root.root + "/"):
-            root.outside = os.path.dirname(path)  # the program is bound under its own path
-        if link.hooks is not None:
-            ns.search.rules = SearchHook(ns.search.rules, link.hooks)
-            link.hooks.activity("add")
-        find_closure(ns, self.file, path)
-        ns.lazy = link.lazy and not ns.search.env.get("LD_BIND_NOW")
-        for module in ns.modules:
-            module.hosted = is_hosted(module, ns)
-        if ns.interp is not None:
-            ns.interp.hosted = True
-        self._refuse_missing(ns)
+
+        def find(
+            leaves_out: Callable[[Module, str], bool] | None = None, last: bool = True
+        ) -> Namespace:
+            ns = open_namespace(self.file, "", options, self.reporter if last else QUIET)
+            path = process.program.path
+            ns.search.sysroot = _Root(self.system)
+            ns.search.main_path = path
+            ns.lazy = link.lazy and not ns.search.env.get("LD_BIND_NOW")
+            ns.leaves_out = leaves_out
+            if last and link.hooks is not None:
+                ns.search.rules = SearchHook(ns.search.rules, link.hooks)
+                link.hooks.activity("add")
+            find_closure(ns, self.file, path)
+            for module in ns.modules:
+                module.hosted = is_hosted(module, ns)
+            if ns.interp is not None:
+                ns.interp.hosted = True
+            return ns
+
+        if link.lazy_load:
+            from rtld.process.emulated.lazyload import find_closure_lazily
+
+            ns = find_closure_lazily(find)
+        else:
+            ns = find()
+        refuse_missing(ns, self.program, self.reporter)
         layout_tls(ns)
         return ns
-
-    def _refuse_missing(self, ns: Namespace) -> None:
-        program = os.fsdecode(self.process.argv[0])
-        for problem in ns.problems:
-            if problem.kind == "library" and problem.fatal:
-                raise StartFailed(
-                    f"{program}: error while loading shared libraries: {problem.message}"
-                )
-            if problem.kind == "preload":
-                self.reporter.message(f"ERROR: ld.so: {problem.message}")
 
     # -- the anchor -------------------------------------------------------------------------------------
 
@@ -231,12 +252,12 @@ class Guest(World):
         """Link everything; where to go on: the program's first instruction."""
         ns = self.ns
         self.adopt_hosted()
-        self.services = Services(self)
+        self.services: GuestServices = GuestServices(self)
         self.services.replace([module for module in ns.modules if module.hosted])
         self.small = bind_small(ns, emulated=True) if self._is_plain() else None
         if self.small is None:
             bind(ns)
-            self._check_bound()
+            self._refuse_unbound()
         else:
             build_scopes(ns)
         self._number_tls()
@@ -259,9 +280,6 @@ class Guest(World):
             self.protect(module)
         for at, data in self._undo:
             self.machine.write(at, data)
-        # The columns are for lazy slots of what is there now; what is opened later is bound at once.
-        self._columns, self._relocations, self._bindings = ns.columns, ns.relocations, ns.bindings
-        self._lazy_start = ns
         ns.lazy = False
         self.opened = Opened(ns.modules)
         self.linked = True
@@ -314,22 +332,6 @@ class Guest(World):
             module.tls_id = 1
             module.tls_block = module.tls_offset - self.tls_start
 
-    def _check_bound(self) -> None:
-        """What ld.so refuses before the program's first instruction."""
-        from rtld.process.live.run import first_undefined
-
-        program = os.fsdecode(self.process.argv[0])
-        problems = self.ns.problems
-        versions = [p.message for p in problems if p.kind == "version" and p.fatal]
-        if versions:
-            raise StartFailed("\n".join(f"{program}: {message}" for message in versions), 1)
-        for problem in problems:
-            if problem.kind in {"no version information", "copy size"}:
-                self.reporter.message(f"{program}: {problem.message}")
-        undefined = first_undefined(self.ns, now=not self.ns.lazy)
-        if undefined is not None:
-            raise StartFailed(f"{program}: symbol lookup error: {undefined}")
-
     def _choose_addresses(self) -> None:
         """As mmap would: below everything, the first module first; the program has its place."""
         ns, memory = self.ns, self.machine.memory
@@ -343,23 +345,32 @@ class Guest(World):
 
     def _is_plain(self) -> bool:
         """May the scalar passes bind it (elf/small.py)? They leave libgcc_s as it is, which is to ask us (hosted.py)."""
-        return self.audit is None and all(m.is_libc_family for m in self.ns.modules if m.hosted)
+        ns = self.ns
+        if self.audit is not None or ns.leaves_out is not None or ns.model == "musl":
+            return False
+        return all(m.is_libc_family for m in ns.modules if m.hosted)
+
+    def _refuse_unbound(self) -> None:
+        from rtld.process.emulated.refusal import refuse_unbound
+
+        waits = self.leaves_out is not None
+        refuse_unbound(self.ns, self.program, self.reporter, waits=waits)
 
     def _relocate(self) -> list[tuple[int, int]]:
         """Make the images; the words of hosted modules that must change."""
         ns = self.ns
         if self.small is not None:
-            numbers = {module: i + 1 for i, module in enumerate(ns.modules)}
-            binder = self.machine.on_bind(self.bind) if ns.lazy else 0
+            self.slots = Slots(self, ns, self.small)
+            self.binder = self.machine.on_bind(self.slots.bind) if ns.lazy else 0
             try:
-                self.small.relocate(link_map=numbers.__getitem__, binder=binder, lazy=ns.lazy)
+                self.small.relocate(link_map=self.slots.number, binder=self.binder, lazy=ns.lazy)
                 return self.small.hosted_changes()
             except GiveUp:
                 # Something only the column passes know: begin again with them.
                 self.small, ns.ifuncs, ns.copies = None, [], []
                 bind(ns)
                 self._number_tls()
-                self._check_bound()
+                self._refuse_unbound()
         relocate(ns)
         return self._adjust()
 
@@ -368,9 +379,9 @@ class Guest(World):
         from rtld.elf.hosted import adjust_images, hosted_changes, overridden_changes
 
         ns = self.ns
-        numbers = {module: i + 1 for i, module in enumerate(ns.columns.modules)}
-        binder = self.machine.on_bind(self.bind) if ns.lazy else 0
-        adjust_images(ns, link_map=numbers.__getitem__, binder=binder)
+        self.slots = Slots(self, ns)
+        self.binder = self.machine.on_bind(self.slots.bind) if ns.lazy else 0
+        adjust_images(ns, link_map=self.slots.number, binder=self.binder)
         for row in ns.descriptors:
             words = {"entry": 0, "argument": 0}
             if row.offset is not None:
@@ -487,7 +498,7 @@ class Guest(World):
     ) -> tuple[int, list[int]]:
         """(DT_INIT or the like, the array's functions as they stand in memory)."""
         dynamic = module.file.dynamic
-        first = dynamic.get(single)
+        first = dynamic.get(single) if legacy_functions(self) else None
         at, count = dynamic.get(array), (dynamic.get(size) or 0) // self.word
         found = (
             [self.machine.word(module.base + at + self.word * i) for i in range(count)]
@@ -533,10 +544,13 @@ class Guest(World):
         """libc calls the anchor's termination function at exit: all of them, dependents first."""
         from rtld.elf.initfini import sort_dfs
 
+        self.services.exiting = True
         if self.ns.model == "musl":
             order = self.constructed[::-1]
         else:
-            order = sort_dfs(self.ns.modules, force_first=True)
+            numbers = sorted((self.current, *self.spaces), reverse=True)
+            spaces = [self.space(number)[0] for number in numbers]
+            order = [m for ns in spaces for m in sort_dfs(ns.modules, force_first=True)]
         if self.audit is not None:
             self.audit.hooks.activity("delete")
         for module in order:
@@ -549,88 +563,68 @@ class Guest(World):
                 self.machine.call(function)
         return 0
 
-    # -- lazy binding -------------------------------------------------------------------------------------
+    # -- namespaces -------------------------------------------------------------------------------------
 
-    def bind(self, number: int, index: int) -> int:
-        """A PLT slot is used for the first time: fill it; the function's address."""
-        ns = self.ns
-        if self.small is not None:
-            return self._bind_small(self.small.ns.modules[number - 1], index)
-        r, b = self._relocations, self._bindings
-        module = self._columns.modules[number - 1]
-        rows = self._slots.get(module)
-        if rows is None:
-            import numpy as np
+    def space(self, number: int) -> tuple[Namespace, Opened]:
+        """A namespace by its number."""
+        return (self.ns, self.opened) if number == self.current else self.spaces[number]
 
-            chosen = np.flatnonzero(
-                (r.module == number - 1) & (r.type == ns.arch.reloc_types.jump_slot)
-            )
-            rows = self._slots[module] = dict(
-                zip(r.at[chosen].tolist(), chosen.tolist(), strict=True)
-            )
-        row = rows[self._record(module, index)]
-        reference = int(r.reference[row])
-        value = self.definition(reference, module)
-        definer = int(b.definer[reference])
-        found = self._columns.modules[definer] if definer >= 0 else None
-        if self.audit is not None:
-            value = self.audit.value(b.name(reference), module, found, value, called=True)
-        place = int.from_bytes(self._record_bytes(module, index), self._byteorder) + module.base
-        self.write_word(place, value)
-        if self.reporter.wants & {"bindings"}:
-            self.reporter.bound(module, found, b.name(reference), b.version_name(reference), "")
-        return value
+    def new_space(self) -> int:
+        """dlmopen(LM_ID_NEWLM): one with nothing in it but the libc family, which all share. DlError when there are too many."""
+        number = 1 + max((self.current, *self.spaces))
+        if number >= MOST_NAMESPACES:
+            raise DlError("no more namespaces available for dlmopen()")
+        ns = copy_namespace(self.space(0)[0])
+        ns.modules = [module for module in ns.modules if module.hosted]
+        ns.by_name = {name: module for name, module in ns.by_name.items() if module.hosted}
+        ns.by_identity = {key: module for key, module in ns.by_identity.items() if module.hosted}
+        ns.global_scope = Scope("global", ())
+        ns.unique, ns.preloads = {}, []
+        self.spaces[number] = ns, Opened(ns.modules)
+        return number
 
-    def _bind_small(self, module: Module, index: int) -> int:
-        """The same for what has been bound without columns."""
-        assert self.small is not None
-        place, found = self.small.slot(module, index)
-        if found is None:
-            return 0  # an undefined weak function that is called all the same
-        value = self.value(*found)
-        self.write_word(module.base + place, value)
-        return value
+    @contextmanager
+    def inside(self, number: int) -> Iterator[None]:
+        """For as long as something is done in a namespace, ``ns`` and ``opened`` are its."""
+        before = self.current
+        if number == before:
+            yield
+            return
+        self._enter(number)
+        try:
+            yield
+        finally:
+            self._enter(before)
 
-    @property
-    def _byteorder(self) -> Any:
-        return "little" if self.order == "<" else "big"
+    def _enter(self, number: int) -> None:
+        self.spaces[self.current] = self.ns, self.opened
+        self.current = number
+        self.ns, self.opened = self.spaces.pop(number)
 
-    def _entry(self, module: Module, index: int) -> int:
-        """Offset in the file of a record of DT_JMPREL."""
-        dynamic = module.file.dynamic
-        size = self.word * (3 if dynamic.get(t.DT_PLTREL) == t.DT_RELA else 2)
-        return int(module.file.file_offset(dynamic[t.DT_JMPREL] + size * index, size, "DT_JMPREL"))
+    def every_module(self) -> Iterator[Module]:
+        """Of all namespaces."""
+        seen = set()
+        for number in sorted((self.current, *self.spaces)):
+            for module in self.space(number)[0].modules:
+                if module not in seen:
+                    seen.add(module)
+                    yield module
 
-    def _record(self, module: Module, index: int) -> int:
-        from rtld.elf.flat import position
+    # -- what is opened later ---------------------------------------------------------------------------
 
-        return position(module.file.data) + self._entry(module, index)
+    def leaves_slots(self, flags: int) -> bool:
+        """dlopen: do PLT slots wait for their first call?"""
+        return self.linked and self.binder != 0 and not flags & (RTLD_NOW | RTLD_DEEPBIND)
 
-    def _record_bytes(self, module: Module, index: int) -> bytes:
-        at = self._entry(module, index)
-        return bytes(module.file.data[at : at + self.word])
+    def open_slots(self, ns: Namespace) -> None:
+        from rtld.elf.hosted import open_slots
 
-    def definition(self, reference: int, module: Module) -> int:
-        """The address that a reference means; TargetFault in ld.so's words where there is none."""
-        import numpy as np
+        open_slots(ns, self.slots.number, self.binder)
 
-        ns = self.ns
-        b, columns = self._bindings, self._columns
-        number = int(b.definer[reference])
-        if number < 0:
-            version = b.version_name(reference)
-            raise StartFailed(
-                f"{os.fsdecode(self.process.argv[0])}: symbol lookup error: {module.path}: undefined symbol: {b.name(reference)}"
-                + (f", version {version}" if version else "")
-            )
-        definer, symbol = columns.modules[number], int(b.definition[reference])
-        override = ns.overrides.get((definer, symbol))
-        if override is not None:
-            return int(override)
-        at = columns.symbol_position(np.array([number]), np.array([symbol]))
-        info, _, section = columns.meta(at)
-        value = int(columns.value(at)[0]) + (definer.base if int(section[0]) != t.SHN_ABS else 0)
-        return self.resolve(value) if int(info[0]) & 15 == t.STT_GNU_IFUNC else value
+    def load_wanted(self, module: Module, name: str, version: str | None) -> bool:
+        from rtld.process.emulated.lazyload import load_for
+
+        return load_for(self, module, name, version)
 
 
 def start_version(ns: Namespace) -> str | None:

@@ -29,13 +29,14 @@ MEMORY = 1 << 32
 
 class Link(NamedTuple):
     """How our linker links: PLT slots at their first call (*lazy*) or all at once; LD_LIBRARY_PATH and LD_PRELOAD instead of
-    the environment's; who is asked at each event (*hooks*).
+    the environment's; who is asked at each event (*hooks*); libraries when a function of them is called first (*lazy_load*).
     """
 
     lazy: bool = True
     library_path: str | None = None
     preload: Any = None
     hooks: Hooks | None = None
+    lazy_load: bool = False
 
 
 class StartFailed(RtldError):

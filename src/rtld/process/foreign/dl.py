@@ -32,9 +32,16 @@ class Services:
         self._kept: dict[bytes, int] = {}
         model = world.caller.rules.model
         word, integer = model.pointer, model.integer(4, signed=True)
+        self._addresses: dict[str, int] = {}
+        self._functions = {
+            name: (function, world.caller.signature(word if address else integer, [word] * count))
+            for name, (function, count, address) in self.table().items()
+        }
+
+    def table(self) -> dict[str, tuple[Callable[..., int], int, bool]]:
+        """Name -> (what it does, how many arguments, whether its result is an address)."""
         # fmt: off
-        functions: dict[str, tuple[Callable[..., int], int, bool]] = {
-            # name                      what it does         arguments  its result is an address
+        return {
             "dlopen":                  (self.dlopen,          2, True),
             "dlsym":                   (self.dlsym,           2, True),
             "dlvsym":                  (self.dlvsym,          3, True),
@@ -48,11 +55,6 @@ class Services:
             "__gnu_Unwind_Find_exidx": (self.find_exidx,      2, True),
         }
         # fmt: on
-        self._addresses: dict[str, int] = {}
-        self._functions = {
-            name: (function, world.caller.signature(word if address else integer, [word] * count))
-            for name, (function, count, address) in functions.items()
-        }
 
     def replace(self, modules: Sequence[Module]) -> None:
         """Ours instead of those of these hosted modules."""
@@ -71,6 +73,9 @@ class Services:
         if at is None:
             at = self._kept[text] = self.world.lend(text + b"\0")
         return at
+
+    def forget(self, modules: list[Module]) -> None:
+        """They are not loaded any more."""
 
     # -- <dlfcn.h> ----------------------------------------------------------------------------------------
 
@@ -110,21 +115,25 @@ class Services:
         world = self.world
         text = world.read_string(name)
         last = (1 << 8 * world.word) - 1
-        if handle == RTLD_DEFAULT:
-            asker = self.asker() or world.ns.main
-            scope = list(default_scope(world.ns, world.opened, asker))
-            if world.bare:
-                scope += world.ns.modules  # what Python has opened has no global scope to be in
-        elif handle == last:
-            scope = next_scope(world.opened, self.asker() or world.ns.main)
-        else:
-            scope = world.scope(self._module(handle))
-        found = find_symbol(scope, text, version)
+        asker = self.asker() or world.ns.main
+
+        def find() -> tuple[Module, int] | None:
+            if handle == RTLD_DEFAULT:
+                scope = list(default_scope(world.ns, world.opened, asker))
+                if world.bare:
+                    scope += world.ns.modules  # what Python has opened has no global scope to be in
+            elif handle == last:
+                scope = next_scope(world.opened, asker)
+            else:
+                scope = world.scope(self._module(handle))
+            return find_symbol(scope, text, version)
+
+        found = find()
         if found is None:
             where = handle not in (RTLD_DEFAULT, last) and self._module(handle) is not world.ns.main
             prefix = f"{self._module(handle).path}: " if where else ""
             if not where and not world.bare:
-                prefix = f"{(self.asker() or world.ns.main).path}: "
+                prefix = f"{asker.path}: "
             wanted = f", version {os.fsdecode(version)}" if version else ""
             raise DlError(f"{prefix}undefined symbol: {os.fsdecode(text)}{wanted}")
         return world.value(*found)

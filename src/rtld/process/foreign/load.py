@@ -50,7 +50,15 @@ def open_library(
     """dlopen in the guest."""
     opening = Opening(world, flags, root)
     try:
-        found, order = opening.run(name, requester or world.ns.main)
+        try:
+            found, order = opening.run(name, requester or world.ns.main)
+        except UnresolvedSymbol:
+            if not opening.ns.postponed:
+                raise
+            # A variable of something it needs: that cannot wait.
+            opening.undo()
+            opening = Opening(world, flags, root, leave_out=False)
+            found, order = opening.run(name, requester or world.ns.main)
     except BaseException:
         opening.undo()
         raise
@@ -60,6 +68,7 @@ def open_library(
         world.machine.debugger.linked()
     for module in order:
         world.ns.reporter.init(module)
+        world.constructed.append(module)
         for function in init_functions(world, module):
             world.call(function, *world.arguments)
     return found
@@ -87,10 +96,14 @@ def _tell_hooks(world: World, root: Module, modules: Sequence[Module]) -> None:
 class Opening:
     """One ``open``. Nothing of it is visible before its end, and ``undo`` takes everything back."""
 
-    def __init__(self, world: World, flags: int, root: Module | None = None) -> None:
+    def __init__(
+        self, world: World, flags: int, root: Module | None = None, *, leave_out: bool = True
+    ) -> None:
         self.world = world
         self.flags = flags
-        self.ns: Namespace = copy_namespace(world.ns)
+        self.lazy = world.leaves_slots(flags)
+        self._leave_out = self.lazy and leave_out
+        self.ns: Namespace = self._copy()
         self.own: list[Module] = []
         self._root = root
         self.group: Group | None = None
@@ -98,11 +111,20 @@ class Opening:
         self._tls = world.tls_used
         self._known_files = set(world.ns.search._files)
 
+    def _copy(self) -> Namespace:
+        """A namespace to try it in."""
+        ns = copy_namespace(self.world.ns)
+        ns.postponed = {}
+        ns.leaves_out = self.world.leaves_out if self._leave_out else None
+        return ns
+
     def run(self, name: str, requester: Module) -> tuple[Module, list[Module]]:
         """The module, and those whose initialisers are to run."""
         world = self.world
         group = self.group = self._find(name, requester)
         ns = self.ns
+        if not ns.global_scope.modules:
+            make_global(ns, group.order)  # the first of a namespace
         if group.new:
             audit = world.audit if self.own else None
             if audit is not None:
@@ -123,9 +145,13 @@ class Opening:
         opened.counts[group.root] = opened.counts.get(group.root, 0) + 1
         order = self._order()
         ns.columns = ns.relocations = ns.bindings = ns.arena = None
+        ns.lazy = False
         for module in self.own:
             module.image = None
+        if ns.postponed:
+            world.postponed.update(ns.postponed)
         world.ns, world.opened, world.tls_used = ns, opened, self._tls
+        world.home.update(dict.fromkeys(self.own, world.current))
         for module in order:
             world.finis[module] = fini_functions(world, module)
         return group.root, order
@@ -145,9 +171,11 @@ class Opening:
             try:
                 group = open_group(ns, name, requester, noload=bool(self.flags & RTLD_NOLOAD))
             except DlError as error:
-                raise self._typed(error) from None
+                raise _spoken(self._typed(error), error.text) from None
             if group is None:
-                raise NotFound(name, None, (), "it is not loaded, and RTLD_NOLOAD was asked for")
+                absent = NotFound(name, None, (), "it is not loaded, and RTLD_NOLOAD was asked for")
+                absent.absent = True  # type: ignore[attr-defined]
+                raise absent
             family = [m for m in group.new if is_libc_family(m.soname or m.path) and not m.hosted]
             if not family:
                 self.own = group.new
@@ -159,7 +187,7 @@ class Opening:
             self.world.adopt(family[0].path)
             if not self.world.ns.modules[-1].hosted:
                 break
-            self.ns = copy_namespace(self.world.ns)
+            self.ns = self._copy()
         raise NotFound(name, None, (), "the guest's dynamic linker does not load what it needs")
 
     def _check(self, root: Module) -> None:
@@ -223,10 +251,9 @@ class Opening:
         try:
             bind_group(ns, self.group, self.flags)
         except DlError as error:
-            raise self._typed(error) from None
-        for problem in ns.problems:
-            if problem.kind == "symbol" and problem.module in {m.path for m in self.own}:
-                raise UnresolvedSymbol(problem.module, problem.subject, problem.version)
+            raise _spoken(self._typed(error), error.text) from None
+        self._refuse_undefined()
+        ns.lazy = self.lazy
         if ns.reporter.wants & {"symbols", "bindings"}:
             from rtld.elf.explain import tell_bindings
 
@@ -238,12 +265,30 @@ class Opening:
             self._override()
             self._prefer_own()
             self._adjust_tls()
+            if self.lazy:
+                world.open_slots(ns)
         for row in ns.descriptors:
             words = {"entry": 0, "argument": 0}
             if row.offset is not None:
                 words = {"entry": world.stub("tlsdesc_static"), "argument": row.offset + row.addend}
             values = [words[part] for part in world.arch.tls.descriptor]
             _store(world, row.module, row.place - row.module.base, *values)
+
+    def _refuse_undefined(self) -> None:
+        """A symbol that nobody has; a function's slot may wait for somebody who does."""
+        ns = self.ns
+        own = {module.path for module in self.own}
+        problems = [p for p in ns.problems if p.kind == "symbol" and p.module in own]
+        if problems and self.lazy:
+            from rtld.process.emulated.lazyload import undefined_at_once
+
+            b = ns.bindings
+            wanted = {(m.path, b.name(row)) for m, row in undefined_at_once(ns, now=False)}
+            problems = [p for p in problems if (p.module, p.subject) in wanted]
+        if problems:
+            first = problems[0]
+            error = UnresolvedSymbol(first.module, first.subject, first.version)
+            raise _spoken(error, first.message)
 
     def _rows(self, which: Any) -> list[tuple[int, Module, int]]:
         """(row, module, r_offset) of the chosen relocation records."""
@@ -382,6 +427,12 @@ class Opening:
                 search._files.pop(identity)
 
 
+def _spoken(error: Exception, text: str) -> Exception:
+    """With the sentence that dlerror(3) has for it."""
+    error.dlerror = text  # type: ignore[attr-defined]
+    return error
+
+
 def _unpin(opened: Any, modules: Sequence[Module]) -> None:
     """Destructors of thread-local objects run in this thread, before a library goes."""
     for module in modules:
@@ -430,16 +481,21 @@ def _array(world: World, module: Module, tag: int, size_tag: int) -> list[int]:
     ]
 
 
+def legacy_functions(world: World) -> bool:
+    """Whether DT_INIT and DT_FINI are called: not by musl on CPUs where they came last (NO_LEGACY_INITFINI)."""
+    return world.ns.model != "musl" or world.arch.name not in ("arm", "aarch64")
+
+
 def init_functions(world: World, module: Module) -> list[int]:
     """DT_INIT, then DT_INIT_ARRAY."""
-    first = module.file.dynamic.get(t.DT_INIT)
+    first = module.file.dynamic.get(t.DT_INIT) if legacy_functions(world) else None
     functions = [module.base + first] if first else []
     return functions + _array(world, module, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ)
 
 
 def fini_functions(world: World, module: Module) -> list[int]:
     """DT_FINI_ARRAY backwards, then DT_FINI."""
-    last = module.file.dynamic.get(t.DT_FINI)
+    last = module.file.dynamic.get(t.DT_FINI) if legacy_functions(world) else None
     functions = _array(world, module, t.DT_FINI_ARRAY, t.DT_FINI_ARRAYSZ)[::-1]
     return functions + ([module.base + last] if last else [])
 
@@ -492,6 +548,7 @@ def _unload(world: World, modules: Sequence[Module]) -> None:
         world.audit.forget(modules)
     remove(world.ns, world.opened, modules)
     world.sequence.forget(modules)
+    world.services.forget(list(modules))
     for module in modules:
         low, high = module.file.span
         start, end = (module.base + low) & -PAGE, (module.base + high + PAGE - 1) & -PAGE

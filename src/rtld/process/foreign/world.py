@@ -67,6 +67,8 @@ class World:
     """
 
     bare = True  # there is no program
+    leaves_out: Any = None  # Namespace.leaves_out of what is opened with RTLD_LAZY
+    postponed: dict[Module, list[str]] = {}  # noqa: RUF012 (never changed here)
 
     def __init__(
         self,
@@ -106,6 +108,9 @@ class World:
         self.closed = False
         self._stubs: dict[str, int] = {}
         self.audit: Audit | None = None
+        self.constructed: list[Module] = []
+        self.home: dict[Module, int] = {}  # the number of a module's namespace
+        self.current = 0
         from rtld.process.foreign.dl import Services
 
         self.services = Services(self)
@@ -332,6 +337,18 @@ class World:
         from rtld.process.foreign.load import open_library
 
         return open_library(self, name, flags, requester, root)
+
+    def leaves_slots(self, flags: int) -> bool:  # noqa: ARG002
+        """Whether what is opened with these flags binds its PLT slots at their first call."""
+        return False
+
+    def open_slots(self, ns: Namespace) -> None:
+        """Let the slots of modules that have just been relocated wait."""
+        raise NotImplementedError
+
+    def load_wanted(self, module: Module, name: str, version: str | None) -> bool:  # noqa: ARG002
+        """Open the library with a symbol that was left until one of it is needed; False if there is none."""
+        return False
 
     def close_library(self, module: Module) -> None:
         """dlclose."""

@@ -1,0 +1,99 @@
+"""Programs that are not started: what their own dynamic linker would say, and its exit status.
+
+glibc stops at the first thing that is wrong (elf/rtld.c, dl-version.c, dl-reloc.c); musl goes on to the end, says all it has met,
+and exits with 127 (ldso/dynlink.c).
+"""
+
+from __future__ import annotations
+
+from rtld.elf import types as t
+from rtld.process.emulated.system import StartFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rtld.core.module import Module, Namespace
+    from rtld.events import Reporter
+
+
+def refuse_missing(ns: Namespace, program: str, reporter: Reporter) -> None:
+    """A library that cannot be loaded. StartFailed."""
+    for problem in ns.problems:
+        if problem.kind == "library" and problem.fatal and ns.model != "musl":
+            raise StartFailed(f"{program}: error while loading shared libraries: {problem.message}")
+        if problem.kind == "preload":
+            reporter.message(f"ERROR: ld.so: {problem.message}")
+
+
+def refuse_unbound(ns: Namespace, program: str, reporter: Reporter, *, waits: bool) -> None:
+    """What is wrong once all is bound; *waits*: libraries have been left out, functions of which may be missing yet.
+    StartFailed.
+    """
+    from rtld.process.live.run import first_undefined
+
+    if ns.model == "musl":
+        lines = [*_not_loaded(ns), *_not_found(ns, waits)]
+        if lines:
+            raise StartFailed("\n".join(lines))
+        return
+    versions = [p.message for p in ns.problems if p.kind == "version" and p.fatal]
+    if versions:
+        raise StartFailed("\n".join(f"{program}: {message}" for message in versions), 1)
+    for problem in ns.problems:
+        if problem.kind in {"no version information", "copy size"}:
+            reporter.message(f"{program}: {problem.message}")
+    undefined = first_undefined(ns, now=not ns.lazy)
+    if undefined is not None:
+        raise StartFailed(f"{program}: symbol lookup error: {undefined}")
+
+
+def _not_loaded(ns: Namespace) -> Iterator[str]:
+    for problem in ns.problems:
+        if problem.kind == "library" and problem.fatal:
+            error = ns.missing[problem.subject][0][1]
+            reason = getattr(error, "reason", "Exec format error")
+            yield f"Error loading shared library {problem.subject}: {reason} (needed by {problem.module})"
+
+
+def _not_found(ns: Namespace, waits: bool) -> list[str]:
+    """A line for each record, libraries first; of each module the records of its PLT first."""
+    import numpy as np
+
+    from rtld.elf.resolve import UNDEFINED
+
+    r, b = ns.relocations, ns.bindings
+    rows = (r.reference >= 0) & (b.kind == UNDEFINED)[r.reference] if len(b) else r.at < 0
+    if waits:
+        rows &= r.type != ns.arch.reloc_types.jump_slot
+    found = []
+    modules = ns.columns.modules
+    for row in np.flatnonzero(rows).tolist():
+        module = modules[int(r.module[row])]
+        if module.hosted:
+            continue
+        at = int(r.at[row])
+        reference = int(r.reference[row])
+        line = f"Error relocating {module.path}: {b.name(reference)}: symbol not found"
+        of_plt = _in_plt(module, at)
+        found.append((module is ns.main, module.index, not of_plt, at, line))
+        if of_plt and _counts_twice(module):
+            found.append((module is ns.main, module.index, True, at, line))
+    return [line for *_, line in sorted(found)]
+
+
+def _counts_twice(module: Module) -> bool:
+    """RISC-V: DT_RELASZ has the records of DT_JMPREL in it, too."""
+    dynamic = module.file.dynamic
+    start = dynamic.get(t.DT_RELA)
+    end = (start or 0) + (dynamic.get(t.DT_RELASZ) or 0)
+    return start is not None and start <= (dynamic.get(t.DT_JMPREL) or 0) < end
+
+
+def _in_plt(module: Module, at: int) -> bool:
+    from rtld.elf.tables import tables
+
+    return any(
+        run.plt and run.position <= at < run.position + run.count * run.entsize
+        for run in tables(module.file).relocs
+    )
