@@ -16,6 +16,7 @@ import pytest
 import rtld
 import toolchain
 from pe import windows, zig
+from pe.native_support import NATIVE
 from pe.signatures import Case, Maker
 from rtld.errors import TargetFault, Unsupported
 
@@ -58,6 +59,11 @@ def built(arch: str, compiler: str, convention: str, made: Maker, need: Need) ->
     )
 
 
+def opened(path: Path, native: bool) -> Any:
+    """Here, or on an emulated CPU."""
+    return rtld.dlopen(str(path), native=True) if native else rtld.dlopen(str(path))
+
+
 def called(library: Any, made: Maker, number: int, case: Case, at: int, word: int) -> bytes:
     """What a function has recorded, and its result."""
     address = int.from_bytes(library.read(at + word * number, word), "little")
@@ -77,17 +83,20 @@ def called(library: Any, made: Maker, number: int, case: Case, at: int, word: in
     return got + made.packed(result, case.result)
 
 
-@pytest.mark.parametrize(("arch", "compiler", "convention", "variadic"), [
-    *[(*each, False) for each in (*GCC, *CLANG)],
-    *[(*each, True) for each in (*GCC, *CLANG) if each[2] == "cdecl"],
+@pytest.mark.parametrize(("arch", "compiler", "convention", "variadic", "native"), [
+    *[(*each, False, False) for each in (*GCC, *CLANG)],
+    *[(*each, True, False) for each in (*GCC, *CLANG) if each[2] == "cdecl"],
+    *[("x86_64", c, "cdecl", v, True) for c in ("gcc", "clang") for v in (False, True)],
 ])  # fmt: skip
-def test_random_signatures(arch: str, compiler: str, convention: str, variadic: bool, need: Need) -> None:  # fmt: skip
+def test_random_signatures(arch: str, compiler: str, convention: str, variadic: bool, native: bool, need: Need) -> None:  # fmt: skip
+    if native and not NATIVE:
+        pytest.skip("Windows code cannot be called here")
     made = maker(arch, compiler, convention, variadic)
     place = built(arch, compiler, convention, made, need)
     judged = windows.wine([place / "calls.exe"], need, cwd=place, arch=arch)
     assert judged.status == 3
     wanted = [bytes.fromhex(line.decode()) for line in judged.out.splitlines()]
-    with rtld.dlopen(str(place / "calls.dll")) as library:
+    with opened(place / "calls.dll", native) as library:
         word = 4 if arch == "i386" else 8
         for number, case in enumerate(made.cases):
             got = called(library, made, number, case, library.address("functions"), word)
@@ -96,13 +105,17 @@ def test_random_signatures(arch: str, compiler: str, convention: str, variadic: 
             assert got == values + made.packed(case.answer, case.result)
 
 
-@pytest.mark.parametrize(("arch", "compiler", "convention"), [*GCC, *CLANG])
-def test_random_callbacks(arch: str, compiler: str, convention: str, need: Need) -> None:
+@pytest.mark.parametrize(("arch", "compiler", "convention", "native"), [
+    *[(*each, False) for each in (*GCC, *CLANG)], ("x86_64", "gcc", "cdecl", True), ("x86_64", "clang", "cdecl", True),
+])  # fmt: skip
+def test_random_callbacks(arch: str, compiler: str, convention: str, native: bool, need: Need) -> None:  # fmt: skip
     """The DLL calls a Python function with its values, and records what that has returned."""
     made = maker(arch, compiler, convention)
     place = built(arch, compiler, convention, made, need)
     word = 4 if arch == "i386" else 8
-    with rtld.dlopen(str(place / "calls.dll")) as library:
+    if native and not NATIVE:
+        pytest.skip("Windows code cannot be called here")
+    with opened(place / "calls.dll", native) as library:
         for number, case in enumerate(made.cases):
             seen: list[bytes] = []
 
@@ -111,7 +124,8 @@ def test_random_callbacks(arch: str, compiler: str, convention: str, need: Need)
                 return case.answer
 
             kind = ctypes.CFUNCTYPE(case.result.py if case.result else None, *[k.py for k in case.arguments])  # fmt: skip
-            back = library.callback(called_back, kind, convention=convention)
+            words = {} if native else {"convention": convention}
+            back = library.callback(called_back, kind, **words)
             at = library.address("callbacks") + word * number
             caller = library.function(int.from_bytes(library.read(at, word), "little"))
             size = caller(ctypes.c_void_p(back))

@@ -293,6 +293,8 @@ class EmulatedFunction:
             return 0
         if isinstance(value, int):
             return value
+        if isinstance(value, EmulatedFunction):
+            return value.address
         if isinstance(value, Simple) and value._type_ == "P":
             return value.value or 0
         if isinstance(value, Function) or (issubclass(kind, Function) and callable(value)):

@@ -14,6 +14,7 @@ from rtld.pe.file import PeFile
 from rtld.pe.types import LOAD_WITH_ALTERED_SEARCH_PATH
 from rtld.process.windows.functions import Caller, EmulatedFunction
 from rtld.process.windows.loader import Loader
+from rtld.process.windows.native_functions import native_callback, native_function
 from rtld.process.windows.types import Function as FunctionPointer
 from rtld.process.windows.types import python_function
 
@@ -25,12 +26,7 @@ if TYPE_CHECKING:
     from rtld.pe.module import PeModule
     from rtld.process.windows.native import NativeProcess
 
-_CDECL = 1
-_UNIVERSAL = (
-    "i" * 12
-)  # so many integers may be given to a function whose arguments nobody has declared
 _MOST_INSIDE = 32  # each takes some twenty of Python's own 1000
-_REALS = (ctypes.c_double, ctypes.c_float)
 
 
 class Closed(RtldError):
@@ -42,34 +38,6 @@ class Closed(RtldError):
 
     def __str__(self) -> str:
         return f"{self.name} has been closed"
-
-
-def signature_of(types: Any) -> str:
-    """ "i" and "d" of ctypes types. Unsupported for structures by value, which Windows passes differently."""
-    result = ""
-    for each in types:
-        if isinstance(each, type) and issubclass(each, ctypes.Structure | ctypes.Union):
-            raise Unsupported(f"{each.__name__} by value", "pass a pointer, as Windows does for structures above 8 bytes")  # fmt: skip
-        result += "d" if each in _REALS else "i"
-    return result
-
-
-class Function(ctypes._CFuncPtr):  # type: ignore[name-defined,misc]
-    """A function of a DLL as ctypes has them. ``argtypes`` must be set where there are doubles."""
-
-    _flags_ = _CDECL
-    _restype_ = ctypes.c_int
-
-    @property
-    def argtypes(self) -> Any:
-        return ctypes._CFuncPtr.argtypes.__get__(self)  # type: ignore[attr-defined]
-
-    @argtypes.setter
-    def argtypes(self, types: Any) -> None:
-        machine, address = self.__dict__["target"]
-        thunk = machine.callable(address, signature_of(types))
-        ctypes.c_size_t.from_address(ctypes.addressof(self)).value = thunk
-        ctypes._CFuncPtr.argtypes.__set__(self, types)  # type: ignore[attr-defined]
 
 
 class WindowsLibrary:
@@ -135,13 +103,21 @@ class NativeLibrary(WindowsLibrary):
 
     def __getitem__(self, name: str | int) -> Any:
         address = self.address(name)
-        function = Function(self._process.machine.callable(address, _UNIVERSAL))
-        function.target = self._process.machine, address
-        return function
+        return native_function(self._process.machine, address)
 
-    def callback(self, function: Any) -> int:
-        """The address by which the DLL can call a function of ctypes (an instance of a CFUNCTYPE)."""
-        return self._process.machine.callback(function, signature_of(function._argtypes_))
+    def function(self, address: int, _name: str = "") -> Any:
+        """What can be called at an address: that of a function pointer, say."""
+        return native_function(self._process.machine, address)
+
+    def callback(self, function: Any, kind: Any = None) -> int:
+        """The address by which the DLL can call a function of ctypes, or a Python function (*kind*: its CFUNCTYPE)."""
+        if kind is None and not isinstance(function, FunctionPointer):
+            raise TypeError("a Python function needs its type: callback(function, CFUNCTYPE(...))")
+        return native_callback(self._process.machine, function, kind or type(function))
+
+    def read(self, address: int, size: int) -> bytes:
+        """Bytes of this process."""
+        return ctypes.string_at(address, size)
 
 
 # -- emulated -------------------------------------------------------------------------------------
@@ -247,6 +223,8 @@ class EmulatedLibrary(WindowsLibrary):
 
     def callback(self, function: Any, kind: Any = None, *, convention: str = "cdecl") -> int:
         """The address by which the DLL can call a function of ctypes, or a Python function (*kind*: its CFUNCTYPE)."""
+        if isinstance(function, EmulatedFunction):
+            return function.address
         if kind is None and not isinstance(function, FunctionPointer):
             raise TypeError("a Python function needs its type: callback(function, CFUNCTYPE(...))")
         return self._process.callback_for(function, kind, convention)  # type: ignore[no-any-return]
