@@ -121,10 +121,8 @@ def ours(path: Path, *arguments: str, cwd: Path | None = None, trace: bool = Fal
 @pytest.mark.parametrize("moved", [False, True], ids=["preferred", "moved"])
 @pytest.mark.parametrize("arch", ["x86_64", "i386"])
 def test_the_set_runs_as_under_wine(arch: str, moved: bool, windows_set: Callable[..., Path], need: Need, capfdbinary: pytest.CaptureFixture[bytes]) -> None:  # fmt: skip
-    """Both widths say the same; Wine, which runs the wide one here, is the judge."""
     place = windows_set(arch)
-    wide = windows_set("x86_64")
-    judged = windows.wine([wide / "main.exe"], need, cwd=wide)
+    judged = windows.wine([place / "main.exe"], need, cwd=place, arch=arch)
     process = WindowsProcess(str(place / "main.exe"), moved=moved, seconds=60)
     capfdbinary.readouterr()
     assert process.run() == judged.status == 7
@@ -146,8 +144,8 @@ def test_the_set_runs_as_under_wine(arch: str, moved: bool, windows_set: Callabl
 def test_programs(name: str, source: str, arguments: tuple[str, ...], need: Need, tmp_path: Path) -> None:  # fmt: skip
     wide = windows.build(source, f"{name}.exe", need, "-O1")
     narrow = windows.build(source, f"{name}.exe", need, "-O1", arch="i386")
-    judged = windows.wine([wide, *arguments], need, cwd=tmp_path)
-    for path in (wide, narrow):
+    for path, arch in ((wide, "x86_64"), (narrow, "i386")):
+        judged = windows.wine([path, *arguments], need, cwd=tmp_path, arch=arch)
         done = ours(path, *arguments, cwd=tmp_path)
         assert done.stdout == judged.out, path
         assert done.returncode == judged.status
