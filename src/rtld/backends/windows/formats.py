@@ -18,14 +18,14 @@ _DIRECTIVE = re.compile(
 _MOST = 1 << 20
 
 
-def format_text(system: System, form: bytes, values: VarArgs) -> bytes:
-    """The text of a format and its arguments."""
+def format_text(system: System, form: bytes, values: VarArgs, *, wide: bool = False) -> bytes:
+    """The text of a format and its arguments. *wide*: of the wide function, whose %s and %c are wide, %S and %C not."""
     pieces = []
     at = 0
     for match in _DIRECTIVE.finditer(form):
         pieces.append(form[at : match.start()])
         at = match.end()
-        pieces.append(_one(system, match, values))
+        pieces.append(_one(system, match, values, wide))
     return b"".join([*pieces, form[at:]])
 
 
@@ -35,7 +35,7 @@ def _number(text: bytes | None, values: VarArgs) -> int | None:
     return values.int32() if text == b"*" else int(text or b"0")
 
 
-def _one(system: System, match: re.Match[bytes], values: VarArgs) -> bytes:
+def _one(system: System, match: re.Match[bytes], values: VarArgs, of_wide: bool) -> bytes:
     flags = match["flags"].decode()
     kind = match["kind"].decode("latin-1")
     if kind == "%":
@@ -47,6 +47,10 @@ def _one(system: System, match: re.Match[bytes], values: VarArgs) -> bytes:
     if precision is not None and precision < 0:
         precision = None
     size = (match["size"] or b"").decode()
+    if of_wide and kind in "sScC" and size not in ("l", "w", "h"):
+        kind = kind.swapcase()
+    if kind in "SC" and size == "h":
+        kind = kind.lower()
     left = "-" in flags
     width = min(width, _MOST)
     if kind in "di":

@@ -10,14 +10,29 @@ from __future__ import annotations
 import os
 
 from rtld.backends.windows import (  # noqa: F401  (they fill TABLES)
+    advapi32,
     crt,
     crt_files,
     kernel32,
+    kernel32_console,
     kernel32_files,
+    kernel32_find,
+    kernel32_locale,
+    kernel32_locks,
+    kernel32_mapping,
+    kernel32_memory,
+    kernel32_nls,
+    kernel32_paths,
+    kernel32_processes,
+    kernel32_sync,
     kernel32_text,
     kernel32_threads,
+    kernel32_time,
     msvcrt,
+    ntdll,
     others,
+    user32,
+    ws2_32,
 )
 from rtld.backends.windows.api import TABLES, Api, Call
 from rtld.backends.windows.peb import Peb
@@ -81,17 +96,22 @@ class Loader:
         policies: Policies | None = None,
         trace: Any = None,
         moved: bool = False,
+        line: str | None = None,
+        directory: str = "C:\\",
+        process_id: int = 4,
     ) -> None:
         """*windows_dir*: where further system DLLs are; *strict*: stop at a function that nobody supplies; *trace*:
-        a stream for what WINEDEBUG=+loaddll,+module,+imports would say; *moved*: no image at its preferred base.
+        a stream for what WINEDEBUG=+loaddll,+module,+imports would say; *moved*: no image at its preferred base; *line*,
+        *directory*: the command line and the current directory, where another program has given them.
         """
         self.strict = strict
         self.trace = trace
         self.moved = moved
         self.machine = machine
         self.system = System(
-            machine.guest, file.bits, [path, *arguments], environ=environ, heap=machine.heap
-        )
+            machine.guest, file.bits, [path, *arguments], environ=environ, heap=machine.heap,
+            line=line, directory=directory, process_id=process_id,
+        )  # fmt: skip
         machine.system = self.system
         self.system.loader = self
         self.system.threads = machine
@@ -276,6 +296,7 @@ class Loader:
         if self._closing:
             return
         self._closing = True
+        yield from kernel32.fls_exit(self.system)
         for module in reversed(self.attached):
             yield from self._dll_main(module, t.DLL_PROCESS_DETACH, 1)
         yield from self._callbacks(self.main, t.DLL_PROCESS_DETACH)
@@ -286,17 +307,22 @@ class Loader:
             "the program wants a thread, and threads of Windows code are only emulated"
         )
 
-    def _thread(self, start: int, argument: int) -> Task:
+    def new_task(self, _body: Task) -> Thread:
+        """A thread that does what the generator says."""
+        raise Unsupported("Windows code in this process has no threads of its own to be called in")
+
+    def _thread(self, body: Task) -> Task:
         for module in list(self.attached):
             if module not in self.quiet:
                 yield from self._dll_main(module, t.DLL_THREAD_ATTACH, 0)
         yield from self._callbacks(self.main, t.DLL_THREAD_ATTACH)
-        code = yield Call(start, (argument,))
+        code = yield from body
         yield from self.detach_thread()
         return code
 
     def detach_thread(self) -> Task:
         """DLL_THREAD_DETACH, the last attached first."""
+        yield from kernel32.fls_exit(self.system)
         for module in reversed(list(self.attached)):
             if module not in self.quiet:
                 yield from self._dll_main(module, t.DLL_THREAD_DETACH, 0)
