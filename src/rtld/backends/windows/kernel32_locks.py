@@ -17,19 +17,31 @@ if TYPE_CHECKING:
 # -- critical sections ----------------------------------------------------------------------------
 
 
+_NO_DEBUG_INFO = 0x01000000
+
+
 @KERNEL32("InitializeCriticalSection", "p", "v")
 @KERNEL32("InitializeCriticalSectionAndSpinCount", "pu")
 @KERNEL32("InitializeCriticalSectionEx", "puu")
-def initialize_critical_section(system: System, section: int, *_: int) -> int:
+def initialize_critical_section(system: System, section: int, spins: int = 0, flags: int = 0) -> int:  # fmt: skip
+    """Its debug information is there, since programs write their names into it (RTL_CRITICAL_SECTION_DEBUG)."""
     system.sections[section] = [None, 0]
     word = system.word
-    system.memory.write(section, b"\xff" * (word + 4) + bytes(4 + 3 * word))
+    system.memory.write(section, b"\xff" * (word + 4) + bytes(4 + 2 * word) + spins.to_bytes(word, "little"))  # fmt: skip
+    if not flags & _NO_DEBUG_INFO:
+        debug = system.heap.allocate(4 * word + 16)
+        system.put(debug + word, section)
+        system.put(section, debug)
     return 1
 
 
 @KERNEL32("DeleteCriticalSection", "p", "v")
 def delete_critical_section(system: System, section: int) -> None:
-    system.sections.pop(section, None)
+    if system.sections.pop(section, None) is not None:
+        debug = system.number(section)
+        if debug != (1 << system.bits) - 1:
+            system.heap.free(debug)
+        system.put(section, 0)
 
 
 @KERNEL32("EnterCriticalSection", "p", "v")

@@ -10,6 +10,7 @@ from rtld.backends.windows.commandline import arguments_of
 from rtld.backends.windows.crt import VCRUNTIME
 from rtld.backends.windows.kernel32 import KERNEL32
 from rtld.backends.windows.msvcrt import MSVCRT
+from rtld.backends.windows.ntdll import NTDLL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,5 +181,5 @@ def _no_handler(_system: System, *_: int) -> int:
     return 1  # ExceptionContinueSearch
 
 
-for _table in (MSVCRT, VCRUNTIME):
+for _table in (MSVCRT, VCRUNTIME, NTDLL):
     _table("__C_specific_handler", "pppp", "i")(_no_handler)

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
 _STUB_BASE = {"x86_64": 0x7_7000_0000, "i386": 0x7700_0000}
 _MOST_TLS = 64
+GUEST_CRT = ("msvcrt.dll", "ucrtbase.dll")
 
 
 class SuppliedSets(ApiSets):
@@ -74,6 +75,21 @@ class SuppliedSets(ApiSets):
 
     def resolve(self, dll: str, importer: str = "") -> str | None:  # noqa: ARG002
         return crt.host_of(dll)
+
+
+def guest_crt(arch: str, windows_dir: str | None) -> dict[str, str]:
+    """The system's C libraries, name -> path: they need KERNEL32 and NTDLL only, which are ours. Unsupported without them."""
+    found = {}
+    for directory in windows_for(arch, windows_dir).system:
+        for name in GUEST_CRT:
+            path = os.path.join(directory, name)
+            if name not in found and os.path.exists(path):
+                found[name] = path
+    if not found:
+        raise Unsupported(
+            f"no C library of Windows for {arch} is installed", "install Wine (Debian: libwine), or name a directory with --windows-dir"
+        )  # fmt: skip
+    return found
 
 
 class Loader:
@@ -99,10 +115,12 @@ class Loader:
         line: str | None = None,
         directory: str = "C:\\",
         process_id: int = 4,
+        crt: str = "builtin",
     ) -> None:
         """*windows_dir*: where further system DLLs are; *strict*: stop at a function that nobody supplies; *trace*:
         a stream for what WINEDEBUG=+loaddll,+module,+imports would say; *moved*: no image at its preferred base; *line*,
-        *directory*: the command line and the current directory, where another program has given them.
+        *directory*: the command line and the current directory, where another program has given them; *crt*: "guest" for
+        the C libraries of the system (Wine's msvcrt.dll and ucrtbase.dll) in place of ours.
         """
         self.strict = strict
         self.trace = trace
@@ -132,7 +150,12 @@ class Loader:
             file, os.path.abspath(path), windows=windows, dll_path=dll_path, policies=policies,
             current=os.getcwd(),
         )  # fmt: skip
+        guests = guest_crt(file.arch, windows_dir) if crt == "guest" else {}
+        for name, path_of in guests.items():
+            self.ns.search.supplied[name] = lambda p=path_of: PeFile(p)  # type: ignore[misc]
         for number, table in enumerate(TABLES.values()):
+            if table.name in guests:
+                continue
             base = _STUB_BASE[file.arch] + 0x20_0000 * number
             stub = StubDll(table.name, table.functions, table.data, file.arch, base)
             self.stubs[table.name] = stub
@@ -472,7 +495,7 @@ class Loader:
 
     def windows_path(self, module: PeModule) -> str:
         """A module's path as the program sees it."""
-        if module.path in self.stubs:
+        if "/" not in module.path:  # supplied
             return f"C:\\windows\\system32\\{module.path}"
         root = self.system.root.rstrip("/") + "/"
         if module.path.startswith(root):
