@@ -21,6 +21,7 @@ PROGRAMS = {
     "threads": (),
     "process": (),
     "text": ("-luser32",),
+    "crt": (),
     "registry": ("-ladvapi32", "-lshell32", "-lws2_32", "-lbcrypt"),
 }
 

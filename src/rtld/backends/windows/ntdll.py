@@ -7,6 +7,14 @@ import stat
 import struct
 import sys
 
+from rtld.backends.windows import (  # noqa: F401  (they fill the tables)
+    kernel32_locks,
+    kernel32_memory,
+    kernel32_text,
+    kernel32_threads,
+    msvcrt_formats,
+    msvcrt_strings,
+)
 from rtld.backends.windows.api import Dll
 from rtld.backends.windows.kernel32 import KERNEL32
 from rtld.backends.windows.kernel32_time import now, system_time

@@ -6,7 +6,7 @@ import sys
 
 from rtld.backends.windows.api import Dll, VarArgs
 from rtld.backends.windows.codepages import ANSI
-from rtld.backends.windows.formats import format_text
+from rtld.backends.windows.formats import format_string
 from rtld.backends.windows.kernel32_locale import kind1, lower, upper
 from rtld.backends.windows.kernel32_nls import find_resource
 
@@ -131,10 +131,11 @@ def char_to_oem_a(system: System, text: bytes, out: int) -> int:
 
 def _wsprintf(system: System, wide: bool, out: int, form: Any, values: VarArgs) -> int:
     """Formats as printf has them, but %s of the wide one is wide, and there are no reals; 1024 characters at most."""
-    text = format_text(system, form if isinstance(form, bytes) else form.encode("latin-1", "replace"), values, wide=wide)  # fmt: skip
-    data = text[: _MOST_WSPRINTF - 1]
-    system.memory.write(out, data.decode("latin-1").encode("utf-16-le") + b"\0\0" if wide else data + b"\0")  # fmt: skip
-    return len(data)
+    text = form if isinstance(form, str) else form.decode("latin-1")
+    shown = format_string(system, text, values, wide=wide)[: _MOST_WSPRINTF - 1]
+    data = shown.encode("utf-16-le", "replace") if wide else shown.encode("latin-1", "replace")
+    system.memory.write(out, data + (b"\0\0" if wide else b"\0"))
+    return len(shown)
 
 
 @USER32("wsprintfA", "ps.", "i", "cdecl")

@@ -9,35 +9,12 @@ from __future__ import annotations
 
 import os
 
-from rtld.backends.windows import (  # noqa: F401  (they fill TABLES)
-    advapi32,
-    crt,
-    crt_files,
-    kernel32,
-    kernel32_console,
-    kernel32_files,
-    kernel32_find,
-    kernel32_locale,
-    kernel32_locks,
-    kernel32_mapping,
-    kernel32_memory,
-    kernel32_nls,
-    kernel32_paths,
-    kernel32_processes,
-    kernel32_sync,
-    kernel32_text,
-    kernel32_threads,
-    kernel32_time,
-    msvcrt,
-    ntdll,
-    others,
-    user32,
-    ws2_32,
-)
-from rtld.backends.windows.api import TABLES, Api, Call
+from rtld.backends.windows import crt, kernel32
+from rtld.backends.windows.api import Api, Call
 from rtld.backends.windows.peb import Peb
 from rtld.backends.windows.stubs import SLOT, StubDll
 from rtld.backends.windows.system import System
+from rtld.backends.windows.tables import TABLES
 from rtld.errors import FormatError, NoSpace, TargetFault, Unsupported
 from rtld.pe import types as t
 from rtld.pe.apiset import ApiSets

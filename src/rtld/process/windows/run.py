@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from rtld.backends.windows import msvcrt
 from rtld.backends.windows.api import Call, Exited
+from rtld.backends.windows.crt_streams import flush_all
 from rtld.backends.windows.machine import Machine, Thread
 from rtld.errors import TargetFault
 from rtld.pe import types as t
@@ -51,7 +51,7 @@ class WindowsProcess(Loader):
         try:
             return self.machine.run()
         finally:
-            msvcrt.flush_all(self.system)
+            flush_all(self.system)
 
     def _start_thread(self, body: Task, stack: int = 0) -> Thread:
         thread = self.machine.new_thread(self.peb.address, body, stack or 1 << 20)
