@@ -168,14 +168,14 @@ def test_the_trace_is_wines(windows_set: Callable[..., Path], need: Need) -> Non
 
 
 def test_what_nobody_supplies_is_named(need: Need, tmp_path: Path) -> None:
-    source = "#include <windows.h>\nint main(void) { GetLogicalDrives(); GetLogicalDrives(); return GetLastError(); }"
+    source = "#include <windows.h>\nint main(void) { SetMailslotInfo(0, 0); SetMailslotInfo(0, 0); return GetLastError(); }"
     path = windows.build(source, "unknown.exe", need)
     done = ours(path)
     assert done.returncode == 120
-    assert b"KERNEL32.dll!GetLogicalDrives (2)" in done.stderr
+    assert b"KERNEL32.dll!SetMailslotInfo (2)" in done.stderr
     strict = subprocess.run([sys.executable, "-m", "rtld", "run", "--strict", str(path)], env=environment(), capture_output=True, check=False)  # fmt: skip
     assert strict.returncode == 126
-    assert b"GetLogicalDrives is not supplied" in strict.stderr
+    assert b"SetMailslotInfo is not supplied" in strict.stderr
 
 
 def test_a_missing_dll_and_a_crash(windows_set: Callable[..., Path], need: Need, tmp_path: Path) -> None:  # fmt: skip

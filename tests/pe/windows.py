@@ -63,7 +63,8 @@ def build(source: str, output: str, require: Callable[[str], None], *flags: str,
     """One file from C (or C++, with -xc++) text."""
     cc = compiler(arch, require)
     cc = cc.replace("-gcc", "-g++") if "-xc++" in flags else cc
-    argv = [cc, *flags, "source.c", "-o", output]
+    libraries = [flag for flag in flags if flag.startswith("-l")]
+    argv = [cc, *[f for f in flags if f not in libraries], "source.c", "-o", output, *libraries]
     step = toolchain.Step("file", "source.c", source)
     return toolchain.compile_all([source, toolchain.version_of(cc), *argv], [step, argv]) / output
 

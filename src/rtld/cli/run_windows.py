@@ -32,6 +32,7 @@ def run_windows(options: Options, seconds: float | None) -> int:
         process = WindowsProcess(
             options.rest[0], options.rest[1:], windows_dir=options.windows_dir, dll_path=options.dll_path,
             environ=environ, strict=options.strict, seconds=seconds, trace=sink,
+            crt=options.crt or "builtin",
             policies=Policies(delay=options.delay or "helper"),
         )  # fmt: skip
     except RtldError as error:

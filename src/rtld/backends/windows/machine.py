@@ -25,6 +25,7 @@ from rtld.backends.windows.api import (
     Wait,
     words,
 )
+from rtld.backends.windows.guestmemory import GuestMemory
 from rtld.backends.windows.stubs import SLOT
 from rtld.core.space import page_up
 from rtld.errors import TargetFault, Unsupported
@@ -42,28 +43,6 @@ ARGUMENTS64 = ("rcx", "rdx", "r8", "r9")
 _FLOAT64 = ("xmm0", "xmm1", "xmm2", "xmm3")
 _TEB_SELECTOR = 3 << 3
 _ACCESS_VIOLATION = 0xC0000005
-
-
-class GuestMemory:
-    """The program's bytes, as ``System`` wants them."""
-
-    def __init__(self, memory: Memory) -> None:
-        self.memory = memory
-
-    def read(self, address: int, size: int) -> bytes:
-        return bytes(self.memory.view(address, size))
-
-    def write(self, address: int, data: bytes) -> None:
-        self.memory.write(address, data)
-
-    def allocate(self, size: int, rights: int = READ | WRITE) -> int:
-        size = page_up(size)
-        at = self.memory.reserve(size)
-        self.memory.map(at, size, rights)
-        return at
-
-    def release(self, address: int, size: int) -> None:
-        self.memory.unmap(address, page_up(size))
 
 
 class Frame:
@@ -250,6 +229,8 @@ class Machine:
                         thread.wait, thread.answer = None, False
                         return self._turn(thread)
                     soon = thread.deadline if soon is None else min(soon, thread.deadline)
+                elif thread.wait.outside:
+                    soon = now + 0.002 if soon is None else min(soon, now + 0.002)
             if soon is None:
                 raise TargetFault("every thread waits for another: the program would never end")
             time.sleep(max(0.0, min(soon - now, 0.05)))

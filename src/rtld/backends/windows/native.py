@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 _PAGE = 4096
 _ARCH_SET_GS = 0x1001
 _SYS_ARCH_PRCTL = 158
-_PRIVATE, _ANONYMOUS, _NOREPLACE = 0x02, 0x20, 0x100000
+_SHARED, _PRIVATE, _FIXED, _ANONYMOUS, _NOREPLACE = 0x01, 0x02, 0x10, 0x20, 0x100000
+_GRANULARITY = 0x10000
 _FAILED = (1 << 64) - 1
 _AT_HWCAP2 = 26
 _THUNKS = 1 << 20
@@ -99,6 +100,37 @@ class HostMemory:
 
     def release(self, address: int, size: int) -> None:
         libc.munmap(address, page_up(size))
+
+    def reserve(self, size: int, at: int | None) -> int:
+        return _aligned(page_up(size), _GRANULARITY, at, 0)
+
+    def commit(self, address: int, size: int, rights: int) -> None:
+        libc.mprotect(address, size, rights)
+
+    def decommit(self, address: int, size: int) -> None:
+        libc.mmap(address, size, 0, _PRIVATE | _ANONYMOUS | _FIXED, -1, 0)
+
+    def map_file(self, size: int, rights: int, fd: int, offset: int, at: int | None) -> int:
+        start = self.reserve(size, at)
+        flags = (_SHARED if rights & 2 else _PRIVATE) | _FIXED
+        got: int = libc.mmap(start, page_up(size), rights, flags, fd, offset)
+        if got != start:
+            error = ctypes.get_errno()
+            libc.munmap(start, page_up(size))
+            raise OSError(error, os.strerror(error))
+        return start
+
+    def rights(self, address: int) -> tuple[int, int | None]:
+        with open("/proc/self/maps") as maps:
+            for line in maps:
+                span, rights = line.split()[:2]
+                low, high = (int(x, 16) for x in span.split("-"))
+                if address < low:
+                    return low, None
+                if address < high:
+                    bits = sum(1 << i for i, letter in enumerate("rwx") if letter in rights)
+                    return high, bits
+        return address + _PAGE & -_PAGE, None
 
 
 class HostHeap:
@@ -187,23 +219,7 @@ class Native:
 
     def reserve(self, size: int, align: int, at: int | None = None) -> int:
         """Addresses for an image, with memory of zeros. NoSpace."""
-        flags = _PRIVATE | _ANONYMOUS
-        if at is not None:
-            got: int = libc.mmap(at, size, 3, flags | _NOREPLACE, -1, 0)
-            if got != at:
-                if got != _FAILED:
-                    libc.munmap(got, size)
-                raise NoSpace(f"{at:#x} is not free")
-            return at
-        room: int = libc.mmap(0, size + align, 3, flags, -1, 0)
-        if room == _FAILED:
-            raise NoSpace(f"no {size:#x} bytes of addresses")
-        start = room + align - 1 & -align
-        if start > room:
-            libc.munmap(room, start - room)
-        if room + align > start:
-            libc.munmap(start + size, room + align - start)
-        return start
+        return _aligned(size, align, at, 3)
 
     def commit(self, address: int, data: memoryview) -> None:
         ctypes.memmove(address, bytes(data), len(data))
@@ -421,6 +437,27 @@ class Native:
 
 def _address(function: Any) -> int:
     return int(ctypes.cast(function, ctypes.c_void_p).value or 0)
+
+
+def _aligned(size: int, align: int, at: int | None, rights: int) -> int:
+    """Addresses of this process. NoSpace."""
+    flags = _PRIVATE | _ANONYMOUS
+    if at is not None:
+        got: int = libc.mmap(at, size, rights, flags | _NOREPLACE, -1, 0)
+        if got != at:
+            if got != _FAILED:
+                libc.munmap(got, size)
+            raise NoSpace(f"{at:#x} is not free")
+        return at
+    room: int = libc.mmap(0, size + align, rights, flags, -1, 0)
+    if room == _FAILED:
+        raise NoSpace(f"no {size:#x} bytes of addresses")
+    start = room + align - 1 & -align
+    if start > room:
+        libc.munmap(room, start - room)
+    if room + align > start:
+        libc.munmap(start + size, room + align - start)
+    return start
 
 
 def _wait(effect: Wait) -> bool:
