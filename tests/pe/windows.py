@@ -127,13 +127,14 @@ def wine(
     debug: str = "-all",
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
 ) -> Judged:
     """Run a program under Wine."""
     if not shutil.which("wine"):
         require("wine")
     full = {**_environment(prefix()), "WINEDEBUG": debug, **(env or {})}
     done = subprocess.run(
-        ["wine", *map(str, argv)], env=full, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False
+        ["wine", *map(str, argv)], env=full, cwd=cwd, input=stdin, capture_output=True, timeout=120, check=False
     )  # fmt: skip
     err = done.stderr.decode("latin-1")
     return Judged(done.returncode, done.stdout, _of_program(err, str(argv[0])))

@@ -65,8 +65,11 @@ def fopen(system: System, name: Any, mode: Any) -> int:
         return _failed(system, error, 0)
     file = system.heap.allocate(FILE_SIZE[system.bits])
     system.cache[f"file {file}"] = fd
+    system.cache.pop(f"binary {fd}", None)
     if "b" not in how:
         system.cache[f"text {file}"] = True
+    else:
+        system.cache[f"binary {fd}"] = True
     return file
 
 
@@ -77,6 +80,7 @@ def fclose(system: System, file: int) -> int:
         return 0 if stream(system, file) >= 0 else -1
     flush(system, fd)
     os.close(fd)
+    system.cache.pop(f"binary {fd}", None)
     system.cache.pop(f"text {file}", None)
     system.cache.pop(f"state {file}", None)
     system.heap.free(file)
@@ -254,6 +258,30 @@ def strncpy_s(system: System, out: int, room: int, text: bytes, size: int) -> in
 @CRT("strerror_s", "ppi", "i")
 def strerror_s(system: System, out: int, room: int, number: int) -> int:
     return int(strcpy_s(system, out, room, os.strerror(number).encode()))
+
+
+@CRT("_read", "ipu", "i")
+def read_descriptor(system: System, fd: int, out: int, size: int) -> int:
+    try:
+        data = os.read(fd, size)
+        if f"binary {fd}" not in system.cache:
+            if data.endswith(b"\r"):
+                data += os.read(fd, 1)
+            data = data.replace(b"\r\n", b"\n")
+    except OSError as error:
+        return _failed(system, error, -1)
+    system.memory.write(out, data[:size])
+    return len(data[:size])
+
+
+@CRT("_lseek", "iii", "i")
+@CRT("_lseeki64", "iqi", "q")
+def lseek(system: System, fd: int, offset: int, whence: int) -> int:
+    flush(system, fd)
+    try:
+        return os.lseek(fd, offset - ((offset >> 63 & 1) << 64), whence)
+    except OSError as error:
+        return _failed(system, error, -1)
 
 
 # What msvcrt.py has is the same in both: declared there before this table was made.

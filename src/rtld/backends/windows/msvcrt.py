@@ -224,12 +224,28 @@ def atoi(_system: System, text: bytes) -> int:
     return _scan_integer(text, 10)[0]
 
 
-@MSVCRT("strtol strtoul", "ppi", "i")
+def _clamped(system: System, value: int, low: int, high: int) -> int:
+    """A value in the range of its type; errno says ERANGE where it was not."""
+    if low <= value <= high:
+        return value
+    system.put(errno(system), 34, 4)
+    return high if value > high or low == 0 else low
+
+
+@MSVCRT("strtol", "ppi", "i")
 def strtol(system: System, text: int, end: int, base: int) -> int:
     value, used = _scan_integer(system.text(text) or b"", base)
     if end:
         system.put(end, text + used)
-    return max(-(1 << 31), min(value, (1 << 32) - 1))
+    return _clamped(system, value, -(1 << 31), (1 << 31) - 1)
+
+
+@MSVCRT("strtoul", "ppi", "u")
+def strtoul(system: System, text: int, end: int, base: int) -> int:
+    value, used = _scan_integer(system.text(text) or b"", base)
+    if end:
+        system.put(end, text + used)
+    return _clamped(system, value, -(1 << 32) + 1, (1 << 32) - 1)
 
 
 @MSVCRT("_strtoi64 _strtoui64", "ppi", "q")

@@ -9,9 +9,7 @@ import os
 import sys
 
 from rtld.backends.windows.api import Dll
-from rtld.backends.windows.crt import VCRUNTIME
 from rtld.backends.windows.kernel32 import KERNEL32
-from rtld.backends.windows.msvcrt import MSVCRT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,14 +94,6 @@ def co_initialize(_system: System, *_: int) -> int:
 @OLE32("CoUninitialize", "", "v")
 def co_uninitialize(_system: System) -> None:
     return
-
-
-def _no_handler(_system: System, *_: int) -> int:
-    return 1  # ExceptionContinueSearch
-
-
-for _table in (MSVCRT, VCRUNTIME):
-    _table("__C_specific_handler", "pppp", "i")(_no_handler)
 
 
 @KERNEL32("AreFileApisANSI", "")

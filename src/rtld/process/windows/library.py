@@ -7,9 +7,10 @@ import ctypes
 import os
 
 from rtld.backends.windows.api import Call
-from rtld.backends.windows.machine import Frame, Machine, Thread
+from rtld.backends.windows.machine import Machine
 from rtld.backends.windows.stubs import StubDll
-from rtld.errors import RtldError, Unsupported
+from rtld.backends.windows.threads import Frame, Thread
+from rtld.errors import RtldError, TargetFault, Unsupported
 from rtld.pe.faults import CannotLoad
 from rtld.pe.file import PeFile
 from rtld.pe.types import LOAD_WITH_ALTERED_SEARCH_PATH
@@ -173,7 +174,11 @@ class EmulatedProcess(Loader):
         else:
             thread.frames[:] = [Frame(body(), None, thread.sp)]
             thread.code = thread.context = thread.wait = None
-        self.machine.run(thread)
+        self.machine.unhandled = ""
+        status = self.machine.run(thread)
+        if not result:
+            reason = self.machine.unhandled or f"the process has ended with status {status:#x}"
+            raise TargetFault(reason)
         return result[0]
 
     def open(self, name: str, flags: int = 0) -> PeModule:

@@ -12,17 +12,20 @@ import os
 from rtld.backends.windows import (  # noqa: F401  (they fill TABLES)
     crt,
     crt_files,
+    exceptions,
     kernel32,
     kernel32_files,
     kernel32_text,
     kernel32_threads,
     msvcrt,
+    msvcrt_exceptions,
     others,
 )
 from rtld.backends.windows.api import TABLES, Api, Call
 from rtld.backends.windows.peb import Peb
 from rtld.backends.windows.stubs import SLOT, StubDll
 from rtld.backends.windows.system import System
+from rtld.backends.windows.unwinding import tables
 from rtld.errors import FormatError, NoSpace, TargetFault, Unsupported
 from rtld.pe import types as t
 from rtld.pe.apiset import ApiSets
@@ -35,13 +38,14 @@ from rtld.pe.load import follow, load_dll, run, symbol_text
 from rtld.pe.tls import tls_directory
 from rtld.pe.windows import Windows, windows_for
 from rtld.process.windows.delay import set_traps
+from rtld.process.windows.places import Places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from typing import Any
 
-    from rtld.backends.windows.machine import Thread
+    from rtld.backends.windows.threads import Thread
     from rtld.core.module import Problem
     from rtld.pe.module import PeModule, PeNamespace, Policies
 
@@ -61,7 +65,7 @@ class SuppliedSets(ApiSets):
         return crt.host_of(dll)
 
 
-class Loader:
+class Loader(Places):
     """The modules of one process, and what LoadLibrary and its kin do with them.
 
     ``machine`` has addresses, memory and a CPU (``backends.windows.machine``, ``native``). A subclass starts something.
@@ -384,6 +388,7 @@ class Loader:
 
     def _forget(self, modules: list[PeModule]) -> None:
         """As if they had never been loaded; their numbers stay taken."""
+        tables(self.system).forget()
         for module in modules:
             if module in self.live:
                 self.live.remove(module)
@@ -436,13 +441,6 @@ class Loader:
         base = self.ns.search.complete(name).rpartition("/")[2].lower()
         found = self.ns.by_base.get(base)
         return found if found in self.live else None
-
-    def module_of(self, address: int) -> PeModule | None:
-        """The module that an address is in."""
-        for module in self.live:
-            if module.base <= address < module.base + module.file.span:
-                return module
-        return None
 
     def windows_path(self, module: PeModule) -> str:
         """A module's path as the program sees it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rtld.backends.windows import msvcrt
 from rtld.backends.windows.api import Call, Exited
-from rtld.backends.windows.machine import Machine, Thread
+from rtld.backends.windows.machine import Machine
 from rtld.errors import TargetFault
 from rtld.pe import types as t
 from rtld.pe.faults import InitFailed
@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from typing import Any
+
+    from rtld.backends.windows.threads import Thread
 
     Task = Generator[Any, Any, Any]
 
