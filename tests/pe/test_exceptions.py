@@ -50,6 +50,12 @@ def ours(path: Path, *arguments: str, cwd: Path | None = None, stdin: bytes = b"
 
 
 @functools.cache
+def judge(path: Path, need: Need, *words: str) -> windows.Judged:
+    """What Wine says of it."""
+    return windows.wine([path, *words], need, cwd=path.parent, env=NO_DEBUGGER)
+
+
+@functools.cache
 def _throwing(arch: str, need: Need) -> Path:
     cxx = f"{PREFIX[arch]}-g++"
     copies = [["cp", str(path), "."] for path in runtimes(arch)]
@@ -73,7 +79,7 @@ def test_cxx_across_dlls(arch: str, word: str, status: int, need: Need) -> None:
     """throw, catch, rethrow, destructors, exception_ptr, nested, terminate: program, its DLL and GCC's own DLLs."""
     words = [word] if word else []
     wide = _throwing("x86_64", need)
-    judged = windows.wine([wide / "throwing.exe", *words], need, cwd=wide, env=NO_DEBUGGER)
+    judged = judge(wide / "throwing.exe", need, *words)
     assert judged.status == status
     directory = _throwing(arch, need)
     done = ours(directory / "throwing.exe", *words, cwd=directory)
@@ -88,7 +94,7 @@ def test_cxx_across_dlls(arch: str, word: str, status: int, need: Need) -> None:
 def test_an_exception_leaves_a_function_of_ours(need: Need) -> None:
     """Through qsort: x64 unwinds past it by its machine frame; DWARF's unwinder of i386 finds nothing and gives up, as it does under Wine."""  # fmt: skip
     wide = _throwing("x86_64", need)
-    judged = windows.wine([wide / "throwing.exe", "qsort"], need, cwd=wide, env=NO_DEBUGGER)
+    judged = judge(wide / "throwing.exe", need, "qsort")
     done = ours(wide / "throwing.exe", "qsort", cwd=wide)
     assert (done.stdout, done.returncode) == (judged.out, 0)
     assert b"out of qsort 13" in done.stdout
@@ -132,8 +138,64 @@ def clang(arch: str, need: Need, name: str, *flags: str, link: Sequence[str] = (
 @pytest.mark.parametrize("arch", ARCHES)
 def test_try_except_finally(arch: str, flags: tuple[str, ...], need: Need) -> None:
     """__try of C: filters, termination handlers, faults of the CPU, exceptions in handlers and filters."""
-    judged = windows.wine([clang("x86_64", need, "seh", *flags)], need, env=NO_DEBUGGER)
+    judged = judge(clang("x86_64", need, "seh", *flags), need)
     done = ours(clang(arch, need, "seh", *flags))
     assert done.stdout == judged.out
     assert done.returncode == judged.status == 7
     assert done.stderr == b""
+
+
+@functools.cache
+def _raw(arch: str, need: Need) -> Path:
+    steps = [[f"{PREFIX[arch]}-gcc", "-w", "-O1", "raw.c", "-o", "raw.exe"]]
+    return place(arch, need, steps, "raw.c") / "raw.exe"
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_vectored_handlers_faults_and_signals(arch: str, need: Need) -> None:
+    """Each fault of the CPU with its code and parameters; going on with changed registers; setjmp; signals; threads."""
+    judged = judge(_raw("x86_64", need), need)
+    done = ours(_raw(arch, need))
+    assert done.stdout == judged.out
+    assert done.returncode == judged.status == 4
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("filter", ""),  # the program's own filter has been asked
+        ("continue", ""),
+        ("noncontinuable", ""),
+        ("raise", "0xe0000012, at"),
+        ("break", "EXCEPTION_BREAKPOINT, at"),
+        ("abort", ""),
+        ("caught abort", ""),
+        ("sigterm", ""),
+        ("failfast", "__fastfail(7) at 0x"),
+        ("illegal", "EXCEPTION_ILLEGAL_INSTRUCTION, at"),
+        ("pc", "EXCEPTION_ACCESS_VIOLATION (instruction fetch at 0x30), at 0x30"),
+    ],
+)
+def test_how_programs_end(arch: str, word: str, says: str, need: Need) -> None:
+    judged = judge(_raw("x86_64", need), need, word)
+    done = ours(_raw(arch, need), word)
+    assert done.stdout == judged.out
+    assert done.returncode == judged.status
+    assert says in done.stderr.decode()
+    assert bool(says) == bool(done.stderr)
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_stack_overflow(arch: str, need: Need) -> None:
+    """Handled, the guard set once more, handled again; and not handled. (Wine 8 has too little stack left to ask a handler.)"""
+    done = ours(_raw(arch, need), "overflow")
+    assert done.stdout == b"overflow 6 depth 1 reset 1\r\n" * 2
+    assert done.returncode == 8
+    done = ours(_raw(arch, need), "stack")
+    assert done.returncode == 0xC00000FD & 0xFF
+    assert b"EXCEPTION_STACK_OVERFLOW (write at 0x" in done.stderr
+    done = ours(_raw(arch, need), "sp")
+    assert done.returncode == 0xC0000005 & 0xFF
+    assert b"there is no stack to handle it on" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib
 import sys
 
@@ -63,6 +64,30 @@ class Bank:
         """Their values; the lowest 64 bits of each."""
         self._read(*self._arguments)
         return self._values[:: self._step]
+
+
+def _address(context: Any) -> int:
+    return ctypes.cast(context.context, ctypes.c_void_p).value or 0
+
+
+@functools.cache
+def _in_flight(unicorn: Any) -> int | None:
+    """Where in saved registers the exception in flight is noted, found out by one; None: it is not there."""
+    constants = importlib.import_module("unicorn.x86_const")
+    uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+    uc.mem_map(0x1000, 0x1000)
+    uc.mem_write(0x1000, b"\x31\xd2\xf7\xf2\xf4")  # xor %edx, %edx; div %edx; hlt
+    uc.hook_add(unicorn.UC_HOOK_INTR, lambda *_: uc.emu_stop())
+    pictures = []
+    for until in (0x1002, 1):
+        uc.emu_start(uc.reg_read(constants.UC_X86_REG_RIP) or 0x1000, until)
+        pictures.append(bytes(uc.context_save()))
+    before, after = pictures
+    places = [
+        at for at in range(0, len(before) - 3, 4)
+        if before[at : at + 4] == b"\xff" * 4 and after[at : at + 4] == bytes(4)
+    ]  # fmt: skip
+    return places[0] if len(places) == 1 else None
 
 
 class Engine:
@@ -133,6 +158,14 @@ class Engine:
 
     def restore(self, context: object) -> None:
         self._uc.context_restore(context)
+
+    def exception_over(self) -> None:
+        """The exception of x86 that a hook was told of is dealt with: the next one is no double fault (quirks)."""
+        place = _in_flight(self._u)
+        if place is not None:
+            context = self._uc.context_save()
+            ctypes.c_int32.from_address(_address(context) + place).value = -1
+            self._uc.context_restore(context)
 
     # -- memory -------------------------------------------------------------------------------------
 

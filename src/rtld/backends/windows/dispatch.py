@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rtld.backends.emulated.memory import NotMapped
 from rtld.backends.windows import context as c
-from rtld.backends.windows.api import Call, Place, Resume, Unhandled
+from rtld.backends.windows.api import Call, Exited, Place, Resume, Unhandled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,15 +56,8 @@ def dispatch(system: System, record: c.Record, context: Any, at: int = 0, free: 
     from rtld.backends.windows import seh32, seh64
 
     saved = system.threads.engine.save()
-    below = ((free or context.sp) - 128 & -16) - 0x600
-    context_at, pointers = below + 0xB0, below + 0xA0
     try:
-        if not at:
-            at = below
-            record.store(system, at)
-        context.store(system.memory, context_at)
-        system.put(pointers, at)
-        system.put(pointers + system.word, context_at)
+        at, context_at, pointers, below = _place(system, record, context, at, free or context.sp)
     except NotMapped:
         raise unhandled_end(system, record, context, "there is no stack to handle it on") from None
     original = context.copy()
@@ -76,14 +69,37 @@ def dispatch(system: System, record: c.Record, context: Any, at: int = 0, free: 
         if answer is not True and answer:
             yield from raised(system, answer, at)
     if not answer:
-        answer = yield from unhandled(system, pointers, Place(below, (original.pc, original.sp)))
-        if signed(answer) != _CONTINUE:
+        place = Place(below, (original.pc, original.sp))
+        answer, own = yield from unhandled(system, pointers, place)
+        if answer != _CONTINUE:
             now = c.Record.load(system, at)
-            context.load(system.memory, context_at)
+            if own:  # the program has said what it had to say
+                raise Exited(now.code)
             raise unhandled_end(system, now, original)
     yield from _ask(state.continued, pointers, original, below)
     context.load(system.memory, context_at)
     return Resume(context, saved)
+
+
+def _place(system: System, record: c.Record, context: Any, at: int, sp: int) -> tuple[int, int, int, int]:  # fmt: skip
+    """Record, context and pointers to both onto the stack; (the places of the three, below what the stack is free)."""
+    below = (sp - 128 & -16) - 0x600
+    context_at, pointers = below + 0xB0, below + 0xA0
+    if not at:
+        at = below
+        record.store(system, at)
+    context.store(system.memory, context_at)
+    system.put(pointers, at)
+    system.put(pointers + system.word, context_at)
+    return at, context_at, pointers, below
+
+
+def ask_vectored(system: System, record: c.Record, context: Any) -> Task:
+    """Tell vectored handlers, and nobody else, of an exception."""
+    functions = handlers(system).vectored
+    if functions:
+        _, _, pointers, below = _place(system, record, context, 0, context.sp)
+        yield from _ask(functions, pointers, context, below)
 
 
 def _ask(functions: list[tuple[int, int]], pointers: int, context: Any, below: int) -> Task:
@@ -100,13 +116,13 @@ def _ask(functions: list[tuple[int, int]], pointers: int, context: Any, below: i
 
 
 def unhandled(system: System, pointers: int, place: Place | None = None) -> Task:
-    """UnhandledExceptionFilter: what the program's own filter says, or 1: the process is to end."""
+    """UnhandledExceptionFilter: (what the program's own filter says, True), or (1: the process is to end, False)."""
     function = handlers(system).filter
     if function:
-        answer = yield Call(function, (pointers,), "stdcall", place)
-        if signed(answer) != 0:
-            return answer
-    return _EXECUTE
+        answer = signed((yield Call(function, (pointers,), "stdcall", place)))
+        if answer:
+            return answer, True
+    return _EXECUTE, False
 
 
 def raised(system: System, code: int, link: int) -> Task:

@@ -8,7 +8,7 @@ import sys
 from rtld.arch.x86_64_unwind import EHANDLER, BadUnwindInfo
 from rtld.backends.windows import context as c
 from rtld.backends.windows.api import Dll, Exited, Resume
-from rtld.backends.windows.dispatch import dispatch, handlers, unhandled
+from rtld.backends.windows.dispatch import ask_vectored, dispatch, handlers, unhandled
 from rtld.backends.windows.kernel32 import KERNEL32
 from rtld.backends.windows.unwinding import tables
 from rtld.errors import TargetFault
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Action = Callable[..., Any]
 
 NTDLL = Dll("ntdll.dll")
-_CXX = 0xE06D7363
+_PRINT, _PRINT_WIDE = 0x40010006, 0x4001000A  # DBG_PRINTEXCEPTION_C
 
 
 def own_context(system: System) -> Any:
@@ -151,7 +151,8 @@ def set_unhandled_exception_filter(system: System, function: int) -> int:
 
 @KERNEL32("UnhandledExceptionFilter", "p", "i")
 def unhandled_exception_filter(system: System, pointers: int) -> Task:
-    return (yield from unhandled(system, pointers))
+    answer, _ = yield from unhandled(system, pointers)
+    return answer
 
 
 @KERNEL32("SetErrorMode SetThreadErrorMode", "u")
@@ -258,7 +259,7 @@ def rtl_pc_to_file_header(system: System, pc: int, out: int) -> int:
 def rtl_capture_stack_back_trace(system: System, skip: int, count: int, out: int, checksum: int) -> Task:  # fmt: skip
     yield from ()
     if system.bits == 32:
-        found = _frames32(system, own_context(system), skip + min(count, 4096))
+        found = frames32(system, own_context(system), skip + min(count, 4096))
     else:
         from rtld.backends.windows.seh64 import Walk
 
@@ -274,7 +275,7 @@ def rtl_capture_stack_back_trace(system: System, skip: int, count: int, out: int
     return len(found)
 
 
-def _frames32(system: System, context: Any, most: int) -> list[int]:
+def frames32(system: System, context: Any, most: int) -> list[int]:
     """Return addresses by the chain of frame pointers."""
     found = [system.number(context.sp)]
     frame = context.values["ebp"]
@@ -294,13 +295,28 @@ def is_debugger_present(_system: System) -> int:
     return 0
 
 
-@KERNEL32("OutputDebugStringA", "s", "v")
-@KERNEL32("OutputDebugStringW", "w", "v")
-def output_debug_string(system: System, text: Any) -> None:
-    """Nobody debugs the program: it is shown where --trace is."""
+@KERNEL32("OutputDebugStringA", "p", "v")
+@KERNEL32("OutputDebugStringW", "p", "v")
+def output_debug_string(system: System, at: int) -> Any:
+    return None if not hasattr(system.threads, "engine") else _tell_debugger(system, at)
+
+
+def _tell_debugger(system: System, at: int) -> Task:
+    """An exception that only vectored handlers see: nobody debugs the program. --trace shows the text."""
+    wide = system.threads.current.frames[-1].api.name.endswith("W")
+    text: Any = system.wide(at) if wide else (system.text(at) or b"").decode("latin-1")
+    info: tuple[int, ...] = (len(text or "") + 1, at)
+    if wide:
+        narrow = (text or "").encode("latin-1", "replace")
+        info += len(narrow) + 1, system.keep(narrow + b"\0")
     if system.loader.trace is not None:
-        shown = text if isinstance(text, str) else (text or b"").decode("latin-1")
-        system.loader.trace.write(f"warn:debugstr:OutputDebugString {shown!r}\n")
+        system.loader.trace.write(
+            f"warn:debugstr:OutputDebugString{'W' if wide else 'A'} {text!r}\n"
+        )
+    context = own_context(system)
+    yield from ask_vectored(
+        system, c.Record(_PRINT_WIDE if wide else _PRINT, 0, context.pc, info), context
+    )
 
 
 @KERNEL32("FatalAppExitA", "us", "v")

@@ -262,6 +262,7 @@ class Machine:
         except Stopped as error:
             return self._exception(hardware(self, error, None))
         if self._interrupt is not None:
+            engine.exception_over()
             return self._exception(hardware(self, None, self._interrupt))
         registers = self._bank.read()
         slot = registers[0] - 1

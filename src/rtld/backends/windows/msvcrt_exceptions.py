@@ -9,7 +9,7 @@ from rtld.backends.windows import context as c
 from rtld.backends.windows import seh32, seh64
 from rtld.backends.windows.api import Call, Exited, Resume
 from rtld.backends.windows.crt import UCRT, VCRUNTIME
-from rtld.backends.windows.dispatch import signed, unhandled
+from rtld.backends.windows.dispatch import unhandled
 from rtld.backends.windows.exceptions import NTDLL, own_context, popped
 from rtld.backends.windows.msvcrt import MSVCRT, flush_all
 from rtld.errors import TargetFault
@@ -213,7 +213,8 @@ def xcpt_filter(system: System, code: int, pointers: int) -> Task:
     number = _SIGNALS.get(code)
     if number is not None and (yield from _signalled(system, number)):
         return -1
-    return signed((yield from unhandled(system, pointers)))
+    answer, _ = yield from unhandled(system, pointers)
+    return answer
 
 
 @runtime("__CppXcptFilter", "up", "i")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from rtld.backends.windows import context as c
 from rtld.backends.windows import returns
 
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
     from rtld.backends.windows.system import System
 
-_FRAMES = 16
+_FRAMES = 64
 _A_ROW = 4  # registers
 
 
@@ -24,8 +26,10 @@ def report(system: System, record: c.Record, context: Any, why: str = "") -> str
     digits = system.bits // 4
     shown = [f" {name:>6} {value:0{digits}x}" for name, value in context.shown().items()]
     lines += ["".join(shown[at : at + _A_ROW]) for at in range(0, len(shown), _A_ROW)]
-    if record.address != context.pc or system.bits == 64:
-        lines += [f"  called from {_place(system, pc)}" for pc in _callers(system, context)]
+    for pc, again in itertools.groupby(_callers(system, context)):
+        count = len(list(again))
+        times = f", {count} times" if count > 1 else ""
+        lines.append(f"  called from {_place(system, pc)}{times}")
     return "\n".join(lines)
 
 
@@ -57,7 +61,12 @@ def _callers(system: System, context: Any) -> list[int]:
                 found.append(walk.context.rip)
         machine = system.threads
         return [pc for pc in found if returns.kind_at(pc - machine.returns) < 0]
-    try:  # a function of ours: its caller is on top of the stack
-        return [system.number(context.sp)]
+    from rtld.backends.windows.exceptions import frames32
+
+    try:
+        found = frames32(system, context, _FRAMES)
     except NotMapped:
         return []
+    if system.threads.slots.get(context.pc - 1) is None:
+        del found[0]  # what is on top of the stack is the return address in functions of ours only
+    return [pc for pc in found if system.loader.module_of(pc) is not None]
