@@ -185,9 +185,15 @@ def test_a_missing_dll_and_a_crash(windows_set: Callable[..., Path], need: Need,
     assert b"alpha.dll: not found (error 126, ERROR_MOD_NOT_FOUND)" in done.stderr
     crash = windows.build("int main(void) { return *(volatile int *)16; }", "crash.exe", need)
     done = ours(crash)
-    assert done.returncode == 126
-    assert b"read of 4 bytes at 0x10, where nothing is mapped, by the code at" in done.stderr
-    assert b"in crash.exe + 0x" in done.stderr
+    assert done.returncode == 0xC0000005 & 0xFF
+    first, *rest = done.stderr.decode().splitlines()
+    assert (
+        "unhandled exception 0xc0000005, EXCEPTION_ACCESS_VIOLATION (read at 0x10), at 0x" in first
+    )
+    assert "in crash.exe + 0x" in first
+    assert "(main + 0x" in first
+    assert any("rip 00000001" in line for line in rest)
+    assert any("called from 0x" in line and "__tmainCRTStartup" in line for line in rest)
 
 
 SPINNING = r"""

@@ -137,6 +137,7 @@ def wine(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     arch: str = "x86_64",
+    stdin: bytes = b"",
 ) -> Judged:
     """Run a program under Wine."""
     if not shutil.which(WINE[arch]):
@@ -145,7 +146,7 @@ def wine(
         require("Wine for i386 (scripts/wine32)")
     full = {**_environment(prefix(arch), arch), "WINEDEBUG": debug, **(env or {})}
     done = subprocess.run(
-        [WINE[arch], *map(str, argv)], env=full, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False
+        [WINE[arch], *map(str, argv)], env=full, cwd=cwd, input=stdin, capture_output=True, timeout=120, check=False
     )  # fmt: skip
     err = done.stderr.decode("latin-1")
     return Judged(done.returncode, done.stdout, _of_program(err, str(argv[0])))

@@ -47,6 +47,9 @@ def run_windows(options: Options, seconds: float | None) -> int:
         tell(f"{options.rest[0]}: {error}")
         return NOT_RUNNABLE
     finally:
+        if process.machine.unhandled:
+            sys.stdout.flush()
+            tell(f"{options.rest[0]}: {process.machine.unhandled}")
         _summary(options.rest[0], process.unknown)
         process.close()
         if sink is not None:

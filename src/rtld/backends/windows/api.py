@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 #: One function. ``convention``: "stdcall" or "cdecl"; only i386 has both.
 Api = namedtuple("Api", "dll name arguments result convention action")
-#: Effect: call a function of the program; the result is what ``yield`` gives.
-Call = namedtuple("Call", "address arguments convention", defaults=("stdcall",))
+#: Effect: call a function of the program; the result is what ``yield`` gives. ``place``: None, or a Place.
+Call = namedtuple("Call", "address arguments convention place", defaults=("stdcall", None))
+#: How exceptions call their handlers: on the stack below ``below`` (0: as usual), so that unwinding finds ``caller``
+#: (program and stack pointer; None: the function of ours) above it; ``registers`` set before; ``kind`` of ``returns``;
+#: ``state`` is kept for whoever finds the call on the stack.
+Place = namedtuple("Place", "below caller registers kind state", defaults=(0, None, None, 0, None))
 #: Effect: let others run until ``ready()``; ``yield`` gives False when ``seconds`` were over first (None: for ever).
 #: ``outside``: it may become so without any thread of the program (a pipe, another process).
 Wait = namedtuple("Wait", "ready seconds outside", defaults=(None, False))
@@ -35,6 +39,9 @@ Wait = namedtuple("Wait", "ready seconds outside", defaults=(None, False))
 #: What a function with the signature TRAP ends with: go on there, as if that had been called.
 Jump = namedtuple("Jump", "address")
 TRAP = "*"
+#: What a function ends with: go on with the registers of ``context``. What of ours was called below its stack pointer is
+#: forgotten. ``saved``: all registers, from which those that a context has not are taken.
+Resume = namedtuple("Resume", "context saved", defaults=(None,))
 
 
 class Exited(Exception):
@@ -42,6 +49,14 @@ class Exited(Exception):
 
     def __init__(self, status: int) -> None:
         self.status = status & 0xFFFFFFFF
+        super().__init__(status)
+
+
+class Unhandled(Exited):
+    """Nobody has handled an exception: the status is its code. ``report`` is what to say about it."""
+
+    def __init__(self, status: int, report: str) -> None:
+        self.report = report
         super().__init__(status)
 
 

@@ -225,17 +225,3 @@ def getpid(system: System) -> int:
 @VCRUNTIME("__std_type_info_destroy_list __vcrt_InitializeCriticalSectionEx", "p", "i")
 def vcruntime_nothing(_system: System, _value: int) -> int:
     return 1
-
-
-@KERNEL32(
-    "RtlCaptureContext RtlVirtualUnwind RtlLookupFunctionEntry UnhandledExceptionFilter", "p", "p"
-)
-def no_unwinding(_system: System, _value: int) -> int:
-    return 0
-
-
-@KERNEL32("RaiseException", "uuup", "v")
-def raise_exception(_system: System, code: int, _flags: int, _count: int, _arguments: int) -> None:
-    from rtld.errors import TargetFault
-
-    raise TargetFault(f"exception {code:#x} was raised, and exceptions are not handled yet")

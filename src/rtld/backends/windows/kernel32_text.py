@@ -30,29 +30,9 @@ def set_last_error(system: System, error: int) -> None:
     system.last_error = error
 
 
-@KERNEL32("SetErrorMode", "u")
-def set_error_mode(_system: System, _mode: int) -> int:
-    return 0
-
-
-@KERNEL32("SetUnhandledExceptionFilter AddVectoredExceptionHandler", "p", "p")
-def set_unhandled_exception_filter(_system: System, *_: int) -> int:
-    return 0
-
-
-@KERNEL32("IsDebuggerPresent")
-def is_debugger_present(_system: System) -> int:
-    return 0
-
-
 @KERNEL32("IsProcessorFeaturePresent", "u")
 def is_processor_feature_present(_system: System, feature: int) -> int:
     return int(feature in (2, 3, 6, 8, 10, 12))  # cmpxchg8b, mmx, sse, rdtsc, sse2, nx
-
-
-@KERNEL32("OutputDebugStringA OutputDebugStringW", "p", "v")
-def output_debug_string(_system: System, _text: int) -> None:
-    return
 
 
 def _strings_of(system: System, wide: bool) -> int:

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from rtld.backends.windows.api import Dll
 from rtld.backends.windows.commandline import arguments_of
-from rtld.backends.windows.crt import VCRUNTIME
 from rtld.backends.windows.kernel32 import KERNEL32
-from rtld.backends.windows.msvcrt import MSVCRT
-from rtld.backends.windows.ntdll import NTDLL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -175,11 +172,3 @@ def get_process_memory_info(system: System, _process: int, out: int, room: int) 
     for number in range(8):
         system.put(out + 8 + number * system.word, used)
     return 1
-
-
-def _no_handler(_system: System, *_: int) -> int:
-    return 1  # ExceptionContinueSearch
-
-
-for _table in (MSVCRT, VCRUNTIME, NTDLL):
-    _table("__C_specific_handler", "pppp", "i")(_no_handler)

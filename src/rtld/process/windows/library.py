@@ -6,8 +6,9 @@ import contextlib
 import ctypes
 import os
 
-from rtld.backends.windows.machine import Frame, Machine, Thread
+from rtld.backends.windows.machine import Machine
 from rtld.backends.windows.stubs import StubDll
+from rtld.backends.windows.threads import Frame, Thread
 from rtld.errors import RtldError, TargetFault, Unsupported
 from rtld.pe.faults import CannotLoad
 from rtld.pe.file import PeFile
@@ -158,13 +159,18 @@ class EmulatedProcess(Loader):
         else:
             thread.frames[:] = [Frame(body(), None, thread.sp)]
             thread.code = thread.context = thread.wait = None
-            self._run(thread)
+            self.machine.unhandled = ""
+            status = self._run(thread)
+            if not result:
+                reason = self.machine.unhandled or f"the process has ended with status {status:#x}"
+                raise TargetFault(reason)
         return result[0]
 
-    def _run(self, thread: Thread) -> None:
+    def _run(self, thread: Thread) -> int:
+        """The status with which the process has ended, if it has."""
         self._depth += 1
         try:
-            self.machine.run(thread)
+            return self.machine.run(thread)
         finally:
             self._depth -= 1
 

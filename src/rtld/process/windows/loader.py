@@ -15,6 +15,7 @@ from rtld.backends.windows.peb import Peb
 from rtld.backends.windows.stubs import SLOT, StubDll
 from rtld.backends.windows.system import System
 from rtld.backends.windows.tables import TABLES
+from rtld.backends.windows.unwinding import tables
 from rtld.errors import FormatError, NoSpace, TargetFault, Unsupported
 from rtld.pe import types as t
 from rtld.pe.apiset import ApiSets
@@ -27,13 +28,14 @@ from rtld.pe.load import follow, load_dll, run, symbol_text
 from rtld.pe.tls import tls_directory
 from rtld.pe.windows import Windows, windows_for
 from rtld.process.windows.delay import set_traps
+from rtld.process.windows.places import Places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from typing import Any
 
-    from rtld.backends.windows.machine import Thread
+    from rtld.backends.windows.threads import Thread
     from rtld.core.module import Problem
     from rtld.pe.module import PeModule, PeNamespace, Policies
 
@@ -69,7 +71,7 @@ def guest_crt(arch: str, windows_dir: str | None) -> dict[str, str]:
     return found
 
 
-class Loader:
+class Loader(Places):
     """The modules of one process, and what LoadLibrary and its kin do with them.
 
     ``machine`` has addresses, memory and a CPU (``backends.windows.machine``, ``native``). A subclass starts something.
@@ -311,6 +313,10 @@ class Loader:
         """A thread that does what the generator says."""
         raise Unsupported("Windows code in this process has no threads of its own to be called in")
 
+    @staticmethod
+    def _start(start: int, argument: int) -> Task:
+        return (yield Call(start, (argument,)))
+
     def _thread(self, body: Task) -> Task:
         for module in list(self.attached):
             if module not in self.quiet:
@@ -410,6 +416,7 @@ class Loader:
 
     def _forget(self, modules: list[PeModule]) -> None:
         """As if they had never been loaded; their numbers stay taken."""
+        tables(self.system).forget()
         for module in modules:
             if module in self.live:
                 self.live.remove(module)
@@ -462,13 +469,6 @@ class Loader:
         base = self.ns.search.complete(name).rpartition("/")[2].lower()
         found = self.ns.by_base.get(base)
         return found if found in self.live else None
-
-    def module_of(self, address: int) -> PeModule | None:
-        """The module that an address is in."""
-        for module in self.live:
-            if module.base <= address < module.base + module.file.span:
-                return module
-        return None
 
     def windows_path(self, module: PeModule) -> str:
         """A module's path as the program sees it."""

@@ -55,7 +55,7 @@ class NativeProcess(Loader):
                 time.sleep(0.0005)
             code = 0xFFFFFFFF
             try:
-                code = int(self.machine.finish(self._thread(start, argument)) or 0)
+                code = int(self.machine.finish(self._thread(self._start(start, argument))) or 0)
             except ThreadExited as ended:
                 code = ended.code
             except WindowsException as error:

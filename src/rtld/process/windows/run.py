@@ -7,7 +7,7 @@ import time
 
 from rtld.backends.windows.api import Call, Exited
 from rtld.backends.windows.crt_streams import flush_all
-from rtld.backends.windows.machine import Machine, Thread
+from rtld.backends.windows.machine import Machine
 from rtld.errors import TargetFault
 from rtld.pe import types as t
 from rtld.pe.faults import InitFailed
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rtld.backends.windows.system import Handle
+    from rtld.backends.windows.threads import Thread
 
     Task = Generator[Any, Any, Any]
 
@@ -72,11 +73,7 @@ class WindowsProcess(Loader):
 
     def new_thread(self, start: int, argument: int, stack: int) -> Thread:
         """A thread of the program; its DLLs are told when it begins and ends."""
-
-        def body() -> Task:
-            return (yield Call(start, (argument,)))
-
-        return self._start_thread(self._thread(body()), stack)
+        return self._start_thread(self._thread(self._start(start, argument)), stack)
 
     def new_task(self, body: Task) -> Thread:
         """A thread that does what the generator says."""
