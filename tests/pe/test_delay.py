@@ -9,10 +9,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pefile
 import pytest
 
-from pe import windows
+from pe import windows, zig
 from rtld.cli import run
+from rtld.errors import Unsupported
+from rtld.pe.binder import add_unload_table
 from rtld.pe.file import PeFile
 from rtld.pe.imports import delay_imports
 from rtld.pe.module import Policies
@@ -99,50 +102,67 @@ def test_what_the_reports_say(late: Path, capsys: pytest.CaptureFixture[str], ne
     assert "warning: delay library: alpha.dll: not found" in capsys.readouterr().out
 
 
-UNLOADING = r"""
-#include "told.h"
-int alpha_add(int, int);
-int main(void) {
-    int (*unload)(void) = (int (*)(void))GetProcAddress(GetModuleHandleA("kernel32"), "SwitchToThread");
-    say_number("add", alpha_add(40, 2));
-    say_number("loaded", GetModuleHandleA("alpha") != 0);
-    say_number("unloaded", unload());
-    say_number("loaded", GetModuleHandleA("alpha") != 0);
-    say_number("add", alpha_add(1, 2));
-    say_number("loaded", GetModuleHandleA("alpha") != 0);
-    return 0;
-}
-"""
-
-
-@pytest.mark.parametrize("moved", [False, True])
-def test_unloading_puts_the_table_back(moved: bool, late: Path, need: Need, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    """A function of the tables stands in for the helper's: the program, its helper and the table are real."""
-    from rtld.backends.windows.kernel32 import KERNEL32
-    from rtld.pe.binder import add_unload_table
-    from rtld.process.windows.delay import unload_delayed
-
-    (late.parent / "late.c").write_text(UNLOADING)
-    cc = windows.compiler("x86_64", need)
-    argv = [cc, "-O1", "late.c", "liblate.a", "-o", "late.exe", "-Wl,-Map,late.map", "-Wl,--dynamicbase"]  # fmt: skip
-    subprocess.run(argv, cwd=late.parent, check=True, capture_output=True)
-    name_delay_directory(late)
-    late.write_bytes(add_unload_table(PeFile(str(late))))
-    (descriptor,) = delay_imports(PeFile(str(late))).descriptors
-    assert descriptor.delay.unload
-    process = WindowsProcess(str(late), seconds=60, moved=moved)
-    api = KERNEL32.functions["SwitchToThread"]
-    slot = next(a for a, each in process.machine.slots.items() if each is api)
-    monkeypatch.setitem(process.machine.slots, slot, api._replace(action=lambda _s: unload_delayed(process, process.main, "alpha.dll")))  # fmt: skip
+@pytest.mark.parametrize("moved", [False, True], ids=["preferred", "moved"])
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+@pytest.mark.parametrize("name", ["delayed.exe", "unloaded.exe"])
+def test_descriptors_of_msvc_with_hooks(name: str, arch: str, moved: bool, need: Need, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:  # fmt: skip
+    """lld's thunks, the helper of the image: events, a DLL and a function that are not there, ordinals, unloading."""
+    exe = tmp_path / name
+    for each in zig.delayed(arch, need).glob("*.[de][lx][le]"):
+        shutil.copy(each, tmp_path)
+    delayed = delay_imports(PeFile(str(exe)))
+    assert {d.delay.version for d in delayed.descriptors} == {2}
+    assert [list(delayed.names(d)) for d in delayed.descriptors if d.dll == "far.dll"] == [[b"far_add", b"far_mix", 33, b"far_wide"]]  # fmt: skip
+    if name == "unloaded.exe":
+        assert run(["bind", "--unload-table", str(exe)]) == 0
+        assert b"unload table of far.dll: 4 functions" in capfdbinary.readouterr().out
+        theirs = pefile.PE(str(exe))
+        assert all(d.struct.pUnloadIAT for d in theirs.DIRECTORY_ENTRY_DELAY_IMPORT)
+        assert len(theirs.DIRECTORY_ENTRY_BASERELOC) == len(pefile.PE(str(zig.delayed(arch, need) / name)).DIRECTORY_ENTRY_BASERELOC) + 1  # fmt: skip
+    judged = windows.wine([exe], need, cwd=tmp_path, arch=arch)
+    process = WindowsProcess(str(exe), moved=moved, seconds=60)
     capfdbinary.readouterr()
-    assert process.run() == 0
-    lines = [x for x in capfdbinary.readouterr().out.splitlines() if not x.startswith(b"beta")]
-    attach, detach = b"alpha: process attach (dynamic)", b"alpha: process detach (dynamic)"
-    assert lines == [
-        attach, b"add 42", b"loaded 1", detach, b"unloaded 1", b"loaded 0", attach, b"add 3", b"loaded 1",
-        b"alpha: process detach (static)",
-    ]  # fmt: skip
+    assert process.run() == judged.status == 8
+    assert capfdbinary.readouterr().out == judged.out
     process.close()
+    words = [
+        b"no DLL near.dll near_nothing\nerror 126\n",
+        b"no function half.dll half_missing\nerror 127\n",
+    ]
+    if name == "unloaded.exe":
+        words.append(b"far: process detach\nunload 1\ntwice 0\nstart far.dll far_add\nload far.dll")
+    assert all(each in judged.out for each in words)
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_without_the_helper_of_the_image(arch: str, need: Need, capfdbinary: pytest.CaptureFixture[bytes]) -> None:  # fmt: skip
+    """Eager and trap: the results are Wine's, the helper's hooks are never called, doubles arrive."""
+    exe = zig.delayed(arch, need) / "plain.exe"
+    judged = windows.wine([exe], need, cwd=exe.parent, arch=arch)
+    hooks = re.compile(rb"(start|load|address|end) far.dll .*\n")
+    assert hooks.search(judged.out)
+    said = hooks.sub(b"", judged.out)
+    attach = b"far: process attach\n"
+    assert said.startswith(b"before 0\n" + attach)
+    early = said.replace(b"before 0\n" + attach, attach + b"before 1\n")
+    for delay, expected in (("trap", said), ("eager", early)):
+        process = WindowsProcess(str(exe), policies=Policies(delay=delay), seconds=60)
+        capfdbinary.readouterr()
+        assert process.run() == judged.status
+        assert capfdbinary.readouterr().out == expected
+        process.close()
+
+
+def test_no_room_for_an_unload_table(need: Need) -> None:
+    plain = PeFile(str(zig.delayed("x86_64", need) / "far.dll"))
+    with pytest.raises(Unsupported, match="it has no delay imports"):
+        add_unload_table(plain)
+    made = bytearray((zig.delayed("x86_64", need) / "plain.exe").read_bytes())
+    file = PeFile(bytes(made))
+    end = 24 + 240 + 40 * (len(file.sections) - 1) + file.nt_offset
+    made[end : end + 40] = b"x" * 40
+    with pytest.raises(Unsupported, match="no room for one more section header"):
+        add_unload_table(PeFile(bytes(made)))
 
 
 def test_a_first_call_that_fails_is_named(late: Path) -> None:

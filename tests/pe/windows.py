@@ -16,6 +16,8 @@ import toolchain
 
 SET = Path(__file__).parent / "set"
 CC = {"x86_64": "x86_64-w64-mingw32-gcc", "i386": "i686-w64-mingw32-gcc"}
+#: Debian's ``wine`` is a script that looks for an installed wine32 for these.
+WINE = {"x86_64": "wine", "i386": "/usr/lib/wine/wine64"}
 WINE_DLLS = Path("/usr/lib/x86_64-linux-gnu/wine/x86_64-windows")
 
 # What each file of the set is made of: (sources, flags); libraries are named as files and come first.
@@ -61,7 +63,8 @@ def build(source: str, output: str, require: Callable[[str], None], *flags: str,
     """One file from C (or C++, with -xc++) text."""
     cc = compiler(arch, require)
     cc = cc.replace("-gcc", "-g++") if "-xc++" in flags else cc
-    argv = [cc, *flags, "source.c", "-o", output]
+    libraries = [flag for flag in flags if flag.startswith("-l")]
+    argv = [cc, *[f for f in flags if f not in libraries], "source.c", "-o", output, *libraries]
     step = toolchain.Step("file", "source.c", source)
     return toolchain.compile_all([source, toolchain.version_of(cc), *argv], [step, argv]) / output
 
@@ -99,25 +102,31 @@ class Judged(NamedTuple):
         return result
 
 
+def wine32() -> Path:
+    """Wine's DLLs for i386, where ``scripts/wine32`` puts them; the 64-bit Wine runs them (WoW64)."""
+    return toolchain.cache_root() / "wine32" / "usr/lib/i386-linux-gnu/wine"
+
+
 @functools.cache
-def prefix() -> Path:
+def prefix(arch: str = "x86_64") -> Path:
     """A Wine prefix of the tests' own: made once."""
-    place = toolchain.cache_root() / "wine-prefix"
+    place = toolchain.cache_root() / ("wine-prefix" if arch == "x86_64" else "wine32-prefix")
     with open(f"{place}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (place / ".done").exists():
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
-            env = {**_environment(place), "WINEDEBUG": "-all"}
-            subprocess.run(["wine", "wineboot", "-i"], env=env, capture_output=True, timeout=240, check=False)  # fmt: skip
+            env = {**_environment(place, arch), "WINEDEBUG": "-all"}
+            subprocess.run([WINE[arch], "wineboot", "-i"], env=env, capture_output=True, timeout=240, check=False)  # fmt: skip
             subprocess.run(["wineserver", "-w"], env=env, capture_output=True, timeout=120, check=False)  # fmt: skip
             (place / ".done").touch()
     return place
 
 
-def _environment(place: Path) -> dict[str, str]:
+def _environment(place: Path, arch: str) -> dict[str, str]:
+    more = {"WINEDLLPATH": str(wine32())} if arch == "i386" else {}
     return {"PATH": "/usr/bin:/bin:/usr/lib/wine", "HOME": str(place), "WINEPREFIX": str(place), "LC_ALL": "C",
-            "WINEDLLOVERRIDES": "mscoree,mshtml=;winemenubuilder.exe=d"}  # fmt: skip
+            "WINEDLLOVERRIDES": "mscoree,mshtml=;winemenubuilder.exe=d", **more}  # fmt: skip
 
 
 def wine(
@@ -127,13 +136,17 @@ def wine(
     debug: str = "-all",
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    arch: str = "x86_64",
+    stdin: bytes = b"",
 ) -> Judged:
     """Run a program under Wine."""
-    if not shutil.which("wine"):
+    if not shutil.which(WINE[arch]):
         require("wine")
-    full = {**_environment(prefix()), "WINEDEBUG": debug, **(env or {})}
+    if arch == "i386" and not wine32().is_dir():
+        require("Wine for i386 (scripts/wine32)")
+    full = {**_environment(prefix(arch), arch), "WINEDEBUG": debug, **(env or {})}
     done = subprocess.run(
-        ["wine", *map(str, argv)], env=full, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False
+        [WINE[arch], *map(str, argv)], env=full, cwd=cwd, input=stdin, capture_output=True, timeout=120, check=False
     )  # fmt: skip
     err = done.stderr.decode("latin-1")
     return Judged(done.returncode, done.stdout, _of_program(err, str(argv[0])))

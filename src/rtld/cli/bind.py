@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtld.cli import FINE, MISSING, tell
-from rtld.cli.options import Command, Options
+from rtld.cli.options import Command, Option, Options
 from rtld.cli.reading import write
 from rtld.cli.writing import OUTPUT, save
 
@@ -15,11 +15,15 @@ COMMAND = Command(
 Bind a Windows program or DLL: the address of every import, as it is when all DLLs are at their preferred bases, goes
 into the import address table, and a bound import directory says of which DLLs, from when, they are. Windows then need
 not look them up; where a DLL has changed or is elsewhere, it does.""",
-    (OUTPUT,),
+    (
+        OUTPUT,
+        Option("--unload-table", "", "do not bind: write the copies of delay address tables that unloading puts back"),
+    ),
     """\
   rtld bind app.exe                              in place
   rtld bind -o bound.exe --windows-dir ~/.wine/drive_c/windows app.exe
   rtld bind --dll-path ../lib app.exe
+  rtld bind --unload-table app.exe               __FUnloadDelayLoadedDLL2 then unloads
 """,
     most=1,
     notes="""
@@ -32,6 +36,8 @@ Exit status 1 if something is missing.""",
 
 def main(options: Options) -> int:
     """Link, fill in, write."""
+    if options.unload_table:
+        return _unload_table(options)
     from rtld.cli.pe import keywords
     from rtld.pe import binder
     from rtld.pe.file import PeFile
@@ -50,3 +56,17 @@ def main(options: Options) -> int:
     for problem in problems:
         tell(message(problem))
     return MISSING if problems else FINE
+
+
+def _unload_table(options: Options) -> int:
+    """Copies of the delay IATs."""
+    from rtld.pe import binder
+    from rtld.pe.file import PeFile
+    from rtld.pe.imports import delay_imports
+
+    data = binder.add_unload_table(PeFile(options.rest[0]))
+    rows = delay_imports(PeFile(data, name=options.rest[0])).descriptors
+    path = save(options, data)
+    for row in rows:
+        write(f"{path}: unload table of {row.dll}: {row.count} functions\n")
+    return FINE

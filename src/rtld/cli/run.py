@@ -50,6 +50,8 @@ the program; its input, output and signals are the program's own.""",
         Option("--dll-path",     "DIR",  "search this directory for DLLs, after the program's own", many=True),
         Option("--delay",        "HOW",  "delay imports of Windows programs: helper (theirs), eager, or trap (ours, at the first call)",
                choices=("helper", "eager", "trap")),
+        Option("--crt",          "WHOSE", "the C library of Windows programs: builtin (ours) or guest (Wine's own, emulated)",
+               choices=("builtin", "guest")),
         Option("--strict",       "",     "stop a Windows program at a function that rtld does not supply"),
         Option("--timeout",      "SEC",  "end it after so many seconds; emulated CPUs only"),
         Option("--coverage",     "?FILE", "which functions have run, and how often they were entered (FILE.drcov: as DynamoRIO's\n"

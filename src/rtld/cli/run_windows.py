@@ -32,6 +32,7 @@ def run_windows(options: Options, seconds: float | None) -> int:
         process = WindowsProcess(
             options.rest[0], options.rest[1:], windows_dir=options.windows_dir, dll_path=options.dll_path,
             environ=environ, strict=options.strict, seconds=seconds, trace=sink,
+            crt=options.crt or "builtin",
             policies=Policies(delay=options.delay or "helper"),
         )  # fmt: skip
     except RtldError as error:
@@ -46,6 +47,9 @@ def run_windows(options: Options, seconds: float | None) -> int:
         tell(f"{options.rest[0]}: {error}")
         return NOT_RUNNABLE
     finally:
+        if process.machine.unhandled:
+            sys.stdout.flush()
+            tell(f"{options.rest[0]}: {process.machine.unhandled}")
         _summary(options.rest[0], process.unknown)
         process.close()
         if sink is not None:

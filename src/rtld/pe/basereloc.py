@@ -15,6 +15,8 @@ from rtld.pe import types as t
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rtld.pe.columns import Array
     from rtld.pe.file import PeFile
 
@@ -112,6 +114,30 @@ def _blocks(file: PeFile) -> tuple[Array, Array, list[int]]:
         pieces.append(octets[at + _BLOCK.size : at + _BLOCK.size + 2 * counts[-1]])
         at += size
     return np.frombuffer(b"".join(pieces), "<u2"), np.array(pages, np.int64), counts
+
+
+def directory_with(file: PeFile, places: Iterable[int]) -> bytes:
+    """The directory's bytes with one more relocation, as wide as an address, at each of these RVAs."""
+    directory = file.directory(t.BASERELOC)
+    old = b""
+    if directory is not None and directory.size:
+        start, left = file.room(directory.rva, _WHAT)
+        octets = file.data[start : start + min(directory.size, left)]
+        at = 0
+        while at + _BLOCK.size <= len(octets):
+            _, size = _BLOCK.unpack_from(octets, at)
+            if size < _BLOCK.size or at + size > len(octets):
+                break  # zeros behind the last block
+            at += size
+        old = bytes(octets[:at]) + bytes(-at % 4)
+    kind = t.IMAGE_REL_BASED_DIR64 if file.bits == 64 else t.IMAGE_REL_BASED_HIGHLOW
+    pages: dict[int, list[int]] = {}
+    for place in sorted(places):
+        pages.setdefault(place & -0x1000, []).append(kind << 12 | place & 0xFFF)
+    for page, entries in pages.items():
+        entries += [0] * (len(entries) % 2)  # IMAGE_REL_BASED_ABSOLUTE: padding
+        old += struct.pack(f"<II{len(entries)}H", page, 8 + 2 * len(entries), *entries)
+    return old
 
 
 def apply(file: PeFile, image: Array, delta: int) -> dict[str, int]:

@@ -16,6 +16,7 @@ from rtld.pe.bound import NEW_STYLE
 from rtld.pe.image import map_image
 from rtld.pe.imports import delay_imports, imports
 from rtld.pe.types import (
+    BASERELOC,
     BOUND_IMPORT,
     DELAY_IMPORT,
     IMAGE_DLLCHARACTERISTICS_NO_BIND,
@@ -27,6 +28,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.pe.file import PeFile
     from rtld.pe.module import Edge, PeModule, PeNamespace
+
+_PAGE = 0x1000
+_READ_ONLY_DATA = 0x40000040
 
 
 def bind(ns: PeNamespace, module: PeModule) -> bytes:
@@ -142,35 +146,68 @@ def rebase(file: PeFile, base: int) -> bytes:
 def add_unload_table(file: PeFile) -> bytes:
     """The file with a copy of each delay IAT as it is now, which unloading puts back (link.exe: /DELAY:UNLOAD).
 
-    The copies go where a section's file bytes are longer than the section. Unsupported when there is no such room.
+    They get a section of their own, and the base relocations that the originals have. Unsupported when there are no delay
+    imports, or no room for one more section header.
     """
     directory = file.directory(DELAY_IMPORT)
     if directory is None:
         raise Unsupported(f"{file.name}: it has no delay imports")
     data = bytearray(file.data)
     word = file.bits // 8
-    used: dict[int, int] = {}
+    section = _end_of_image(file)
+    tables = bytearray()
+    moved: list[int] = []  # RVAs of what is an address in the copies
+    relocated = set(basereloc.base_relocs(file).rva.tolist())
     for number, place in enumerate(delay_imports(file).descriptors):
-        size = word * (place.count + 1)
         source = file.locate(place.iat, word * place.count, "delay import directory, IAT")
-        rva, offset = _slack(file, size, used)
-        data[offset : offset + word * place.count] = file.data[source : source + word * place.count]
+        rva = section + len(tables)
+        moved += [rva + word * i for i in range(place.count) if place.iat + word * i in relocated]
+        tables += file.data[source : source + word * place.count]
+        tables += bytes(word)
+        tables += bytes(-len(tables) % 16)
         at = file.locate(directory.rva, 32 * (number + 1), "delay import directory") + 32 * number
         bias = file.base if place.delay.version == 1 else 0
+        name = directory.rva + 32 * number + 4
+        if bias and name in relocated:  # the descriptor itself has addresses
+            moved.append(name + 20)
         struct.pack_into("<I", data, at + 24, rva + bias)
+    if moved:
+        blocks = basereloc.directory_with(file, moved)
+        struct.pack_into("<II", data, _directory_entry(file, BASERELOC), section + len(tables), len(blocks))  # fmt: skip
+        tables += blocks
+    _append_section(file, data, b".didat2", section, bytes(tables))
     return _sealed(file, data)
 
 
-def _slack(file: PeFile, size: int, used: dict[int, int]) -> tuple[int, int]:
-    """(RVA, file offset) of so many zeros behind a section's end that are in the file and mapped."""
-    for index, section in enumerate(file.sections):
-        start = used.get(index, section.virtual_size + 15 & -16)
-        if section.virtual_size and start + size <= min(section.filled, section.extent):
-            offset = section.offset + start
-            if not any(file.data[offset : offset + size]):
-                used[index] = start + size + 15 & -16
-                return section.address + start, offset
-    raise Unsupported(f"{file.name}: no room for a table of {size} bytes behind any section")
+def _end_of_image(file: PeFile) -> int:
+    """The RVA of the next section."""
+    step = file.section_alignment
+    if step < _PAGE:
+        raise Unsupported(f"{file.name}: sections are {step:#x} bytes apart: it is mapped as one piece, and takes no further section")  # fmt: skip
+    end = max([file.size_of_image, *[s.address + max(s.virtual_size, s.raw_size) for s in file.sections]])  # fmt: skip
+    return int((end + step - 1) // step * step)
+
+
+def _append_section(file: PeFile, data: bytearray, name: bytes, rva: int, content: bytes) -> None:
+    """One more section of data to be read only, at the end of the file and of the image."""
+    at = _section_table_end(file)
+    room = min([file.size_of_headers, *[s.raw_pointer for s in file.sections if s.raw_pointer]])
+    if at + 40 > room or any(data[at : at + 40]):
+        raise Unsupported(f"{file.name}: no room for one more section header", "a bound import directory may stand there: rtld unbind")  # fmt: skip
+    step = file.section_alignment
+    if rva + len(content) + step > 1 << 32:
+        raise Unsupported(f"{file.name}: its image ends at {rva:#x}, and cannot grow")
+    align = max(file.file_alignment, 1)
+    data += bytes(-len(data) % align)
+    raw = len(content) + -len(content) % align
+    struct.pack_into("<8sIIIIIIHHI", data, at, name, len(content), rva, raw, len(data), 0, 0, 0, 0, _READ_ONLY_DATA)  # fmt: skip
+    data += content.ljust(raw, b"\0")
+    (count,) = struct.unpack_from("<H", data, file.nt_offset + 6)
+    struct.pack_into("<H", data, file.nt_offset + 6, count + 1)
+    end = (rva + len(content) + step - 1) // step * step
+    struct.pack_into("<I", data, _optional(file) + 56, end)
+    (initialised,) = struct.unpack_from("<I", data, _optional(file) + 8)
+    struct.pack_into("<I", data, _optional(file) + 8, (initialised + raw) & 0xFFFFFFFF)
 
 
 # -- places in the headers ------------------------------------------------------------------------

@@ -53,3 +53,27 @@ def load_config(file: PeFile) -> dict[str, int]:
         if start + width <= size:
             result[name] = int.from_bytes(data[start : start + width], "little")
     return result
+
+
+def handlers_of(file: PeFile) -> frozenset[int] | None:
+    """RVAs of the exception handlers that an x86 image lists (SafeSEH); None: it says nothing, any may be one. FormatError."""
+    from rtld.pe.types import IMAGE_DLLCHARACTERISTICS_NO_SEH
+
+    found = file.cache.get("handlers")
+    if found is None:
+        found = file.cache["handlers"] = (_handlers(file),)
+    if file.dll_characteristics & IMAGE_DLLCHARACTERISTICS_NO_SEH:
+        return frozenset()
+    return found[0]  # type: ignore[index,no-any-return]
+
+
+def _handlers(file: PeFile) -> frozenset[int] | None:
+    config = load_config(file)
+    table, count = config.get("SEHandlerTable", 0), config.get("SEHandlerCount", 0)
+    if not table or not count:
+        return None
+    what = "load config directory, SEHandlerTable"
+    if not file.base <= table < file.base + file.size_of_image or count > file.size_of_image // 4:
+        raise file.fail(what, "address and count", table, f"{count} rows in the image")
+    data = file.read(table - file.base, 4 * count, what)
+    return frozenset(int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import mmap
 import struct
 
 from rtld.backends.emulated.blockcount import BlockCount
 from rtld.backends.emulated.brake import Brake
-from rtld.backends.emulated.gate import Gate
+from rtld.backends.emulated.gate import NOTHING, Gate
 from rtld.backends.emulated.libunicorn import (
     ACCESS_HOOK,
     BLOCK_HOOK,
@@ -65,6 +67,34 @@ class Bank:
         """Their values; the lowest 64 bits of each."""
         self._read(*self._arguments)
         return self._values[:: self._step]
+
+
+@functools.cache
+def _in_flight() -> int | None:
+    """Where in saved registers the exception in flight is noted, found out by one; None: it is not there."""
+    numbers = library().numbers
+    uc = Uc(numbers["UC_ARCH_X86"], numbers["UC_MODE_64"])
+    memory = mmap.mmap(-1, mmap.PAGESIZE)
+    memory.write(b"\x31\xd2\xf7\xf2\xf4")  # xor %edx, %edx; div %edx; hlt
+    at = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    uc.mem_map_ptr(0x1000, mmap.PAGESIZE, numbers["UC_PROT_ALL"], at)
+    gate = Gate(uc, (), ())
+
+    def stop() -> int:
+        uc.emu_stop()
+        return NOTHING
+
+    gate.on_interrupt(numbers["UC_HOOK_INTR"], stop)
+    pictures = []
+    for begin, until in ((0x1000, 0x1002), (0x1002, 1)):
+        uc.emu_start(begin, until)
+        pictures.append(uc.context_save().picture())
+    before, after = pictures
+    places = [
+        at for at in range(0, len(before) - 3, 4)
+        if before[at : at + 4] == b"\xff" * 4 and after[at : at + 4] == bytes(4)
+    ]  # fmt: skip
+    return places[0] if len(places) == 1 else None
 
 
 class Engine:
@@ -153,6 +183,14 @@ class Engine:
 
     def restore(self, context: object) -> None:
         self._uc.context_restore(context)
+
+    def exception_over(self) -> None:
+        """The exception of x86 that a hook was told of is dealt with: the next one is no double fault (quirks)."""
+        place = _in_flight()
+        if place is not None:
+            context = self._uc.context_save()
+            ctypes.c_int32.from_address(context.handle + place).value = -1
+            self._uc.context_restore(context)
 
     # -- memory -------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ _PROTOTYPES = {
     "uc_context_save":      (c_void_p, c_void_p),
     "uc_context_restore":   (c_void_p, c_void_p),
     "uc_context_free":      (c_void_p,),
+    "uc_context_size":      (c_void_p,),
     "uc_hook_del":          (c_void_p, c_size_t),
 }
 # fmt: on
@@ -70,6 +71,7 @@ class Library:
         for name, arguments in _PROTOTYPES.items():
             getattr(self.c, name).argtypes = arguments
         self.c.uc_strerror.restype = ctypes.c_char_p
+        self.c.uc_context_size.restype = c_size_t
         self._tables: dict[str, dict[str, int]] = {}
         self.numbers = self.constants("unicorn_const")
 
@@ -129,10 +131,15 @@ class Context:
 
     def __init__(self, uc: Uc) -> None:
         self._free = uc.library.c.uc_context_free
+        self._size: int = uc.library.c.uc_context_size(uc.handle)
         self.handle = 0
         handle = c_void_p()
         uc.check(uc.library.c.uc_context_alloc(uc.handle, ctypes.byref(handle)))
         self.handle = handle.value or 0
+
+    def picture(self) -> bytes:
+        """Its bytes."""
+        return ctypes.string_at(self.handle, self._size)
 
     def __del__(self) -> None:
         if self.handle:

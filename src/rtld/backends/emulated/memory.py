@@ -28,6 +28,15 @@ _NORESERVE = 0x4000  # MAP_NORESERVE, which Python 3.11 does not name
 _MAP_SHARED, _MAP_FIXED = 0x01, 0x10
 
 
+class NotMapped(TargetFault):
+    """Bytes that the program does not have, or not to do that with. ``address``: the first of them."""
+
+    def __init__(self, start: int, size: int, address: int) -> None:
+        self.size = size
+        self.address = address
+        super().__init__(f"{size:#x} bytes at {start:#x}: not all of them are the program's")
+
+
 class Memory:
     """Addresses that are taken (``reserve``), and those of them that have memory (``map``)."""
 
@@ -250,12 +259,20 @@ class Memory:
             at = high
         return at == start + size
 
+    def _first_bad(self, start: int, size: int, rights: int) -> int:
+        at = start
+        for low, high, have in self.regions.pieces(start, start + size):
+            if low != at or have & rights != rights:
+                break
+            at = high
+        return at
+
     # -- bytes --------------------------------------------------------------------------------------
 
     def view(self, start: int, size: int, rights: int = 0) -> memoryview:
         """The bytes themselves. TargetFault unless all of it has memory with these rights."""
         if not self.covers(start, size, rights):
-            raise TargetFault(f"{size:#x} bytes at {start:#x}: not all of them are the program's")
+            raise NotMapped(start, size, self._first_bad(start, size, rights))
         if self.pager is not None:
             self.pager.bring(start, size)
             if rights & WRITE:

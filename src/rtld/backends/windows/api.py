@@ -14,6 +14,8 @@ from __future__ import annotations
 import struct
 from collections import namedtuple
 
+from rtld.backends.windows.codepages import ANSI
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,15 +25,23 @@ if TYPE_CHECKING:
 
 #: One function. ``convention``: "stdcall" or "cdecl"; only i386 has both.
 Api = namedtuple("Api", "dll name arguments result convention action")
-#: Effect: call a function of the program; the result is what ``yield`` gives.
-Call = namedtuple("Call", "address arguments convention", defaults=("stdcall",))
+#: Effect: call a function of the program; the result is what ``yield`` gives. ``place``: None, or a Place.
+Call = namedtuple("Call", "address arguments convention place", defaults=("stdcall", None))
+#: How exceptions call their handlers: on the stack below ``below`` (0: as usual), so that unwinding finds ``caller``
+#: (program and stack pointer; None: the function of ours) above it; ``registers`` set before; ``kind`` of ``returns``;
+#: ``state`` is kept for whoever finds the call on the stack.
+Place = namedtuple("Place", "below caller registers kind state", defaults=(0, None, None, 0, None))
 #: Effect: let others run until ``ready()``; ``yield`` gives False when ``seconds`` were over first (None: for ever).
-Wait = namedtuple("Wait", "ready seconds", defaults=(None,))
+#: ``outside``: it may become so without any thread of the program (a pipe, another process).
+Wait = namedtuple("Wait", "ready seconds outside", defaults=(None, False))
 
 
 #: What a function with the signature TRAP ends with: go on there, as if that had been called.
 Jump = namedtuple("Jump", "address")
 TRAP = "*"
+#: What a function ends with: go on with the registers of ``context``. What of ours was called below its stack pointer is
+#: forgotten. ``saved``: all registers, from which those that a context has not are taken.
+Resume = namedtuple("Resume", "context saved", defaults=(None,))
 
 
 class Exited(Exception):
@@ -39,6 +49,14 @@ class Exited(Exception):
 
     def __init__(self, status: int) -> None:
         self.status = status & 0xFFFFFFFF
+        super().__init__(status)
+
+
+class Unhandled(Exited):
+    """Nobody has handled an exception: the status is its code. ``report`` is what to say about it."""
+
+    def __init__(self, status: int, report: str) -> None:
+        self.report = report
         super().__init__(status)
 
 
@@ -70,6 +88,34 @@ class Dll:
                 self.functions[name] = Api(
                     self.name, name, arguments, result, convention or self.convention, action
                 )
+            return action
+
+        return declare
+
+    def both(
+        self, names: str, arguments: str = "", result: str = "u"
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare nameA and nameW at once. ``t`` in the signature is a string of either kind, read as ``str``; the
+        function is told first whether it is the wide one.
+        """
+
+        def declare(action: Callable[..., Any]) -> Callable[..., Any]:
+            places = [i for i, letter in enumerate(arguments) if letter == "t"]
+
+            def narrow(system: Any, *values: Any) -> Any:
+                if places:
+                    values = tuple(
+                        v.decode(ANSI, "replace") if i in places and v is not None else v
+                        for i, v in enumerate(values)
+                    )
+                return action(system, False, *values)
+
+            def wide(system: Any, *values: Any) -> Any:
+                return action(system, True, *values)
+
+            for name in names.split():
+                self(name + "A", arguments.replace("t", "s"), result)(narrow)
+                self(name + "W", arguments.replace("t", "w"), result)(wide)
             return action
 
         return declare

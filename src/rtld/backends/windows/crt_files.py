@@ -1,15 +1,24 @@
-"""Streams and files of the C run-time, for msvcrt.dll and ucrtbase.dll alike; and dates."""
+"""msvcrt.dll: files by descriptor, and by name."""
 
 from __future__ import annotations
 
 import os
+import stat as modes
 import struct
-import time
 
-from rtld.backends.windows import msvcrt
-from rtld.backends.windows.api import Api
-from rtld.backends.windows.crt import UCRT
-from rtld.backends.windows.msvcrt import FILE_SIZE, MSVCRT, errno, flush, stream, variable
+from rtld.backends.windows.crt_streams import (
+    Descriptor,
+    add_descriptor,
+    close_descriptor,
+    descriptors,
+    flush_all,
+)
+from rtld.backends.windows.kernel32 import KERNEL32
+from rtld.backends.windows.kernel32_files import write_all
+from rtld.backends.windows.msvcrt import MSVCRT, failed
+from rtld.backends.windows.msvcrt_streams import open_path
+from rtld.backends.windows.paths import attributes, full_name
+from rtld.backends.windows.system import Handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,245 +27,446 @@ if TYPE_CHECKING:
 
     from rtld.backends.windows.system import System
 
-
-class Both:
-    """Declares a function in both tables."""
-
-    def __call__(
-        self, names: str, arguments: str = "", result: str = "u"
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        def declare(action: Callable[..., Any]) -> Callable[..., Any]:
-            for name in names.split():
-                for table in (MSVCRT, UCRT):
-                    table.functions[name] = Api(table.name, name, arguments, result, "cdecl", action)  # fmt: skip
-            return action
-
-        return declare
+_TEXT, _BINARY = 0x4000, 0x8000
+_PIECE = 1 << 20
 
 
-CRT = Both()
+def text_of(name: Any) -> str:
+    """A name of either kind."""
+    return name if isinstance(name, str) else (name or b"").decode("latin-1")
 
 
-def _failed(system: System, error: OSError, result: int) -> int:
-    system.put(int(errno(system)), error.errno or 0, 4)
-    return result
+def _descriptor(system: System, number: int) -> Descriptor | None:
+    found = descriptors(system).get(number)
+    if found is None:
+        failed(system, 9, 0)
+    return found
 
 
-def _state(system: System, file: int) -> dict[str, Any]:
-    """What is known of a stream: its buffer for reading, end and error marks."""
-    state: dict[str, Any] = system.cache.setdefault(f"state {file}", {"ahead": b"", "end": False})
-    return state
+# -- descriptors ----------------------------------------------------------------------------------
 
 
-@CRT("fopen", "ss", "p")
-@CRT("_wfopen", "ww", "p")
-def fopen(system: System, name: Any, mode: Any) -> int:
-    text = name if isinstance(name, str) else name.decode("latin-1")
-    how = mode if isinstance(mode, str) else mode.decode("latin-1")
-    path = system.path(text)
-    flags = {"r": os.O_RDONLY, "w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC, "a": os.O_WRONLY | os.O_CREAT | os.O_APPEND}.get(how[:1])  # fmt: skip
-    if path is None or flags is None:
-        return _failed(system, OSError(13 if path is None else 22, ""), 0)
-    if "+" in how:
-        flags = flags & ~3 | os.O_RDWR
+@MSVCRT("_open", "si.", "i")
+@MSVCRT("_wopen", "wi.", "i")
+def open_(system: System, name: Any, wanted: int, _values: Any) -> int:
+    flags = wanted & 3
+    for bit, ours in ((0x8, os.O_APPEND), (0x100, os.O_CREAT), (0x200, os.O_TRUNC), (0x400, os.O_EXCL)):  # fmt: skip
+        flags |= ours if wanted & bit else 0
     try:
-        fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        return open_path(system, text_of(name), flags, text=not wanted & _BINARY)
     except OSError as error:
-        return _failed(system, error, 0)
-    file = system.heap.allocate(FILE_SIZE[system.bits])
-    system.cache[f"file {file}"] = fd
-    if "b" not in how:
-        system.cache[f"text {file}"] = True
-    return file
+        return failed(system, error.errno or 0, -1)
 
 
-@CRT("fclose", "p", "i")
-def fclose(system: System, file: int) -> int:
-    fd = system.cache.pop(f"file {file}", None)
-    if fd is None:
-        return 0 if stream(system, file) >= 0 else -1
-    flush(system, fd)
-    os.close(fd)
-    system.cache.pop(f"text {file}", None)
-    system.cache.pop(f"state {file}", None)
-    system.heap.free(file)
+@MSVCRT("_sopen", "sii.", "i")
+@MSVCRT("_wsopen", "wii.", "i")
+def sopen(system: System, name: Any, wanted: int, _share: int, values: Any) -> int:
+    return open_(system, name, wanted, values)  # type: ignore[no-any-return]
+
+
+@MSVCRT("_sopen_s", "psiii", "i")
+@MSVCRT("_wsopen_s", "pwiii", "i")
+def sopen_s(system: System, out: int, name: Any, wanted: int, _share: int, _mode: int) -> int:
+    number = open_(system, name, wanted, None)
+    system.put(out, number, 4)
+    return 0 if number >= 0 else int(system.number(int(MSVCRT.functions["_errno"].action(system)), 4))  # fmt: skip
+
+
+@MSVCRT("_creat", "si", "i")
+def creat(system: System, name: bytes, _mode: int) -> int:
+    return open_(system, name, 0x301, None)  # type: ignore[no-any-return]
+
+
+@MSVCRT("_close close", "i", "i")
+def close(system: System, number: int) -> int:
+    flush_all(system)
+    return 0 if close_descriptor(system, number) else failed(system, 9, -1)
+
+
+@MSVCRT("_write write", "ipu", "i")
+def write(system: System, number: int, data: int, size: int) -> int:
+    found = _descriptor(system, number)
+    if found is None:
+        return -1
+    try:
+        for start in range(0, size, _PIECE):
+            content = system.memory.read(data + start, min(size - start, _PIECE))
+            write_all(found.fd, content.replace(b"\n", b"\r\n") if found.text else content)
+    except OSError as error:
+        return failed(system, error.errno or 0, -1)
+    return size
+
+
+@MSVCRT("_read read", "ipu", "i")
+def read(system: System, number: int, out: int, size: int) -> int:
+    found = _descriptor(system, number)
+    if found is None:
+        return -1
+    try:
+        data = os.read(found.fd, min(size, _PIECE))
+    except OSError as error:
+        return failed(system, error.errno or 0, -1)
+    if found.text:
+        data = data.replace(b"\r\n", b"\n").partition(b"\x1a")[0]
+    if data:
+        system.memory.write(out, data)
+    return len(data)
+
+
+@MSVCRT("_lseek", "iii", "i")
+@MSVCRT("_lseeki64", "iqi", "q")
+def lseek(system: System, number: int, offset: int, whence: int) -> int:
+    found = _descriptor(system, number)
+    if found is None:
+        return -1
+    try:
+        return os.lseek(found.fd, offset - ((offset >> 63 & 1) << 64), whence)
+    except OSError as error:
+        return failed(system, error.errno or 0, -1)
+
+
+@MSVCRT("_tell", "i", "i")
+@MSVCRT("_telli64", "i", "q")
+def tell(system: System, number: int) -> int:
+    return lseek(system, number, 0, 1)  # type: ignore[no-any-return]
+
+
+@MSVCRT("_filelength", "i", "i")
+@MSVCRT("_filelengthi64", "i", "q")
+def filelength(system: System, number: int) -> int:
+    found = _descriptor(system, number)
+    return -1 if found is None else os.fstat(found.fd).st_size
+
+
+@MSVCRT("_eof", "i", "i")
+def eof(system: System, number: int) -> int:
+    found = _descriptor(system, number)
+    if found is None:
+        return -1
+    return int(os.lseek(found.fd, 0, os.SEEK_CUR) >= os.fstat(found.fd).st_size)
+
+
+@MSVCRT("_chsize", "ii", "i")
+@MSVCRT("_chsize_s", "iq", "i")
+def chsize(system: System, number: int, size: int) -> int:
+    found = _descriptor(system, number)
+    if found is None:
+        return -1
+    try:
+        os.ftruncate(found.fd, size)
+    except OSError as error:
+        return failed(system, error.errno or 0, -1)
     return 0
 
 
-def read(system: System, file: int, size: int, *, line: bool = False) -> bytes:
-    """Up to ``size`` bytes of a stream, or a line of it."""
-    fd, state = stream(system, file), _state(system, file)
-    text = fd < 3 or f"text {file}" in system.cache
-    data: bytes = state["ahead"]
-    while len(data) < size and not (line and b"\n" in data):
+@MSVCRT("_commit", "i", "i")
+def commit(system: System, number: int) -> int:
+    return 0 if _descriptor(system, number) is not None else -1
+
+
+@MSVCRT("_isatty isatty", "i", "i")
+def isatty(system: System, number: int) -> int:
+    found = descriptors(system).get(number)
+    return 0x40 if found is not None and os.isatty(found.fd) else 0
+
+
+@MSVCRT("_setmode", "ii", "i")
+def setmode(system: System, number: int, mode: int) -> int:
+    found = _descriptor(system, number)
+    if found is None:
+        return -1
+    was = _TEXT if found.text else _BINARY
+    found.text = mode != _BINARY
+    return was
+
+
+@MSVCRT("_dup", "i", "i")
+def dup(system: System, number: int) -> int:
+    found = _descriptor(system, number)
+    if found is None:
+        return -1
+    return add_descriptor(system, Descriptor(os.dup(found.fd), text=found.text, path=found.path))
+
+
+@MSVCRT("_dup2", "ii", "i")
+def dup2(system: System, number: int, other: int) -> int:
+    found = _descriptor(system, number)
+    if found is None or not 0 <= other < 2048:
+        return failed(system, 9, -1)
+    if number != other:
+        flush_all(system)
+        close_descriptor(system, other)
+        descriptors(system)[other] = Descriptor(os.dup(found.fd), text=found.text, path=found.path)
+    return 0
+
+
+@MSVCRT("_get_osfhandle", "i", "p")
+def get_osfhandle(system: System, number: int) -> int:
+    found = _descriptor(system, number)
+    if found is None:
+        return -1
+    if not found.handle:
+        kind = "stream" if found.fd < 3 else "file"
+        found.handle = system.add(Handle(kind, fd=os.dup(found.fd) if found.fd > 2 else found.fd, path=found.path, access=3))  # fmt: skip
+    return found.handle
+
+
+@MSVCRT("_open_osfhandle", "pi", "i")
+def open_osfhandle(system: System, handle: int, flags: int) -> int:
+    found = system.handle(handle, "stream", "file", "pipe")
+    if found is None:
+        return failed(system, 9, -1)
+    descriptor = Descriptor(os.dup(found.fd), text=bool(flags & _TEXT), path=getattr(found, "path", ""))  # fmt: skip
+    number = add_descriptor(system, descriptor)
+    descriptor.handle = handle
+    return number
+
+
+@MSVCRT("_pipe", "pui", "i")
+def pipe(system: System, out: int, _size: int, mode: int) -> int:
+    for place, fd in zip((out, out + 4), os.pipe(), strict=True):
+        system.put(place, add_descriptor(system, Descriptor(fd, text=not mode & _BINARY)), 4)
+    return 0
+
+
+# -- what a file is -------------------------------------------------------------------------------
+# struct _stat in its forms: device, inode, mode, links, user, group, device, size, three times.
+
+_FORMS = {
+    "64": "<IHHhhhxxIxxxxqqqq", "32": "<IHHhhhxxIiiii", "32i64": "<IHHhhhxxIxxxxqiiixxxx", "64i32": "<IHHhhhxxIiqqq",
+}  # fmt: skip
+
+
+def _stat(system: System, status: os.stat_result, path: str, form: str, out: int) -> int:
+    folder = modes.S_ISDIR(status.st_mode)
+    mode = 0o040111 if folder else 0o100000 if modes.S_ISREG(status.st_mode) else 0o020000
+    mode |= 0o444 | (0o222 if status.st_mode & 0o222 else 0)
+    if path.lower().endswith((".exe", ".com", ".cmd", ".bat")):
+        mode |= 0o111
+    size = 0 if folder else status.st_size
+    times = [int(t) & 0x7FFFFFFFFFFFFFFF for t in (status.st_atime, status.st_mtime, min(status.st_ctime, status.st_mtime))]  # fmt: skip
+    if form in ("32", "32i64"):
+        times = [t & 0x7FFFFFFF for t in times]
+    if form in ("32", "64i32"):
+        size = min(size, 0x7FFFFFFF)
+    drive = 25 if path.startswith("/") else 2
+    system.memory.write(
+        out, struct.pack(_FORMS[form], drive, 0, mode, 1, 0, 0, drive, size, *times)
+    )
+    return 0
+
+
+def _declare_stat(suffix: str, narrow: str, wide: str) -> None:
+    """``narrow``, ``wide``: the form in programs of 32 and of 64 bits."""
+
+    def by_name(system: System, name: Any, out: int) -> int:
+        path = system.path(text_of(name)) if name else None
+        form = wide if system.bits == 64 else narrow
         try:
-            piece = os.read(fd, max(4096, size - len(data)))
-        except OSError:
-            break
-        if not piece:
-            state["end"] = len(data) < size
-            break
-        data += piece.replace(b"\r\n", b"\n") if text else piece
-    end = min(size, data.index(b"\n") + 1 if line and b"\n" in data else size)
-    state["ahead"] = data[end:]
-    return data[:end]
+            return _stat(system, os.stat(path or ""), path or "", form, out)
+        except OSError as error:
+            return failed(system, 2 if error.errno == 20 else error.errno or 2, -1)
+
+    def by_number(system: System, number: int, out: int) -> int:
+        found = _descriptor(system, number)
+        if found is None:
+            return -1
+        form = wide if system.bits == 64 else narrow
+        return _stat(system, os.fstat(found.fd), found.path, form, out)
+
+    MSVCRT(f"_stat{suffix}", "sp", "i")(by_name)
+    MSVCRT(f"_wstat{suffix}", "wp", "i")(by_name)
+    MSVCRT(f"_fstat{suffix}", "ip", "i")(by_number)
 
 
-@CRT("fread", "pppp", "p")
-def fread(system: System, out: int, size: int, count: int, file: int) -> int:
-    data = read(system, file, size * count)
-    if data:
-        system.memory.write(out, data)
-    return len(data) // size if size else 0
+#: suffix of a name -> forms in 32 and in 64 bits
+_SUFFIXES = {
+    "": ("32", "64i32"), "32": ("32", "32"), "64": ("64", "64"), "i64": ("32i64", "64"), "32i64": ("32i64", "32i64"),
+    "64i32": ("64i32", "64i32"),
+}  # fmt: skip
+for _suffix, _forms in _SUFFIXES.items():
+    _declare_stat(_suffix, *_forms)
 
 
-@CRT("fgets", "pip", "p")
-def fgets(system: System, out: int, room: int, file: int) -> int:
-    data = read(system, file, max(room - 1, 0), line=True)
-    if not data:
+# -- names ----------------------------------------------------------------------------------------
+
+
+def _by_name(names: str, wide: str, change: Callable[[str], None]) -> None:
+    def action(system: System, name: Any) -> int:
+        path = system.path(text_of(name)) if name else None
+        if path is None:
+            return failed(system, 13 if name else 2, -1)
+        try:
+            change(path)
+        except OSError as error:
+            return failed(system, error.errno or 0, -1)
         return 0
-    system.memory.write(out, data + b"\0")
+
+    MSVCRT(names, "s", "i")(action)
+    MSVCRT(wide, "w", "i")(action)
+
+
+def _unlink(path: str) -> None:
+    status = os.stat(path)
+    if modes.S_ISDIR(status.st_mode) or not status.st_mode & 0o222:
+        raise OSError(13, "")
+    os.unlink(path)
+
+
+def _rmdir(path: str) -> None:
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise OSError(22, "")
+    os.rmdir(path)
+
+
+_by_name("remove _unlink unlink", "_wremove _wunlink", _unlink)
+_by_name("_mkdir mkdir", "_wmkdir", os.mkdir)
+_by_name("_rmdir rmdir", "_wrmdir", _rmdir)
+
+
+@MSVCRT("rename", "ss", "i")
+@MSVCRT("_wrename", "ww", "i")
+def rename(system: System, old: Any, new: Any) -> int:
+    source, target = system.path(text_of(old)), system.path(text_of(new))
+    if source is None or target is None:
+        return failed(system, 13, -1)
+    if os.path.exists(target) and os.path.exists(source):
+        return failed(system, 17, -1)
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        return failed(system, error.errno or 0, -1)
+    return 0
+
+
+@MSVCRT("_access access", "si", "i")
+@MSVCRT("_waccess", "wi", "i")
+def access(system: System, name: Any, mode: int) -> int:
+    path = system.path(text_of(name)) if name else None
+    if path is None or not os.path.exists(path):
+        return failed(system, 2, -1)
+    if mode & 2 and attributes(path, os.stat(path)) & 1:
+        return failed(system, 13, -1)
+    return 0
+
+
+@MSVCRT("_access_s", "si", "i")
+@MSVCRT("_waccess_s", "wi", "i")
+def access_s(system: System, name: Any, mode: int) -> int:
+    done = access(system, name, mode)
+    return 0 if not done else int(system.number(int(MSVCRT.functions["_errno"].action(system)), 4))
+
+
+@MSVCRT("_chmod", "si", "i")
+@MSVCRT("_wchmod", "wi", "i")
+def chmod(system: System, name: Any, mode: int) -> int:
+    path = system.path(text_of(name))
+    try:
+        os.chmod(path or "", 0o644 if mode & 0o200 else 0o444)
+    except OSError as error:
+        return failed(system, error.errno or 0, -1)
+    return 0
+
+
+@MSVCRT("_umask _umask_s", "i", "i")
+def umask(_system: System, _mode: int) -> int:
+    return 0
+
+
+@MSVCRT("_getcwd getcwd", "pi", "p")
+def getcwd(system: System, out: int, room: int) -> int:
+    data = system.directory.encode("latin-1", "replace") + b"\0"
+    if not out:
+        out = system.heap.allocate(max(len(data), room))
+    elif room < len(data):
+        return failed(system, 34, 0)
+    system.memory.write(out, data)
     return out
 
 
-@CRT("fgetc getc", "p", "i")
-def fgetc(system: System, file: int) -> int:
-    data = read(system, file, 1)
-    return data[0] if data else -1
+@MSVCRT("_wgetcwd", "pi", "p")
+def wgetcwd(system: System, out: int, room: int) -> int:
+    data = (system.directory + "\0").encode("utf-16-le")
+    if not out:
+        out = system.heap.allocate(max(len(data), 2 * room))
+    elif 2 * room < len(data):
+        return failed(system, 34, 0)
+    system.memory.write(out, data)
+    return out
 
 
-@CRT("getchar", "", "i")
-def getchar(system: System) -> int:
-    return int(fgetc(system, variable(system, "_iob")))
+@MSVCRT("_chdir chdir", "s", "i")
+@MSVCRT("_wchdir", "w", "i")
+def chdir(system: System, name: Any) -> int:
+    done = KERNEL32.functions["SetCurrentDirectoryW"].action(system, text_of(name))
+    return 0 if done else failed(system, 2, -1)
 
 
-@CRT("ungetc", "ip", "i")
-def ungetc(system: System, code: int, file: int) -> int:
-    state = _state(system, file)
-    state["ahead"] = bytes([code & 255]) + state["ahead"]
-    state["end"] = False
-    return code
+@MSVCRT("_getdrive", "", "i")
+def getdrive(system: System) -> int:
+    return ord(system.directory[0].upper()) - ord("A") + 1
 
 
-@CRT("feof", "p", "i")
-def feof(system: System, file: int) -> int:
-    return int(_state(system, file)["end"])
+@MSVCRT("_fullpath", "psp", "p")
+def fullpath(system: System, out: int, name: bytes, room: int) -> int:
+    data = full_name(text_of(name), system.directory).encode("latin-1", "replace") + b"\0"
+    if not out:
+        out = system.heap.allocate(len(data))
+    elif room < len(data):
+        return failed(system, 34, 0)
+    system.memory.write(out, data)
+    return out
 
 
-@CRT("ferror", "p", "i")
-def ferror(_system: System, _file: int) -> int:
-    return 0
+# -- what is in a directory -----------------------------------------------------------------------
+# struct _finddata_t in its forms: attributes, times made, read, written, size, name.
+
+_FOUND = {"32": "<IiiiI260s", "64": "<I4xqqqq260s", "32i64": "<Iiiiq260s", "64i32": "<I4xqqqI260s"}
 
 
-@CRT("clearerr", "p", "v")
-def clearerr(system: System, file: int) -> None:
-    _state(system, file)["end"] = False
+def _give(system: System, form: str, data: int, out: int, *, wide: bool) -> None:
+    """From WIN32_FIND_DATA."""
+    from rtld.backends.windows.paths import EPOCH
+
+    found, made, read_, written, high, low = struct.unpack("<I3QII", system.memory.read(data, 36))
+    name = system.memory.read(data + 44, 520 if wide else 260)
+    times = [max(0, (t - EPOCH) // 10_000_000) for t in (made, read_, written)]
+    size = high << 32 | low
+    layout = _FOUND[form].replace("260s", "520s") if wide else _FOUND[form]
+    if "I260" in layout or "I520" in layout:
+        size = min(size, 0xFFFFFFFF)
+    system.memory.write(out, struct.pack(layout, found, *times, size, name))
 
 
-@CRT("fseek", "pii", "i")
-@CRT("_fseeki64", "pqi", "i")
-def fseek(system: System, file: int, offset: int, whence: int) -> int:
-    fd, state = stream(system, file), _state(system, file)
-    flush(system, fd)
-    offset -= (offset >> 63 & 1) << 64
-    if whence == 1:
-        offset -= len(state["ahead"])
-    state["ahead"], state["end"] = b"", False
-    try:
-        os.lseek(fd, offset, whence)
-    except OSError as error:
-        return _failed(system, error, -1)
-    return 0
+def _declare_find(suffix: str, form32: str, form64: str) -> None:
+    def first(system: System, wide: bool, name: Any, out: int) -> int:
+        data = system.heap.allocate(600)
+        api = KERNEL32.functions["FindFirstFileW" if wide else "FindFirstFileA"]
+        handle: int = api.action(system, name, data)
+        if handle >= 0:
+            _give(system, form64 if system.bits == 64 else form32, data, out, wide=wide)
+        system.heap.free(data)
+        return handle if handle >= 0 else failed(system, 2, -1)
+
+    def following(system: System, wide: bool, handle: int, out: int) -> int:
+        data = system.heap.allocate(600)
+        api = KERNEL32.functions["FindNextFileW" if wide else "FindNextFileA"]
+        done = api.action(system, handle, data)
+        if done:
+            _give(system, form64 if system.bits == 64 else form32, data, out, wide=wide)
+        system.heap.free(data)
+        return 0 if done else failed(system, 2, -1)
+
+    MSVCRT(f"_findfirst{suffix}", "sp", "p")(lambda s, n, o: first(s, False, n, o))
+    MSVCRT(f"_wfindfirst{suffix}", "wp", "p")(lambda s, n, o: first(s, True, n, o))
+    MSVCRT(f"_findnext{suffix}", "pp", "i")(lambda s, h, o: following(s, False, h, o))
+    MSVCRT(f"_wfindnext{suffix}", "pp", "i")(lambda s, h, o: following(s, True, h, o))
 
 
-@CRT("ftell", "p", "i")
-@CRT("_ftelli64", "p", "q")
-def ftell(system: System, file: int) -> int:
-    fd = stream(system, file)
-    flush(system, fd)
-    try:
-        return os.lseek(fd, 0, os.SEEK_CUR) - len(_state(system, file)["ahead"])
-    except OSError as error:
-        return _failed(system, error, -1)
+for _suffix, _forms in _SUFFIXES.items():
+    _declare_find(_suffix, *_forms)
 
 
-@CRT("rewind", "p", "v")
-def rewind(system: System, file: int) -> None:
-    fseek(system, file, 0, 0)
-
-
-@CRT("remove _unlink", "s", "i")
-def remove(system: System, name: bytes) -> int:
-    path = system.path(name.decode("latin-1"))
-    try:
-        os.unlink(path or "")
-    except OSError as error:
-        return _failed(system, error, -1)
-    return 0
-
-
-# -- dates ----------------------------------------------------------------------------------------
-
-
-def _broken_down(system: System, out: int, seconds: int) -> int:
-    """struct tm of a time; the time zone is UTC, so that programs say the same everywhere."""
-    t = time.gmtime(seconds)
-    fields = (t.tm_sec, t.tm_min, t.tm_hour, t.tm_mday, t.tm_mon - 1, t.tm_year - 1900, (t.tm_wday + 1) % 7, t.tm_yday - 1, 0)  # fmt: skip
-    system.memory.write(out, struct.pack("<9i", *fields))
-    return 0
-
-
-@CRT("_localtime64_s _gmtime64_s", "pp", "i")
-def gmtime_s(system: System, out: int, when: int) -> int:
-    return _broken_down(system, out, system.number(when, 8))
-
-
-@CRT("_localtime64 _gmtime64", "p", "p")
-def gmtime64(system: System, when: int) -> int:
-    at = system.cache.setdefault("tm", 0) or system.heap.allocate(36)
-    system.cache["tm"] = at
-    _broken_down(system, at, system.number(when, 8))
-    return int(at)
-
-
-@CRT("localtime gmtime _localtime32 _gmtime32", "p", "p")
-def gmtime(system: System, when: int) -> int:
-    at = system.cache.setdefault("tm", 0) or system.heap.allocate(36)
-    system.cache["tm"] = at
-    _broken_down(system, at, system.number(when, 4))
-    return int(at)
-
-
-@CRT("_msize", "p", "p")
-def msize(system: System, address: int) -> int:
-    return int(system.heap.sizes.get(address, 0))
-
-
-@CRT("strcpy_s", "pps", "i")
-def strcpy_s(system: System, out: int, room: int, text: bytes) -> int:
-    if text is None or len(text) + 1 > room:
-        return 34
-    system.memory.write(out, text + b"\0")
-    return 0
-
-
-@CRT("strcat_s", "pps", "i")
-def strcat_s(system: System, out: int, room: int, text: bytes) -> int:
-    have = len(system.text(out) or b"")
-    return int(strcpy_s(system, out + have, room - have, text))
-
-
-@CRT("strncpy_s", "ppsp", "i")
-def strncpy_s(system: System, out: int, room: int, text: bytes, size: int) -> int:
-    return int(strcpy_s(system, out, room, text[:size]))
-
-
-@CRT("strerror_s", "ppi", "i")
-def strerror_s(system: System, out: int, room: int, number: int) -> int:
-    return int(strcpy_s(system, out, room, os.strerror(number).encode()))
-
-
-# What msvcrt.py has is the same in both: declared there before this table was made.
-UCRT.functions.update(
-    {n: a._replace(dll=UCRT.name) for n, a in msvcrt.MSVCRT.functions.items() if n not in UCRT.functions}
-)  # fmt: skip
+@MSVCRT("_findclose", "p", "i")
+def findclose(system: System, handle: int) -> int:
+    return 0 if KERNEL32.functions["FindClose"].action(system, handle) else failed(system, 22, -1)

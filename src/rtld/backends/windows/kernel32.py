@@ -1,10 +1,8 @@
-"""KERNEL32.dll: modules, memory, thread-local slots. Threads, text and files are in the files named after them."""
+"""KERNEL32.dll: modules, thread-local slots, atomics. All else is in the files named after it."""
 
 from __future__ import annotations
 
-import struct
-
-from rtld.backends.windows.api import Dll
+from rtld.backends.windows.api import Call, Dll
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
 KERNEL32 = Dll("kernel32.dll")
 INFINITE = 0xFFFFFFFF
-_PROTECTION = {0x01: 0, 0x02: 1, 0x04: 3, 0x08: 3, 0x10: 5, 0x20: 5, 0x40: 7, 0x80: 7}
+FLS_SLOTS = 4080
 
 # -- modules --------------------------------------------------------------------------------------
 
@@ -112,9 +110,9 @@ def disable_thread_library_calls(system: System, handle: int) -> int:
 # -- thread-local slots ---------------------------------------------------------------------------
 
 
-def _slot(system: System, index: int) -> int:
+def _slot(system: System, index: int, teb: int = 0) -> int:
     """The address of a slot in the TEB: 64 of them stand there; the others in a block of their own."""
-    teb = system.threads.teb
+    teb = teb or system.threads.teb
     if index < 64:
         return int(teb) + (0x1480 if system.bits == 64 else 0xE10) + index * system.word
     pointer = int(teb) + (0x1780 if system.bits == 64 else 0xF94)
@@ -130,24 +128,23 @@ def tls_alloc(system: System) -> int:
     for index, used in enumerate(system.tls):
         if not used:
             system.tls[index] = True
+            system.put(_slot(system, index), 0)
             return index
     return system.fail(259, INFINITE)
 
 
-@KERNEL32("TlsFree FlsFree", "u")
+@KERNEL32("TlsFree", "u")
 def tls_free(system: System, index: int) -> int:
     if index >= len(system.tls) or not system.tls[index]:
         return system.fail(87)
     system.tls[index] = False
+    for thread in system.threads.threads:
+        if thread.code is None:
+            system.put(_slot(system, index, thread.teb), 0)
     return 1
 
 
-@KERNEL32("FlsAlloc", "p")
-def fls_alloc(system: System, _callback: int) -> int:
-    return int(tls_alloc(system))
-
-
-@KERNEL32("TlsGetValue FlsGetValue", "u", "p")
+@KERNEL32("TlsGetValue", "u", "p")
 def tls_get_value(system: System, index: int) -> int:
     if index >= len(system.tls):
         return system.fail(87)
@@ -155,7 +152,7 @@ def tls_get_value(system: System, index: int) -> int:
     return system.number(_slot(system, index))
 
 
-@KERNEL32("TlsSetValue FlsSetValue", "up")
+@KERNEL32("TlsSetValue", "up")
 def tls_set_value(system: System, index: int, value: int) -> int:
     if index >= len(system.tls):
         return system.fail(87)
@@ -163,91 +160,57 @@ def tls_set_value(system: System, index: int, value: int) -> int:
     return 1
 
 
-# -- memory ---------------------------------------------------------------------------------------
+# -- fiber-local slots: as thread-local ones, with a function that is called for what is left -----
 
 
-@KERNEL32("GetProcessHeap", "", "p")
-def get_process_heap(_system: System) -> int:
-    return 0x10
+@KERNEL32("FlsAlloc", "p")
+def fls_alloc(system: System, callback: int) -> int:
+    for index in range(1, FLS_SLOTS):
+        if index not in system.fls:
+            system.fls[index] = callback
+            return index
+    return system.fail(8, INFINITE)
 
 
-@KERNEL32("HeapCreate", "upp", "p")
-def heap_create(_system: System, _options: int, _initial: int, _most: int) -> int:
-    return 0x20
-
-
-@KERNEL32("HeapDestroy", "p")
-def heap_destroy(_system: System, _heap: int) -> int:
-    return 1
-
-
-@KERNEL32("HeapAlloc", "pup", "p")
-def heap_alloc(system: System, _heap: int, _flags: int, size: int) -> int:
-    return system.heap.allocate(size) or system.fail(8)
-
-
-@KERNEL32("HeapFree", "pup")
-def heap_free(system: System, _heap: int, _flags: int, address: int) -> int:
-    return int(not address or system.heap.free(address)) or system.fail(87)
-
-
-@KERNEL32("HeapReAlloc", "pupp", "p")
-def heap_realloc(system: System, _heap: int, _flags: int, address: int, size: int) -> int:
-    return system.heap.resize(address, size) or system.fail(8)
-
-
-@KERNEL32("HeapSize", "pup", "p")
-def heap_size(system: System, _heap: int, _flags: int, address: int) -> int:
-    return system.heap.sizes.get(address, -1)
-
-
-@KERNEL32("LocalAlloc GlobalAlloc", "up", "p")
-def local_alloc(system: System, _flags: int, size: int) -> int:
-    return system.heap.allocate(size) or system.fail(8)
-
-
-@KERNEL32("LocalFree GlobalFree", "p", "p")
-def local_free(system: System, address: int) -> int:
-    return 0 if not address or system.heap.free(address) else address
-
-
-@KERNEL32("VirtualAlloc", "ppuu", "p")
-def virtual_alloc(system: System, address: int, size: int, kind: int, protection: int) -> int:
-    if address and not kind & 0x2000:
-        return address & -4096  # committed with its reservation
-    if size <= 0 or size >= 1 << 31:
-        return system.fail(8)
-    return system.memory.allocate(size, _PROTECTION.get(protection & 0xFF, 3) or 3)
-
-
-@KERNEL32("VirtualFree", "ppu")
-def virtual_free(_system: System, _address: int, _size: int, _kind: int) -> int:
-    return 1
-
-
-@KERNEL32("VirtualProtect", "ppup")
-def virtual_protect(system: System, address: int, size: int, protection: int, old: int) -> int:
-    rights = _PROTECTION.get(protection & 0xFF)
-    if rights is None:
+@KERNEL32("FlsFree", "u")
+def fls_free(system: System, index: int) -> Any:
+    if index not in system.fls:
         return system.fail(87)
-    before = system.loader.protect(address, size, rights)
-    system.put(old, {0: 1, 1: 2, 3: 4, 5: 0x20, 7: 0x40}.get(before, 4), 4)
+    return _fls_free(system, index)
+
+
+def _fls_free(system: System, index: int) -> Task:
+    callback = system.fls.pop(index)
+    for thread in list(system.threads.threads):
+        value = thread.crt.get("fls", {}).pop(index, 0)
+        if value and callback:
+            yield Call(callback, (value,))
     return 1
 
 
-@KERNEL32("VirtualQuery", "ppp", "p")
-def virtual_query(system: System, address: int, out: int, size: int) -> int:
-    low, high, rights, base = system.loader.region(address)
-    protection = {0: 1, 1: 2, 3: 4, 5: 0x20, 7: 0x40}.get(rights, 4)
-    kind = 0x1000000 if system.loader.module_of(address) is not None else 0x20000
-    if system.bits == 64:
-        data = struct.pack("<QQIIQIIII", low, base, protection, 0, high - low, 0x1000, protection, kind, 0)  # fmt: skip
-    else:
-        data = struct.pack("<7I", low, base, protection, high - low, 0x1000, protection, kind)
-    if size < len(data):
-        return system.fail(24)
-    system.memory.write(out, data)
-    return len(data)
+@KERNEL32("FlsGetValue", "u", "p")
+def fls_get_value(system: System, index: int) -> int:
+    if not 0 < index < FLS_SLOTS:
+        return system.fail(87)
+    system.last_error = 0
+    return int(system.threads.current.crt.get("fls", {}).get(index, 0))
+
+
+@KERNEL32("FlsSetValue", "up")
+def fls_set_value(system: System, index: int, value: int) -> int:
+    if not 0 < index < FLS_SLOTS:
+        return system.fail(87)
+    system.threads.current.crt.setdefault("fls", {})[index] = value
+    return 1
+
+
+def fls_exit(system: System) -> Task:
+    """What a thread has in its fiber-local slots is given to their functions; when it ends, or the process."""
+    values: dict[int, int] = system.threads.current.crt.pop("fls", {})
+    for index, value in sorted(values.items()):
+        callback = system.fls.get(index, 0)
+        if value and callback:
+            yield Call(callback, (value,))
 
 
 # -- atomics of 32-bit programs, pointers ---------------------------------------------------------
@@ -291,8 +254,3 @@ def interlocked_compare_exchange(system: System, address: int, new: int, old: in
 @KERNEL32("EncodePointer DecodePointer", "p", "p")
 def encode_pointer(_system: System, pointer: int) -> int:
     return pointer
-
-
-@KERNEL32("InitializeSListHead", "p", "v")
-def initialize_slist_head(system: System, head: int) -> None:
-    system.memory.write(head, bytes(2 * system.word))

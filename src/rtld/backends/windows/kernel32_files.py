@@ -1,23 +1,34 @@
-"""KERNEL32.dll: files, directories, the console. Paths are confined to the root that the program may see."""
+"""KERNEL32.dll: open files, pipes and standard streams. Paths are confined to the root that the program may see."""
 
 from __future__ import annotations
 
 import os
+import select
+import stat
 
+from rtld.backends.windows.api import Wait
 from rtld.backends.windows.kernel32 import KERNEL32
+from rtld.backends.windows.paths import device, host_path
 from rtld.backends.windows.system import Handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from typing import Any
 
     from rtld.backends.windows.system import System
 
+    Task = Generator[Any, Any, Any]
+
 INVALID = -1
-_ERRNO = {2: 2, 13: 5, 17: 80, 20: 3, 21: 5, 28: 112}  # errno -> Win32
+READ_, WRITE_, DELETE_ = 1, 2, 4  # as FILE_SHARE_*
+_ERRNO = {1: 5, 2: 2, 9: 6, 13: 5, 17: 80, 18: 17, 20: 3, 21: 5, 22: 87, 26: 32, 27: 112, 28: 112, 30: 19, 31: 1142, 32: 232, 36: 206, 39: 145, 40: 1921}  # fmt: skip
+_PIECE = 1 << 20  # no memory is taken on a size that a program says
+_DELETE_ON_CLOSE, _BACKUP = 0x04000000, 0x02000000
 
 
-def _error(system: System, error: OSError, result: int = 0) -> int:
+def failed(system: System, error: OSError, result: int = 0) -> int:
+    """The last error for one of ours; the result to return."""
     code = _ERRNO.get(error.errno or 0, 31)
     if code == 2 and error.filename and not os.path.isdir(os.path.dirname(error.filename)):
         code = 3  # ERROR_PATH_NOT_FOUND
@@ -31,52 +42,57 @@ def get_std_handle(system: System, which: int) -> int:
 
 @KERNEL32("SetStdHandle", "up")
 def set_std_handle(system: System, which: int, handle: int) -> int:
+    if which not in system.standard:
+        return system.fail(6)
     system.standard[which] = handle
     return 1
 
 
 @KERNEL32("GetFileType", "p")
 def get_file_type(system: System, handle: int) -> int:
-    found = system.handle(handle, "stream", "file")
+    found = system.handle(handle, "stream", "file", "pipe")
     if found is None:
         return 0
-    if found.kind == "file":
+    system.last_error = 0
+    mode = os.fstat(found.fd).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return 1
-    return 2 if os.isatty(found.fd) else 3
+    return 2 if stat.S_ISCHR(mode) else 3  # FILE_TYPE_CHAR, FILE_TYPE_PIPE
 
 
-@KERNEL32("GetConsoleMode", "pp")
-def get_console_mode(system: System, _handle: int, _out: int) -> int:
-    return system.fail(6)
+# -- reading and writing --------------------------------------------------------------------------
 
 
-@KERNEL32("SetConsoleMode", "pu")
-def set_console_mode(system: System, _handle: int, _mode: int) -> int:
-    return system.fail(6)
+def _at(system: System, found: Handle, overlapped: int) -> None:
+    """An OVERLAPPED says where to read or to write."""
+    if overlapped and found.kind == "file":
+        offset = system.number(overlapped + 2 * system.word, 8)
+        os.lseek(found.fd, min(offset, (1 << 63) - 1), os.SEEK_SET)
 
 
-@KERNEL32("SetConsoleCtrlHandler", "pu")
-def set_console_ctrl_handler(_system: System, _handler: int, _add: int) -> int:
-    return 1
-
-
-@KERNEL32("SetConsoleCP SetConsoleOutputCP", "u")
-def set_console_cp(_system: System, _page: int) -> int:
+def _done(system: System, done: int, overlapped: int, count: int) -> int:
+    if done:
+        system.put(done, count, 4)
+    if overlapped:
+        system.put(overlapped, 0)
+        system.put(overlapped + system.word, count)
     return 1
 
 
 @KERNEL32("WriteFile", "ppupp")
-def write_file(system: System, handle: int, data: int, size: int, done: int, _overlapped: int) -> int:  # fmt: skip
-    found = system.handle(handle, "stream", "file")
+def write_file(system: System, handle: int, data: int, size: int, done: int, overlapped: int) -> int:  # fmt: skip
+    found = system.handle(handle, "stream", "file", "pipe")
     if found is None:
         return 0
+    count = 0
     try:
-        count = write_all(found.fd, system.memory.read(data, size))
+        _at(system, found, overlapped)
+        while count < size:
+            piece = min(size - count, _PIECE)
+            count += write_all(found.fd, system.memory.read(data + count, piece))
     except OSError as error:
-        return _error(system, error)
-    if done:
-        system.put(done, count, 4)
-    return 1
+        return failed(system, error)
+    return _done(system, done, overlapped, count)
 
 
 def write_all(fd: int, data: bytes) -> int:
@@ -87,68 +103,210 @@ def write_all(fd: int, data: bytes) -> int:
     return len(data)
 
 
-@KERNEL32("WriteConsoleA", "ppupp")
-def write_console_a(system: System, handle: int, data: int, size: int, done: int, reserved: int) -> int:  # fmt: skip
-    return int(write_file(system, handle, data, size, done, reserved))
-
-
 @KERNEL32("ReadFile", "ppupp")
-def read_file(system: System, handle: int, out: int, size: int, done: int, _overlapped: int) -> int:
-    found = system.handle(handle, "stream", "file")
+def read_file(system: System, handle: int, out: int, size: int, done: int, overlapped: int) -> Any:
+    found = system.handle(handle, "stream", "file", "pipe")
     if found is None:
         return 0
+    if found.kind == "pipe":
+        return _read_pipe(system, found, out, size, done)
+    count = 0
     try:
-        data = os.read(found.fd, size)
+        _at(system, found, overlapped)
+        while count < size:
+            data = os.read(found.fd, min(size - count, _PIECE))
+            system.memory.write(out + count, data)
+            count += len(data)
+            if found.kind != "file" or not data:
+                break
     except OSError as error:
-        return _error(system, error)
-    system.memory.write(out, data)
+        return failed(system, error)
+    if overlapped and size and not count:
+        return system.fail(38)  # ERROR_HANDLE_EOF
+    return _done(system, done, overlapped, count)
+
+
+def _read_pipe(system: System, found: Handle, out: int, size: int, done: int) -> Task:
+    """Others run until there is something."""
+    yield Wait(lambda: bool(select.select([found.fd], [], [], 0)[0]), None, True)
+    data = os.read(found.fd, min(size, _PIECE))
     if done:
         system.put(done, len(data), 4)
+    if not data and size:
+        return system.fail(109)  # ERROR_BROKEN_PIPE: nobody can write any more
+    system.memory.write(out, data)
     return 1
 
 
-@KERNEL32("CreateFileA", "suupuup", "p")
-@KERNEL32("CreateFileW", "wuupuup", "p")
-def create_file(system: System, name: Any, access: int, _share: int, _sa: int, how: int, _flags: int, _template: int) -> int:  # fmt: skip
-    text = name if isinstance(name, str) else (name or b"").decode("latin-1")
-    if text.upper() in ("CONOUT$", "CONIN$"):
-        return system.add(Handle("stream", fd=1 if text.upper() == "CONOUT$" else 0))
-    path = system.path(text)
+@KERNEL32("CreatePipe", "pppu")
+def create_pipe(system: System, read: int, write: int, _sa: int, _size: int) -> int:
+    for place, fd in zip((read, write), os.pipe(), strict=True):
+        system.put(place, system.add(Handle("pipe", fd=fd)))
+    return 1
+
+
+@KERNEL32("PeekNamedPipe", "ppuppp")
+def peek_named_pipe(system: System, handle: int, _out: int, _size: int, count: int, waiting: int, left: int) -> int:  # fmt: skip
+    import array
+    import fcntl
+    import termios
+
+    found = system.handle(handle, "pipe", "stream")
+    if found is None:
+        return 0
+    size = array.array("i", [0])
+    try:
+        fcntl.ioctl(found.fd, termios.FIONREAD, size)
+    except OSError as error:
+        return failed(system, error)
+    for place, value in ((count, 0), (waiting, size[0]), (left, 0)):
+        if place:
+            system.put(place, value, 4)
+    return 1
+
+
+# -- opening --------------------------------------------------------------------------------------
+
+
+def _wanted(access: int) -> int:
+    """What an access mask allows, as FILE_SHARE_* bits."""
+    result = READ_ if access & 0xB0000021 else 0
+    result |= WRITE_ if access & 0x50000006 else 0
+    return result | (DELETE_ if access & 0x10010000 else 0)
+
+
+@KERNEL32.both("CreateFile", "tuupuup", "p")
+def create_file(system: System, _wide: bool, name: str, access: int, share: int, _sa: int, how: int, flags: int, _template: int) -> int:  # fmt: skip
+    if not name:
+        return system.fail(3, INVALID)
+    special = device(name)
+    if special == "nul":
+        return system.add(Handle("file", fd=os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), path=os.devnull))  # fmt: skip
+    if special is not None:
+        out = special == "conout$" or (special == "con" and access & 0x40000000)
+        return system.add(Handle("stream", fd=1 if out else 0))
+    path = host_path(system, name)
     if path is None:
         return system.fail(5, INVALID)
-    flags = {0x40000000: os.O_WRONLY, 0xC0000000: os.O_RDWR}.get(access & 0xC0000000, os.O_RDONLY)
-    flags |= os.O_CLOEXEC
-    flags |= {1: os.O_CREAT | os.O_EXCL, 2: os.O_CREAT | os.O_TRUNC, 3: 0, 4: os.O_CREAT, 5: os.O_TRUNC}.get(how, 0)  # fmt: skip
-    there = os.path.exists(path)
+    return open_file(system, path, _wanted(access), share, how, flags, append=access & 0x40000006 == 4)  # fmt: skip
+
+
+def open_file(system: System, path: str, access: int, share: int, how: int, flags: int = 0, *, append: bool = False) -> int:  # fmt: skip
+    """A handle of one of our files, or -1 and the last error. ``how``: CREATE_NEW 1 ... TRUNCATE_EXISTING 5."""
+    if not 1 <= how <= 5:
+        return system.fail(87, INVALID)
+    mode = (os.O_RDONLY, os.O_RDONLY, os.O_WRONLY, os.O_RDWR)[access & 3] | os.O_CLOEXEC
+    mode |= os.O_APPEND if append else 0
+    mode |= {1: os.O_CREAT | os.O_EXCL, 2: os.O_CREAT, 3: 0, 4: os.O_CREAT, 5: 0}[how]
     try:
-        fd = os.open(path, flags, 0o644)
+        status = os.stat(path)
+    except OSError:
+        status = None
+    if status is not None:
+        if stat.S_ISDIR(status.st_mode):
+            if how == 1:
+                return system.fail(80, INVALID)
+            if not flags & _BACKUP or access & WRITE_:
+                return system.fail(5, INVALID)
+            mode = os.O_RDONLY | os.O_CLOEXEC
+        elif access & WRITE_ and not status.st_mode & 0o222:
+            return system.fail(5, INVALID)
+        if how == 1:
+            return system.fail(80, INVALID)
+        if not system.may_share(status, access, share):
+            return system.fail(32, INVALID)
+    elif not os.path.isdir(os.path.dirname(path)):
+        return system.fail(3, INVALID)
+    try:
+        fd = os.open(path, mode | os.O_NONBLOCK, 0o644)
+        if status is not None and how in (2, 5):
+            os.ftruncate(fd, 0) if access & WRITE_ else os.truncate(path, 0)
     except OSError as error:
-        return _error(system, error, INVALID)
-    system.last_error = 183 if there and how in (2, 4) else 0
-    return system.add(Handle("file", fd=fd, path=path))
+        return failed(system, error, INVALID)
+    system.last_error = 183 if status is not None and how in (2, 4) else 0
+    handle = Handle("file", fd=fd, path=path, delete=bool(flags & _DELETE_ON_CLOSE), access=access)
+    system.share(handle, os.fstat(fd), access, share)
+    return system.add(handle)
+
+
+@KERNEL32("CloseHandle", "p")
+def close_handle(system: System, handle: int) -> int:
+    return int(system.close(handle)) or system.fail(6)
+
+
+@KERNEL32("DuplicateHandle", "pppppuu")
+def duplicate_handle(system: System, _from: int, handle: int, _to: int, out: int, _access: int, _inherit: int, options: int) -> int:  # fmt: skip
+    word = (1 << system.bits) - 1
+    if handle & word == word - 1:
+        found: Handle | None = Handle("thread", thread=system.threads.current)
+    elif handle & word == word:
+        found = Handle("process", pid=None)
+    else:
+        found = system.handle(handle)
+        if found is None:
+            return 0
+        found.count += 1
+    assert found is not None
+    if out:
+        system.put(out, system.add(found))
+    if options & 1:
+        system.close(handle)
+    return 1
+
+
+@KERNEL32("GetHandleInformation", "pp")
+def get_handle_information(system: System, handle: int, out: int) -> int:
+    if system.handle(handle) is None:
+        return 0
+    system.put(out, 0, 4)
+    return 1
+
+
+@KERNEL32("SetHandleInformation", "puu")
+def set_handle_information(system: System, handle: int, _mask: int, _flags: int) -> int:
+    return int(system.handle(handle) is not None)
+
+
+@KERNEL32("CompareObjectHandles", "pp")
+def compare_object_handles(system: System, a: int, b: int) -> int:
+    return int(system.handle(a) is not None and system.handle(a) is system.handle(b))
+
+
+# -- where in a file ------------------------------------------------------------------------------
 
 
 @KERNEL32("SetFilePointer", "pipu")
 def set_file_pointer(system: System, handle: int, low: int, high: int, whence: int) -> int:
-    found = system.handle(handle, "file")
-    if found is None:
-        return 0xFFFFFFFF
     offset = low
     if high:
         offset = (low & 0xFFFFFFFF) | system.number(high, 4) << 32
-    at = os.lseek(found.fd, offset, whence)
+        offset -= (offset >> 63) << 64
+    at = _seek(system, handle, offset, whence)
+    if at < 0:
+        return 0xFFFFFFFF
     if high:
         system.put(high, at >> 32, 4)
+    system.last_error = 0
     return at & 0xFFFFFFFF
+
+
+def _seek(system: System, handle: int, offset: int, whence: int) -> int:
+    found = system.handle(handle, "file")
+    if found is None:
+        return -1
+    if whence > 2:
+        return system.fail(87, -1)
+    try:
+        return os.lseek(found.fd, offset, whence)
+    except (OSError, OverflowError):
+        return system.fail(131, -1)  # ERROR_NEGATIVE_SEEK
 
 
 @KERNEL32("SetFilePointerEx", "pqpu")
 def set_file_pointer_ex(system: System, handle: int, offset: int, out: int, whence: int) -> int:
-    found = system.handle(handle, "file")
-    if found is None:
+    at = _seek(system, handle, offset - ((offset >> 63) << 64), whence)
+    if at < 0:
         return 0
-    offset -= (offset >> 63) << 64
-    at = os.lseek(found.fd, offset, whence)
     if out:
         system.put(out, at, 8)
     return 1
@@ -162,6 +320,7 @@ def get_file_size(system: System, handle: int, high: int) -> int:
     size = os.fstat(found.fd).st_size
     if high:
         system.put(high, size >> 32, 4)
+    system.last_error = 0
     return size & 0xFFFFFFFF
 
 
@@ -175,8 +334,8 @@ def get_file_size_ex(system: System, handle: int, out: int) -> int:
 
 
 @KERNEL32("FlushFileBuffers", "p")
-def flush_file_buffers(_system: System, _handle: int) -> int:
-    return 1
+def flush_file_buffers(system: System, handle: int) -> int:
+    return int(system.handle(handle, "file", "pipe", "stream") is not None)
 
 
 @KERNEL32("SetEndOfFile", "p")
@@ -184,59 +343,37 @@ def set_end_of_file(system: System, handle: int) -> int:
     found = system.handle(handle, "file")
     if found is None:
         return 0
-    os.ftruncate(found.fd, os.lseek(found.fd, 0, os.SEEK_CUR))
-    return 1
-
-
-def _text(name: Any) -> str:
-    return name if isinstance(name, str) else (name or b"").decode("latin-1")
-
-
-@KERNEL32("DeleteFileA", "s")
-@KERNEL32("DeleteFileW", "w")
-def delete_file(system: System, name: Any) -> int:
-    path = system.path(_text(name))
-    if path is None:
-        return system.fail(5)
     try:
-        os.unlink(path)
+        os.ftruncate(found.fd, os.lseek(found.fd, 0, os.SEEK_CUR))
     except OSError as error:
-        return _error(system, error)
+        return failed(system, error)
     return 1
 
 
-@KERNEL32("CreateDirectoryA", "sp")
-@KERNEL32("CreateDirectoryW", "wp")
-def create_directory(system: System, name: Any, _sa: int) -> int:
-    path = system.path(_text(name))
-    if path is None:
-        return system.fail(5)
-    try:
-        os.mkdir(path)
-    except OSError as error:
-        return system.fail(183) if error.errno == 17 else _error(system, error)
+@KERNEL32("LockFile UnlockFile", "puuuu")
+def lock_file(system: System, handle: int, *_: int) -> int:
+    """One process has the files, and its handles do not lock each other out here."""
+    return int(system.handle(handle, "file") is not None)
+
+
+@KERNEL32("LockFileEx", "puuuup")
+@KERNEL32("UnlockFileEx", "puuup")
+def lock_file_ex(system: System, handle: int, *_: int) -> int:
+    return int(system.handle(handle, "file") is not None)
+
+
+@KERNEL32("CancelIo", "p")
+@KERNEL32("CancelIoEx", "pp")
+def cancel_io(system: System, handle: int, _overlapped: int = 0) -> int:
+    return int(system.handle(handle) is not None)
+
+
+@KERNEL32("GetOverlappedResult", "pppu")
+def get_overlapped_result(system: System, _handle: int, overlapped: int, done: int, _wait: int) -> int:  # fmt: skip
+    system.put(done, system.number(overlapped + system.word), 4)
     return 1
 
 
-@KERNEL32("GetFileAttributesA", "s")
-@KERNEL32("GetFileAttributesW", "w")
-def get_file_attributes(system: System, name: Any) -> int:
-    path = system.path(_text(name))
-    if path is None or not os.path.exists(path):
-        return system.fail(2, 0xFFFFFFFF)
-    return 0x10 if os.path.isdir(path) else 0x20
-
-
-@KERNEL32("GetCurrentDirectoryA", "up")
-def get_current_directory_a(system: System, room: int, out: int) -> int:
-    return system.put_text(out, b"C:\\", room)
-
-
-@KERNEL32("GetCurrentDirectoryW", "up")
-def get_current_directory_w(system: System, room: int, out: int) -> int:
-    return system.put_text(out, "C:\\", room)
-
-
-@KERNEL32("GetTempPathA", "up")
-def get_temp_path_a(system: System, room: int, out: int) -> int:
-    return system.put_text(out, b"C:\\", room)
+@KERNEL32("DeviceIoControl", "pupupupp")
+def device_io_control(system: System, *_: int) -> int:
+    return system.fail(1)  # ERROR_INVALID_FUNCTION

@@ -1,10 +1,11 @@
-"""KERNEL32.dll: errors, environment, time, code pages, strings."""
+"""KERNEL32.dll: errors, command line, environment, what the system is."""
 
 from __future__ import annotations
 
+import re
 import struct
-import time
 
+from rtld.backends.windows.codepages import ANSI
 from rtld.backends.windows.kernel32 import KERNEL32
 
 TYPE_CHECKING = False
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
     Task = Generator[Any, Any, Any]
 
-_EPOCH = 116444736000000000  # 1970 in 100 ns since 1601
-
-# -- errors, environment, time --------------------------------------------------------------------
+# -- errors, environment --------------------------------------------------------------------------
 
 
 @KERNEL32("GetLastError")
@@ -31,29 +30,9 @@ def set_last_error(system: System, error: int) -> None:
     system.last_error = error
 
 
-@KERNEL32("SetErrorMode", "u")
-def set_error_mode(_system: System, _mode: int) -> int:
-    return 0
-
-
-@KERNEL32("SetUnhandledExceptionFilter AddVectoredExceptionHandler", "p", "p")
-def set_unhandled_exception_filter(_system: System, *_: int) -> int:
-    return 0
-
-
-@KERNEL32("IsDebuggerPresent")
-def is_debugger_present(_system: System) -> int:
-    return 0
-
-
 @KERNEL32("IsProcessorFeaturePresent", "u")
 def is_processor_feature_present(_system: System, feature: int) -> int:
     return int(feature in (2, 3, 6, 8, 10, 12))  # cmpxchg8b, mmx, sse, rdtsc, sse2, nx
-
-
-@KERNEL32("OutputDebugStringA OutputDebugStringW", "p", "v")
-def output_debug_string(_system: System, _text: int) -> None:
-    return
 
 
 def _strings_of(system: System, wide: bool) -> int:
@@ -78,13 +57,16 @@ def get_command_line_w(system: System) -> int:
     return _strings_of(system, True)
 
 
-@KERNEL32("GetEnvironmentStringsW", "", "p")
-def get_environment_strings_w(system: System) -> int:
-    text = "".join(f"{k}={v}\0" for k, v in sorted(system.environ.items())) + "\0"
-    data = text.encode("utf-16-le", "surrogatepass")
+@KERNEL32.both("GetEnvironmentStrings", "", "p")
+def get_environment_strings(system: System, wide: bool) -> int:
+    text = "".join(f"{k}={v}\0" for k, v in sorted(system.environ.items(), key=lambda row: row[0].upper())) + "\0"  # fmt: skip
+    data = text.encode("utf-16-le", "surrogatepass") if wide else text.encode(ANSI, "replace")
     at = system.heap.allocate(len(data))
     system.memory.write(at, data)
     return at
+
+
+KERNEL32.functions["GetEnvironmentStrings"] = KERNEL32.functions["GetEnvironmentStringsA"]
 
 
 @KERNEL32("FreeEnvironmentStringsW FreeEnvironmentStringsA", "p")
@@ -92,76 +74,51 @@ def free_environment_strings(system: System, address: int) -> int:
     return int(system.heap.free(address))
 
 
-def _variable(system: System, name: str) -> str | None:
+def variable(system: System, name: str) -> str | None:
+    """The value of a variable of the environment, whatever its case."""
     lower = name.lower()
     return next((v for k, v in system.environ.items() if k.lower() == lower), None)
 
 
-@KERNEL32("GetEnvironmentVariableA", "spu")
-def get_environment_variable_a(system: System, name: bytes, out: int, room: int) -> int:
-    value = _variable(system, (name or b"").decode("latin-1"))
-    return system.fail(203) if value is None else system.put_text(out, value.encode(), room)
+@KERNEL32.both("GetEnvironmentVariable", "tpu")
+def get_environment_variable(system: System, wide: bool, name: str, out: int, room: int) -> int:
+    value = variable(system, name or "")
+    if value is None:
+        return system.fail(203)  # ERROR_ENVVAR_NOT_FOUND
+    system.last_error = 0
+    return system.put_string(wide, out, room, value)
 
 
-@KERNEL32("GetEnvironmentVariableW", "wpu")
-def get_environment_variable_w(system: System, name: str, out: int, room: int) -> int:
-    value = _variable(system, name or "")
-    return system.fail(203) if value is None else system.put_text(out, value, room)
-
-
-@KERNEL32("SetEnvironmentVariableA", "ss")
-@KERNEL32("SetEnvironmentVariableW", "ww")
-def set_environment_variable(system: System, name: Any, value: Any) -> int:
-    def text(x: Any) -> str:
-        return x if isinstance(x, str) else x.decode("latin-1")
-
-    if name is None:
+@KERNEL32.both("SetEnvironmentVariable", "tt")
+def set_environment_variable(system: System, _wide: bool, name: str, value: str | None) -> int:
+    if not name or "=" in name[1:]:
         return system.fail(87)
-    for key in [k for k in system.environ if k.lower() == text(name).lower()]:
-        del system.environ[key]
-    if value is not None:
-        system.environ[text(name)] = text(value)
+    known = [k for k in system.environ if k.lower() == name.lower()]
+    if value is None:
+        if not known:
+            return system.fail(203)
+        for key in known:
+            del system.environ[key]
+        return 1
+    system.environ[known[0] if known else name] = value
     return 1
+
+
+@KERNEL32.both("ExpandEnvironmentStrings", "tpu")
+def expand_environment_strings(system: System, wide: bool, text: str, out: int, room: int) -> int:
+    def value(match: re.Match[str]) -> str:
+        found = variable(system, match[1])
+        return match[0] if found is None else found
+
+    full = re.sub(r"%([^%]+)%", value, text or "")
+    system.put_string(wide, out, room, full)
+    return len(full) + 1
 
 
 @KERNEL32("GetStartupInfoA GetStartupInfoW", "p", "v")
 def get_startup_info(system: System, out: int) -> None:
     size = 104 if system.bits == 64 else 68
     system.memory.write(out, size.to_bytes(4, "little") + bytes(size - 4))
-
-
-@KERNEL32("GetTickCount")
-def get_tick_count(system: System) -> int:
-    return int((time.monotonic() - system.started) * 1000) + 100_000
-
-
-@KERNEL32("GetTickCount64", "", "q")
-def get_tick_count64(system: System) -> int:
-    return int(get_tick_count(system))
-
-
-@KERNEL32("QueryPerformanceCounter", "p")
-def query_performance_counter(system: System, out: int) -> int:
-    system.put(out, time.perf_counter_ns() // 100, 8)
-    return 1
-
-
-@KERNEL32("QueryPerformanceFrequency", "p")
-def query_performance_frequency(system: System, out: int) -> int:
-    system.put(out, 10_000_000, 8)
-    return 1
-
-
-@KERNEL32("GetSystemTimeAsFileTime GetSystemTimePreciseAsFileTime", "p", "v")
-def get_system_time_as_file_time(system: System, out: int) -> None:
-    system.put(out, time.time_ns() // 100 + _EPOCH, 8)
-
-
-@KERNEL32("GetSystemTime", "p", "v")
-@KERNEL32("GetLocalTime", "p", "v")
-def get_system_time(system: System, out: int) -> None:
-    t = time.gmtime()
-    system.memory.write(out, struct.pack("<8H", t.tm_year, t.tm_mon, (t.tm_wday + 1) % 7, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, 0))  # fmt: skip
 
 
 @KERNEL32("GetSystemInfo GetNativeSystemInfo", "p", "v")
@@ -184,90 +141,49 @@ def get_version_ex(system: System, out: int) -> int:
     return 1
 
 
-@KERNEL32("GetACP GetOEMCP GetConsoleCP GetConsoleOutputCP")
-def get_acp(_system: System) -> int:
-    return 1252
-
-
-@KERNEL32("IsDBCSLeadByte", "u")
-@KERNEL32("IsDBCSLeadByteEx", "uu")
-def is_dbcs_lead_byte(_system: System, *_: int) -> int:
-    return 0
-
-
-@KERNEL32("IsValidCodePage", "u")
-def is_valid_code_page(_system: System, page: int) -> int:
-    return int(page in (437, 1252, 65001, 28591, 20127))
-
-
-@KERNEL32("GetCPInfo", "up")
-def get_cp_info(system: System, page: int, out: int) -> int:
-    system.memory.write(out, struct.pack("<I", 4 if page == 65001 else 1) + b"?" + bytes(13))
+@KERNEL32.both("GetComputerName", "pp")
+def get_computer_name(system: System, wide: bool, out: int, room: int) -> int:
+    have = system.number(room, 4)
+    system.put(room, 4 if have > 4 else 5, 4)
+    if have < 5:
+        return system.fail(111)  # ERROR_BUFFER_OVERFLOW
+    system.put_string(wide, out, have, "RTLD")
     return 1
 
 
-_CODEC = {65001: "utf-8", 20127: "ascii", 28591: "latin-1", 437: "cp437"}
+@KERNEL32.both("GetComputerNameEx", "upp")
+def get_computer_name_ex(system: System, wide: bool, _kind: int, out: int, room: int) -> int:
+    done = get_computer_name(system, wide, out, room)
+    return done or system.fail(234)  # ERROR_MORE_DATA
 
 
-@KERNEL32("MultiByteToWideChar", "uupipi")
-def multi_byte_to_wide_char(system: System, page: int, _flags: int, text: int, size: int, out: int, room: int) -> int:  # fmt: skip
-    data = (system.text(text) or b"") + b"\0" if size < 0 else system.memory.read(text, size)
-    wide = data.decode(_CODEC.get(page, "cp1252"), "replace").encode("utf-16-le")
-    count = len(wide) // 2
-    if not room:
-        return count
-    if count > room:
-        return system.fail(122)
-    system.memory.write(out, wide)
-    return count
+@KERNEL32.both("VerifyVersionInfo", "puq")
+def verify_version_info(system: System, _wide: bool, wanted: int, kind: int, _mask: int) -> int:
+    """Whether this is at least that version; of the parts that are asked for."""
+    mine = (6, 1, 7601)
+    theirs = struct.unpack("<3I", system.memory.read(wanted + 4, 12))
+    asked = [i for i, bit in enumerate((2, 1, 4)) if kind & bit]
+    have, need = [mine[i] for i in asked], [theirs[i] for i in asked]
+    return 1 if have >= need else system.fail(1150)  # ERROR_OLD_WIN_VERSION
 
 
-@KERNEL32("WideCharToMultiByte", "uupipipp")
-def wide_char_to_multi_byte(system: System, page: int, _flags: int, text: int, size: int, out: int, room: int, _default: int, used: int) -> int:  # fmt: skip
-    if size < 0:
-        wide = (system.wide(text) or "") + "\0"
-    else:
-        wide = system.memory.read(text, 2 * size).decode("utf-16-le", "replace")
-    data = wide.encode(_CODEC.get(page, "cp1252"), "replace")
-    if used:
-        system.put(used, 0, 4)
-    if not room:
-        return len(data)
-    if len(data) > room:
-        return system.fail(122)
-    system.memory.write(out, data)
-    return len(data)
+@KERNEL32("VerSetConditionMask", "quu", "q")
+def ver_set_condition_mask(_system: System, mask: int, kind: int, condition: int) -> int:
+    position = (kind & -kind).bit_length() - 1
+    return mask | (condition & 7) << 3 * max(position, 0) | 1 << 63
 
 
-# -- strings --------------------------------------------------------------------------------------
+@KERNEL32("GetProductInfo", "uuuup")
+def get_product_info(system: System, _major: int, _minor: int, _sp: int, _sp_minor: int, out: int) -> int:  # fmt: skip
+    system.put(out, 0x30, 4)  # PRODUCT_PROFESSIONAL
+    return 1
 
 
-@KERNEL32("lstrlenA", "s")
-@KERNEL32("lstrlenW", "w")
-def lstrlen(_system: System, text: Any) -> int:
-    return len(text or b"")
-
-
-@KERNEL32("lstrcpyA", "ps", "p")
-def lstrcpy_a(system: System, out: int, text: bytes) -> int:
-    system.memory.write(out, (text or b"") + b"\0")
-    return out
-
-
-@KERNEL32("lstrcatA", "ps", "p")
-def lstrcat_a(system: System, out: int, text: bytes) -> int:
-    system.memory.write(out + len(system.text(out) or b""), (text or b"") + b"\0")
-    return out
-
-
-@KERNEL32("lstrcmpA", "ss", "i")
-@KERNEL32("lstrcmpW", "ww", "i")
-def lstrcmp(_system: System, a: Any, b: Any) -> int:
-    return int((a > b) - (a < b))
-
-
-@KERNEL32("lstrcmpiA", "ss", "i")
-@KERNEL32("lstrcmpiW", "ww", "i")
-def lstrcmpi(_system: System, a: Any, b: Any) -> int:
-    a, b = a.lower(), b.lower()
-    return int(a > b) - int(a < b)
+@KERNEL32("MulDiv", "iii", "i")
+def mul_div(_system: System, a: int, b: int, c: int) -> int:
+    if not c:
+        return -1
+    product = a * b
+    sign = -1 if (product < 0) != (c < 0) else 1
+    result = sign * ((abs(product) + abs(c) // 2) // abs(c))
+    return result if -(1 << 31) <= result < 1 << 31 else -1

@@ -1,8 +1,7 @@
-"""KERNEL32.dll: threads and processes, waits, events, mutexes, semaphores, critical sections."""
+"""KERNEL32.dll: threads, their end, sleep, and functions called in threads of a pool."""
 
 from __future__ import annotations
 
-import os
 import time
 
 from rtld.backends.windows.api import Call, Exited, ThreadExited, Wait
@@ -44,43 +43,130 @@ def exit_process(system: System, code: int) -> Task:
     raise Exited(code)
 
 
-@KERNEL32("TerminateProcess", "pu")
-def terminate_process(_system: System, _handle: int, code: int) -> int:
-    raise Exited(code)
+def thread_of(system: System, handle: int) -> Any:
+    """The thread of a handle, also of GetCurrentThread's; None, and ERROR_INVALID_HANDLE, without one."""
+    if handle & 0xFFFFFFFF == 0xFFFFFFFE:
+        return system.threads.current
+    found = system.handle(handle, "thread")
+    return None if found is None else found.thread
 
 
 @KERNEL32("GetExitCodeThread", "pp")
 def get_exit_code_thread(system: System, handle: int, out: int) -> int:
-    found = system.handle(handle, "thread")
-    if found is None:
+    thread = thread_of(system, handle)
+    if thread is None:
         return 0
-    system.put(out, 259 if found.thread.code is None else found.thread.code, 4)
+    system.put(out, 259 if thread.code is None else thread.code, 4)
     return 1
+
+
+@KERNEL32("TerminateThread", "pu")
+def terminate_thread(system: System, handle: int, code: int) -> int:
+    thread = thread_of(system, handle)
+    if thread is None:
+        return 0
+    if thread is system.threads.current:
+        raise ThreadExited(code)
+    thread.code = code
+    return 1
+
+
+@KERNEL32("SuspendThread", "p")
+def suspend_thread(system: System, handle: int) -> Task:
+    thread = thread_of(system, handle)
+    if thread is None:
+        return INFINITE
+    before: int = thread.suspended
+    thread.suspended += 1
+    if thread is system.threads.current:
+        yield Wait(lambda: not thread.suspended)
+    return before
+
+
+@KERNEL32("GetThreadId", "p")
+def get_thread_id(system: System, handle: int) -> int:
+    thread = thread_of(system, handle)
+    return 0 if thread is None else int(thread.number)
+
+
+@KERNEL32("GetProcessIdOfThread", "p")
+def get_process_id_of_thread(system: System, handle: int) -> int:
+    return 0 if thread_of(system, handle) is None else 4
+
+
+@KERNEL32("OpenThread", "uuu", "p")
+def open_thread(system: System, _access: int, _inherit: int, number: int) -> int:
+    for thread in system.threads.threads:
+        if thread.number == number and thread.code is None:
+            return system.add(Handle("thread", thread=thread))
+    return system.fail(87)
+
+
+@KERNEL32("SetThreadPriority", "pi")
+def set_thread_priority(system: System, handle: int, priority: int) -> int:
+    thread = thread_of(system, handle)
+    if thread is None:
+        return 0
+    if not -2 <= priority <= 2 and priority not in (-15, 15):
+        return system.fail(87)
+    thread.crt["priority"] = priority
+    return 1
+
+
+@KERNEL32("GetThreadPriority", "p", "i")
+def get_thread_priority(system: System, handle: int) -> int:
+    thread = thread_of(system, handle)
+    return 0x7FFFFFFF if thread is None else int(thread.crt.get("priority", 0))
+
+
+@KERNEL32("GetThreadTimes", "ppppp")
+def get_thread_times(system: System, handle: int, *places: int) -> int:
+    if thread_of(system, handle) is None:
+        return 0
+    for place, value in zip(places, (0, 0, 0, time.process_time_ns() // 100), strict=True):
+        system.put(place, value, 8)
+    return 1
+
+
+@KERNEL32("SetThreadAffinityMask", "pp", "p")
+def set_thread_affinity_mask(_system: System, _thread: int, _mask: int) -> int:
+    return 1
+
+
+@KERNEL32("SetThreadDescription", "pw", "i")
+def set_thread_description(system: System, handle: int, text: str) -> int:
+    thread = thread_of(system, handle)
+    if thread is None:
+        return -2147024890  # HRESULT of ERROR_INVALID_HANDLE
+    thread.crt["description"] = text or ""
+    return 0
+
+
+@KERNEL32("GetThreadDescription", "pp", "i")
+def get_thread_description(system: System, handle: int, out: int) -> int:
+    thread = thread_of(system, handle)
+    if thread is None:
+        return -2147024890
+    data = thread.crt.get("description", "").encode("utf-16-le", "surrogatepass") + b"\0\0"
+    at = system.heap.allocate(len(data))
+    system.memory.write(at, data)
+    system.put(out, at)
+    return 0
 
 
 @KERNEL32("ResumeThread", "p")
 def resume_thread(system: System, handle: int) -> int:
-    found = system.handle(handle, "thread")
-    if found is None:
+    thread = thread_of(system, handle)
+    if thread is None:
         return INFINITE
-    before: int = found.thread.suspended
-    found.thread.suspended = max(0, before - 1)
+    before: int = thread.suspended
+    thread.suspended = max(0, before - 1)
     return before
 
 
 @KERNEL32("GetCurrentThreadId")
 def get_current_thread_id(system: System) -> int:
     return int(system.threads.current.number)
-
-
-@KERNEL32("GetCurrentProcessId")
-def get_current_process_id(_system: System) -> int:
-    return 4
-
-
-@KERNEL32("GetCurrentProcess", "", "p")
-def get_current_process(_system: System) -> int:
-    return -1
 
 
 @KERNEL32("GetCurrentThread", "", "p")
@@ -91,8 +177,10 @@ def get_current_thread(_system: System) -> int:
 @KERNEL32("Sleep", "u", "v")
 def sleep(_system: System, milliseconds: int) -> Task:
     until = time.monotonic() + milliseconds / 1000
-    if milliseconds:
-        yield Wait(lambda: time.monotonic() >= until, None if milliseconds == INFINITE else milliseconds / 1000)  # fmt: skip
+    if milliseconds == INFINITE:
+        yield Wait(lambda: False)
+    elif milliseconds:
+        yield Wait(lambda: time.monotonic() >= until, milliseconds / 1000)
     else:
         seen = [0]
 
@@ -103,223 +191,39 @@ def sleep(_system: System, milliseconds: int) -> Task:
         yield Wait(next_turn)
 
 
+@KERNEL32("SleepEx", "uu")
+def sleep_ex(system: System, milliseconds: int, alertable: int) -> Task:
+    waiting: list[Any] = system.threads.current.crt.setdefault("apcs", [])
+    if not alertable:
+        yield from sleep(system, milliseconds)
+        return 0
+    done = yield Wait(lambda: bool(waiting), None if milliseconds == INFINITE else milliseconds / 1000)  # fmt: skip
+    if not done:
+        return 0
+    yield from run_apcs(system)
+    return 0xC0  # WAIT_IO_COMPLETION
+
+
+@KERNEL32("QueueUserAPC", "ppp")
+def queue_user_apc(system: System, function: int, handle: int, argument: int) -> int:
+    thread = thread_of(system, handle)
+    if thread is None:
+        return 0
+    thread.crt.setdefault("apcs", []).append((function, argument))
+    return 1
+
+
+def run_apcs(system: System) -> Task:
+    """What others have queued for this thread."""
+    waiting: list[Any] = system.threads.current.crt.get("apcs", [])
+    while waiting:
+        function, argument = waiting.pop(0)
+        yield Call(function, (argument,))
+
+
 @KERNEL32("SwitchToThread")
 def switch_to_thread(system: System) -> Task:
     yield from sleep(system, 0)
-    return 1
-
-
-def _signalled(system: System, handle: Handle) -> bool:
-    if handle.kind == "mutex":
-        return handle.owner in (None, system.threads.current)
-    if handle.kind == "semaphore":
-        return bool(handle.value > 0)
-    return handle.signalled
-
-
-def _taken(system: System, handle: Handle) -> None:
-    """What a wait that is over does to the object."""
-    if handle.kind == "mutex":
-        handle.owner = system.threads.current
-        handle.depth += 1
-    elif handle.kind == "semaphore":
-        handle.value -= 1
-    elif not handle.manual:
-        handle.signalled = False
-
-
-@KERNEL32("WaitForSingleObject", "pu")
-@KERNEL32("WaitForSingleObjectEx", "puu")
-def wait_for_single_object(system: System, handle: int, milliseconds: int, _alertable: int = 0) -> Any:  # fmt: skip
-    found = system.handle(handle, "thread", "event", "mutex", "semaphore")
-    return INFINITE if found is None else _wait(system, [found], True, milliseconds)
-
-
-@KERNEL32("WaitForMultipleObjects", "upuu")
-@KERNEL32("WaitForMultipleObjectsEx", "upuuu")
-def wait_for_multiple_objects(system: System, count: int, handles: int, everything: int, milliseconds: int, _alertable: int = 0) -> Any:  # fmt: skip
-    found = [system.handle(system.number(handles + i * system.word)) for i in range(min(count, 64))]
-    if None in found or not found:
-        return INFINITE
-    return _wait(system, found, bool(everything), milliseconds)  # type: ignore[arg-type]
-
-
-def _wait(system: System, handles: list[Handle], everything: bool, milliseconds: int) -> Task:  # fmt: skip
-    thread = system.threads.current
-
-    def ready() -> bool:
-        now, system.threads.current = system.threads.current, thread
-        try:
-            states = [_signalled(system, h) for h in handles]
-        finally:
-            system.threads.current = now
-        return all(states) if everything else any(states)
-
-    done = yield Wait(ready, None if milliseconds == INFINITE else milliseconds / 1000)
-    if not done:
-        return 258  # WAIT_TIMEOUT
-    if everything:
-        for handle in handles:
-            _taken(system, handle)
-        return 0
-    first = next(i for i, h in enumerate(handles) if _signalled(system, h))
-    _taken(system, handles[first])
-    return first
-
-
-@KERNEL32("CreateEventA CreateEventW", "puup", "p")
-def create_event(system: System, _sa: int, manual: int, state: int, _name: int) -> int:
-    handle = Handle("event")
-    handle.manual, handle.signalled = bool(manual), bool(state)
-    return system.add(handle)
-
-
-@KERNEL32("SetEvent", "p")
-def set_event(system: System, handle: int) -> int:
-    found = system.handle(handle, "event")
-    if found is None:
-        return 0
-    found.signalled = True
-    return 1
-
-
-@KERNEL32("ResetEvent", "p")
-def reset_event(system: System, handle: int) -> int:
-    found = system.handle(handle, "event")
-    if found is None:
-        return 0
-    found.signalled = False
-    return 1
-
-
-@KERNEL32("CreateMutexA CreateMutexW", "pup", "p")
-def create_mutex(system: System, _sa: int, owned: int, _name: int) -> int:
-    mine = system.threads.current if owned else None
-    return system.add(Handle("mutex", owner=mine, depth=1 if owned else 0))
-
-
-@KERNEL32("ReleaseMutex", "p")
-def release_mutex(system: System, handle: int) -> int:
-    found = system.handle(handle, "mutex")
-    if found is None or found.owner is not system.threads.current:
-        return system.fail(288)
-    found.depth -= 1
-    if not found.depth:
-        found.owner = None
-    return 1
-
-
-@KERNEL32("CreateSemaphoreA CreateSemaphoreW", "piip", "p")
-def create_semaphore(system: System, _sa: int, value: int, most: int, _name: int) -> int:
-    return system.add(Handle("semaphore", value=value, most=most))
-
-
-@KERNEL32("ReleaseSemaphore", "pip")
-def release_semaphore(system: System, handle: int, count: int, before: int) -> int:
-    found = system.handle(handle, "semaphore")
-    if found is None or found.value + count > found.most:
-        return system.fail(298)
-    if before:
-        system.put(before, found.value, 4)
-    found.value += count
-    return 1
-
-
-@KERNEL32("CloseHandle", "p")
-def close_handle(system: System, handle: int) -> int:
-    found = system.handles.pop(handle, None)
-    if found is None:
-        return system.fail(6)
-    if found.kind == "file":
-        os.close(found.fd)
-    return 1
-
-
-@KERNEL32("DuplicateHandle", "pppppuu")
-def duplicate_handle(system: System, _from: int, handle: int, _to: int, out: int, _access: int, _inherit: int, _options: int) -> int:  # fmt: skip
-    word = (1 << system.bits) - 1
-    if handle & word in (word, word - 1):
-        found: Handle | None = Handle("thread", thread=system.threads.current)
-    else:
-        found = system.handle(handle)
-    if found is None:
-        return 0
-    system.put(out, system.add(found))
-    return 1
-
-
-# -- critical sections ----------------------------------------------------------------------------
-
-
-@KERNEL32("InitializeCriticalSection", "p", "v")
-@KERNEL32("InitializeCriticalSectionAndSpinCount", "pu")
-@KERNEL32("InitializeCriticalSectionEx", "puu")
-def initialize_critical_section(system: System, section: int, *_: int) -> int:
-    system.sections[section] = [None, 0]
-    return 1
-
-
-@KERNEL32("DeleteCriticalSection", "p", "v")
-def delete_critical_section(system: System, section: int) -> None:
-    system.sections.pop(section, None)
-
-
-@KERNEL32("EnterCriticalSection", "p", "v")
-def enter_critical_section(system: System, section: int) -> Any:
-    state = system.sections.setdefault(section, [None, 0])
-    thread = system.threads.current
-    if state[0] in (None, thread):
-        state[0] = thread
-        state[1] += 1
-        return None
-    return _enter(state, thread)
-
-
-def _enter(state: list[Any], thread: Any) -> Task:
-    yield Wait(lambda: state[0] is None)
-    state[0], state[1] = thread, 1
-
-
-@KERNEL32("TryEnterCriticalSection", "p")
-def try_enter_critical_section(system: System, section: int) -> int:
-    state = system.sections.setdefault(section, [None, 0])
-    if state[0] not in (None, system.threads.current):
-        return 0
-    state[0] = system.threads.current
-    state[1] += 1
-    return 1
-
-
-@KERNEL32("LeaveCriticalSection", "p", "v")
-def leave_critical_section(system: System, section: int) -> None:
-    state = system.sections.setdefault(section, [None, 0])
-    state[1] = max(0, state[1] - 1)
-    if not state[1]:
-        state[0] = None
-
-
-@KERNEL32("InitializeSRWLock InitializeConditionVariable", "p", "v")
-def initialize_lock(system: System, lock: int) -> None:
-    system.put(lock, 0)
-
-
-@KERNEL32("AcquireSRWLockExclusive AcquireSRWLockShared", "p", "v")
-def acquire_srw_lock(system: System, lock: int) -> Any:
-    return enter_critical_section(system, lock)
-
-
-@KERNEL32("ReleaseSRWLockExclusive ReleaseSRWLockShared", "p", "v")
-def release_srw_lock(system: System, lock: int) -> None:
-    leave_critical_section(system, lock)
-
-
-@KERNEL32("InitOnceExecuteOnce", "pppp")
-def init_once_execute_once(system: System, once: int, function: int, parameter: int, context: int) -> Task:  # fmt: skip
-    if system.number(once) & 3 != 2:
-        done = yield Call(function, (once, parameter, context))
-        if not done & 0xFFFFFFFF:
-            return 0
-        system.put(once, 2)
     return 1
 
 
@@ -327,3 +231,112 @@ def init_once_execute_once(system: System, once: int, function: int, parameter: 
 def free_library_and_exit_thread(system: System, handle: int, code: int) -> Task:
     yield from system.loader.free_library(handle)
     yield from exit_thread(system, code)
+
+
+# -- functions in threads of a pool: each call has a thread of its own ----------------------------
+
+
+def _in_pool(system: System, function: int, arguments: tuple[int, ...], state: dict[str, Any]) -> None:  # fmt: skip
+    def body() -> Task:
+        yield Call(function, arguments)
+        state["running"] -= 1
+        return 0
+
+    state["running"] += 1
+    system.loader.new_task(body())
+
+
+@KERNEL32("QueueUserWorkItem", "ppu")
+def queue_user_work_item(system: System, function: int, context: int, _flags: int) -> int:
+    _in_pool(system, function, (context,), {"running": 0})
+    return 1
+
+
+@KERNEL32("TrySubmitThreadpoolCallback", "ppp")
+def try_submit_threadpool_callback(system: System, function: int, context: int, _environment: int) -> int:  # fmt: skip
+    _in_pool(system, function, (0x10, context), {"running": 0})
+    return 1
+
+
+@KERNEL32("CreateThreadpoolWork", "ppp", "p")
+def create_threadpool_work(system: System, function: int, context: int, _environment: int) -> int:
+    work = system.heap.allocate(64)
+    system.cache[f"work {work}"] = {"function": function, "context": context, "running": 0}
+    return work
+
+
+@KERNEL32("SubmitThreadpoolWork", "p", "v")
+def submit_threadpool_work(system: System, work: int) -> None:
+    state: dict[str, Any] | None = system.cache.get(f"work {work}")
+    if state is not None:
+        _in_pool(system, state["function"], (0x10, state["context"], work), state)
+
+
+@KERNEL32("WaitForThreadpoolWorkCallbacks", "pu", "v")
+def wait_for_threadpool_work_callbacks(system: System, work: int, _cancel: int) -> Task:
+    state: dict[str, Any] = system.cache.get(f"work {work}", {"running": 0})
+    yield Wait(lambda: not state["running"])
+
+
+@KERNEL32("CloseThreadpoolWork", "p", "v")
+def close_threadpool_work(system: System, work: int) -> None:
+    system.cache.pop(f"work {work}", None)
+    system.heap.free(work)
+
+
+def _timer(system: System, function: int, context: int, due: int, period: int, once: bool) -> Any:
+    state = {"stop": False, "running": 0}
+
+    def body() -> Task:
+        wait = due
+        while True:
+            stopped = yield Wait(lambda: state["stop"], wait / 1000)
+            if stopped:
+                return 0
+            state["running"] += 1
+            yield Call(function, (context, 1))
+            state["running"] -= 1
+            if not period or once:
+                return 0
+            wait = period
+
+    system.loader.new_task(body())
+    return state
+
+
+@KERNEL32("CreateTimerQueueTimer", "ppppuuu")
+def create_timer_queue_timer(system: System, out: int, _queue: int, function: int, context: int, due: int, period: int, flags: int) -> int:  # fmt: skip
+    state = _timer(system, function, context, due, period, bool(flags & 8))
+    system.put(out, system.add(Handle("queue timer", state=state)))
+    return 1
+
+
+@KERNEL32("DeleteTimerQueueTimer", "ppp")
+def delete_timer_queue_timer(system: System, _queue: int, timer: int, event: int) -> Any:
+    found = system.handle(timer, "queue timer")
+    if found is None:
+        return 0
+    found.state["stop"] = True
+    system.close(timer)
+    return _deleted(system, found.state, event)
+
+
+def _deleted(system: System, state: dict[str, Any], event: int) -> Task:
+    """With INVALID_HANDLE_VALUE the caller waits for calls that run; an event is set when they have ended."""
+    if event:
+        yield Wait(lambda: not state["running"])
+        found = system.handles.get(event)
+        if found is not None and found.kind == "event":
+            found.signalled = True
+    return 1
+
+
+@KERNEL32("CreateTimerQueue", "", "p")
+def create_timer_queue(system: System) -> int:
+    return system.add(Handle("timer queue"))
+
+
+@KERNEL32("DeleteTimerQueueEx", "pp")
+@KERNEL32("DeleteTimerQueue", "p")
+def delete_timer_queue(system: System, queue: int, _event: int = 0) -> int:
+    return int(system.close(queue)) or system.fail(6)

@@ -12,20 +12,29 @@ import time
 
 from rtld.backends.emulated.cpus import cpu_named
 from rtld.backends.emulated.engine import Engine, Stopped
-from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE, Memory
+from rtld.backends.emulated.gate import NOTHING
+from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE, Memory, NotMapped
 from rtld.backends.emulated.watch import Watch
+from rtld.backends.windows import returns
 from rtld.backends.windows.api import (
     TRAP,
     Api,
     Call,
     Exited,
     Jump,
+    Place,
+    Resume,
     ThreadExited,
+    Unhandled,
     VarArgs,
     Wait,
     words,
 )
+from rtld.backends.windows.dispatch import dispatch
+from rtld.backends.windows.guestmemory import GuestMemory
+from rtld.backends.windows.hardware import Guard, bad_pointer, hardware
 from rtld.backends.windows.stubs import SLOT
+from rtld.backends.windows.threads import Frame, Thread
 from rtld.core.space import page_up
 from rtld.errors import TargetFault, Unsupported
 
@@ -41,60 +50,9 @@ TEB_SIZE = 2 * PAGE
 ARGUMENTS64 = ("rcx", "rdx", "r8", "r9")
 _FLOAT64 = ("xmm0", "xmm1", "xmm2", "xmm3")
 _TEB_SELECTOR = 3 << 3
-_ACCESS_VIOLATION = 0xC0000005
-
-
-class GuestMemory:
-    """The program's bytes, as ``System`` wants them."""
-
-    def __init__(self, memory: Memory) -> None:
-        self.memory = memory
-
-    def read(self, address: int, size: int) -> bytes:
-        return bytes(self.memory.view(address, size))
-
-    def write(self, address: int, data: bytes) -> None:
-        self.memory.write(address, data)
-
-    def allocate(self, size: int, rights: int = READ | WRITE) -> int:
-        size = page_up(size)
-        at = self.memory.reserve(size)
-        self.memory.map(at, size, rights)
-        return at
-
-    def release(self, address: int, size: int) -> None:
-        self.memory.unmap(address, page_up(size))
-
-
-class Frame:
-    """A function of ours that waits for the program: its generator, and the stack as it was when it called."""
-
-    __slots__ = ("api", "context", "sp", "task")
-
-    def __init__(self, task: Generator[Any, Any, Any], api: Api | None, sp: int) -> None:
-        self.task = task
-        self.api = api  # None: the thread's own frame, whose end is the thread's
-        self.sp = sp
-        self.context: Any = None  # all registers, of a trap
-
-
-class Thread:
-    """One thread: its TEB, its registers while it does not run, and what it waits for."""
-
-    def __init__(self, number: int, teb: int, sp: int) -> None:
-        self.number = number
-        self.teb = teb
-        self.sp = sp
-        self.frames: list[Frame] = []
-        self.context: Any = None
-        self.wait: Wait | None = None
-        self.deadline: float | None = None
-        self.answer: Any = None  # what its generator is given next
-        self.pc: int | None = None  # where its code goes on, when its turn was over
-        self.code: int | None = None  # exit code, when it has ended
-        self.suspended = 0
-        self.handle: Any = None
-        self.crt: dict[str, Any] = {}
+_NOWHERE = Place()
+#: What an exception of the CPU runs: it is called by nobody.
+_DISPATCHER = Api("ntdll.dll", "KiUserExceptionDispatcher", TRAP, "v", "stdcall", None)
 
 
 class Machine:
@@ -122,11 +80,12 @@ class Machine:
             self.engine.set(register, (self.engine.get(register) if keep else 0) | value)
         low = self.memory.reserve(PAGE)
         self.memory.map(low, PAGE, READ | EXECUTE)
-        self.memory.write(low, b"\xf4" * 64)
-        self._scratch = low + 128  # a double on its way to st(0)
-        self.memory.write(low + 64, b"\xdd\x05" + struct.pack("<I", self._scratch) + b"\xf4")
-        self._load_st0 = low + 64
-        self._returned = low
+        self.memory.write(low, returns.page(low, self.bits))
+        self.returns = low
+        self._interrupt: int | None = None
+        self.gate = self.engine.gate((), ())
+        self.engine.on_interrupt(self.gate, self._on_interrupt)
+        self.unhandled = ""  # what is to be said about the exception that has ended the process
         self._watch = Watch(self.engine)
         if self.bits == 64:
             self._bank = self.engine.bank("rip", "rsp", "rcx", "rdx", "r8", "r9")
@@ -199,8 +158,10 @@ class Machine:
         teb = self.guest.allocate(TEB_SIZE)
         self._numbers += 4
         thread = Thread(self._numbers, teb, low + stack - 256 & -16)
+        thread.guard = Guard(self.memory, low)
         thread.frames.append(Frame(body, None, thread.sp))
-        values = (0, low + stack, low)  # no exception handler, StackBase, StackLimit
+        self._store(teb + (0x1478 if self.bits == 64 else 0xE0C), low)  # DeallocationStack
+        values = (0, low + stack, thread.guard.limit)  # no exception handler, StackBase, StackLimit
         wide = self.bits == 64
         for number, value in enumerate(values):
             self._store(teb + number * self.word, value if number or wide else 0xFFFFFFFF)
@@ -210,6 +171,10 @@ class Machine:
         self._store(teb + (0x60 if wide else 0x30), peb)
         self.threads.append(thread)
         return thread
+
+    def put_limit(self, limit: int) -> None:
+        """StackLimit of the thread that runs."""
+        self._store(self.teb + 2 * self.word, limit)
 
     def _store(self, address: int, value: int) -> None:
         self.memory.write(address, value.to_bytes(self.word, "little"))
@@ -224,6 +189,9 @@ class Machine:
                 self._switch(thread)
                 self._run_thread(thread)
             return until.code
+        except Unhandled as ended:
+            self.unhandled = ended.report
+            return ended.status
         except Exited as ended:
             return ended.status
 
@@ -250,6 +218,8 @@ class Machine:
                         thread.wait, thread.answer = None, False
                         return self._turn(thread)
                     soon = thread.deadline if soon is None else min(soon, thread.deadline)
+                elif thread.wait.outside:
+                    soon = now + 0.002 if soon is None else min(soon, now + 0.002)
             if soon is None:
                 raise TargetFault("every thread waits for another: the program would never end")
             time.sleep(max(0.0, min(soon - now, 0.05)))
@@ -290,22 +260,50 @@ class Machine:
         """Run the program until it calls a function of ours; where to go on, None when the thread waits."""
         engine = self.engine
         engine.allow()
+        self._interrupt = None
         stops = self._watch.stops
         try:
             with self._watch:
                 engine.run(pc, 1)
         except Stopped as error:
-            raise self._fault(error) from None
+            return self._exception(hardware(self, error, None))
+        if self._interrupt is not None:
+            engine.exception_over()
+            return self._exception(hardware(self, None, self._interrupt))
         registers = self._bank.read()
         slot = registers[0] - 1
-        if slot == self._returned:
-            return self._back()
         api = self.slots.get(slot)
         if api is None:
+            if returns.kind_at(slot - self.returns) >= 0:
+                return self._back(registers[1])
             if stops != self._watch.stops:
                 return self._turn_is_over(registers[0])
-            raise TargetFault(f"the program halted the CPU at {slot:#x}{self._where(slot)}")
-        return self._call(api, registers)
+            return self._exception(hardware(self, None, None))
+        try:
+            return self._call(api, registers)
+        except NotMapped as error:
+            self._forget_dead(registers[1] + 1)
+            return self._exception(bad_pointer(self, error, registers[0], registers[1]))
+
+    def _on_interrupt(self) -> int:
+        self._interrupt = int(self.gate.number[0])
+        self.engine.stop()
+        return NOTHING
+
+    def _exception(self, found: tuple[Any, Any]) -> int | None:
+        """A record and a context: the program's handlers are looked for; where to go on."""
+        record, context = found
+        self._forget_dead(context.sp)
+        frame = Frame(dispatch(self.system, record, context), _DISPATCHER, context.sp, context.pc)
+        frame.context = self.engine.save()
+        self.current.frames.append(frame)
+        return self._resume(self.current, None)
+
+    def _forget_dead(self, sp: int) -> None:
+        """Functions of ours that were called below that stack pointer will never be returned to."""
+        frames = self.current.frames
+        while frames[-1].api is not None and frames[-1].sp < sp:
+            frames.pop().task.close()
 
     def _turn_is_over(self, pc: int) -> int | None:
         """The CPU was stopped since time has passed: others run, if there are any. The address to go on at, else."""
@@ -320,30 +318,26 @@ class Machine:
         return None
 
     def _where(self, address: int) -> str:
-        found = self.system.loader.module_of(address) if self.system.loader is not None else None
-        return f" in {found.base_name} + {address - found.base:#x}" if found is not None else ""
-
-    def _fault(self, error: Stopped) -> TargetFault:
-        pc = self.engine.get(self.cpu.pc)
-        refused = self.engine.refused
-        what = refused[0] if refused is not None else str(error.args[1])
-        fault = TargetFault(f"{what}, by the code at {pc:#x}{self._where(pc)}")
-        fault.pc = pc
-        return fault
+        place = self.system.loader.place_of(address) if self.system.loader is not None else ""
+        return f" in {place}" if place else ""
 
     def _call(self, api: Api, registers: list[int]) -> int | None:
         name = api.name
         self.calls[name] = self.calls.get(name, 0) + 1
         if api.arguments == TRAP:
-            frame = Frame(api.action(self.system), api, registers[1])
+            frame = Frame(api.action(self.system), api, registers[1], registers[0])
             frame.context = self.engine.save()
+            self._forget_dead(registers[1])
             self.current.frames.append(frame)
             return self._resume(self.current, None)
         result = api.action(self.system, *self._arguments(api, registers))
         if hasattr(result, "send"):
             thread = self.current
-            thread.frames.append(Frame(result, api, registers[1]))
+            self._forget_dead(registers[1])
+            thread.frames.append(Frame(result, api, registers[1], registers[0]))
             return self._resume(thread, None)
+        if isinstance(result, Resume):
+            return self._continue(result)
         return self._return(api, registers[1], result)
 
     def _arguments(self, api: Api, registers: list[int]) -> list[Any]:
@@ -418,13 +412,16 @@ class Machine:
         if self.bits == 64:
             self.engine.set("xmm0", int.from_bytes(data, "little"))
         else:
-            self.memory.write(self._scratch, data)
-            self.engine.run(self._load_st0, 1)
+            self.memory.write(self.returns + returns.SCRATCH, data)
+            self.engine.run(self.returns + returns.ST0, 1)
 
-    def _back(self) -> int | None:
-        """The program has returned from a function that one of ours had called."""
+    def _back(self, sp: int) -> int | None:
+        """The program has returned from a function that one of ours had called: from which, the stack says."""
         thread = self.current
-        self.engine.set(self.cpu.sp, thread.frames[-1].sp)
+        frames = thread.frames
+        while frames[-1].called + frames[-1].room < sp and frames[-1].api is not None:
+            frames.pop().task.close()  # left by a jump
+        self.engine.set(self.cpu.sp, frames[-1].sp)
         value = self.engine.get("rax" if self.bits == 64 else "eax")
         return self._resume(thread, value)
 
@@ -442,6 +439,8 @@ class Machine:
                 if isinstance(stop.value, Jump):
                     self.engine.restore(frame.context)
                     return int(stop.value.address)
+                if isinstance(stop.value, Resume):
+                    return self._continue(stop.value)
                 return self._return(frame.api, frame.sp, stop.value)
             if isinstance(effect, Call):
                 return self._enter(effect, frame)
@@ -454,24 +453,48 @@ class Machine:
             thread.context = self.engine.save()
             return None
 
+    def _continue(self, resume: Resume) -> int:
+        """Go on with other registers."""
+        context = resume.context
+        pc, sp = int(context.pc), int(context.sp)
+        api = self.slots.get(pc - 1)
+        self._forget_dead(sp + (api is not None))
+        if resume.saved is not None:
+            self.engine.restore(resume.saved)
+        context.install(self.engine)
+        if api is not None:  # behind a function of ours: as if it had returned
+            return self._return(api._replace(result="v"), sp, None)
+        return pc
+
     def _enter(self, call: Call, frame: Frame) -> int:
         """Arguments where a function of the program looks for them."""
         engine = self.engine
-        sp = (frame.sp - 256) & -16
-        arguments = [int(a) for a in call.arguments]
+        place = call.place or _NOWHERE
+        sp = ((place.below or frame.sp) - 256) & -16
+        mask = (1 << self.bits) - 1
+        arguments = [int(a) & mask for a in call.arguments]
+        if place.registers is not None:
+            for register, value in place.registers.items():
+                engine.set(register, value)
         if self.bits == 64:
+            if len(arguments) > returns.MOST_ARGUMENTS:
+                raise TargetFault(f"{len(arguments)} arguments are too many")
             for register, value in zip(ARGUMENTS64, arguments, strict=False):
-                engine.set(register, value & (1 << 64) - 1)
-            rest = arguments[4:]
-            sp -= (32 + 8 * len(rest) + 15) & -16
-            for number, value in enumerate(rest):
-                self._store(sp + 32 + 8 * number, value & (1 << 64) - 1)
+                engine.set(register, value)
+            kind = returns.kind_for(place.kind, len(arguments))
+            caller = place.caller or ((frame.pc, frame.sp) if frame.api is not None else (0, 0))
+            data = returns.stack64(kind, returns.address(self.returns, kind), arguments, caller)
+            sp -= len(data) + 7 & -16
+            frame.room = 0
         else:
+            kind = place.kind
+            back = returns.address(self.returns, kind)
+            data = struct.pack(f"<{len(arguments) + 1}I", back, *arguments)
             sp -= (4 * len(arguments) + 15) & -16
-            for number, value in enumerate(arguments):
-                self._store(sp + 4 * number, value & 0xFFFFFFFF)
+            frame.room = 4 * len(arguments)
         sp -= self.word
-        self._store(sp, self._returned)
+        self.memory.write(sp, data)
+        frame.called, frame.kind, frame.state = sp + self.word, place.kind, place.state
         engine.set(self.cpu.sp, sp)
         return int(call.address)
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import time
-
 from rtld.backends.windows.api import Call, Dll, Exited
-from rtld.backends.windows.kernel32_files import write_all
+from rtld.backends.windows.crt_streams import flush_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
     from typing import Any
 
     from rtld.backends.windows.system import System
@@ -23,7 +20,6 @@ MSVCRT.data |= {
     "_iob": (3 * 32, 3 * 48), "_fmode": (4, 4), "_commode": (4, 4), "__initenv": (4, 8), "_environ": (4, 8),
     "_acmdln": (4, 8), "__argc": (4, 4), "__argv": (4, 8), "_HUGE": (8, 8), "__mb_cur_max": (4, 4),
 }  # fmt: skip
-FILE_SIZE = {32: 32, 64: 48}
 
 # -- start and end --------------------------------------------------------------------------------
 
@@ -66,9 +62,7 @@ def getmainargs(system: System, argc: int, argv: int, env: int, _glob: int, _inf
     return 0
 
 
-@MSVCRT(
-    "__set_app_type _set_app_type __setusermatherr _controlfp _set_invalid_parameter_handler", "p"
-)
+@MSVCRT("__set_app_type _set_app_type __setusermatherr _set_invalid_parameter_handler", "p")
 def nothing(_system: System, _value: int) -> int:
     return 0
 
@@ -110,27 +104,6 @@ def dllonexit(system: System, function: int, begin: int, end: int) -> int:
     system.put(begin, new)
     system.put(end, new + size + system.word)
     return function
-
-
-def stream(system: System, file: int) -> int:
-    """The descriptor of a FILE: one of _iob's three, or one that fopen has made."""
-    number = (file - variable(system, "_iob")) // FILE_SIZE[system.bits]
-    if 0 <= number < 3:
-        return number
-    return int(system.cache.get(f"file {file}", -1))
-
-
-def flush(system: System, fd: int) -> None:
-    """Write out what waits for a descriptor."""
-    buffer = system.cache.get("buffers", {}).pop(fd, None)
-    if buffer:
-        write_all(fd, bytes(buffer))
-
-
-def flush_all(system: System) -> None:
-    """Write out what waits."""
-    for fd in list(system.cache.get("buffers", {})):
-        flush(system, fd)
 
 
 def _run_exit(system: System) -> Task:
@@ -181,6 +154,16 @@ def lock(_system: System, _number: int) -> None:
     return
 
 
+def failed(system: System, number: int, result: int) -> int:
+    """Set errno, to a number of ours; the result to return."""
+    system.put(int(errno(system)), _ERRNO.get(number, number), 4)
+    return result
+
+
+#: Numbers of Linux that Microsoft's errno.h has otherwise.
+_ERRNO = {35: 36, 36: 38, 38: 40, 39: 41, 75: 132, 84: 42}
+
+
 @MSVCRT("_errno", "", "p")
 def errno(system: System) -> int:
     crt = system.threads.current.crt
@@ -201,123 +184,7 @@ for _name in ("_fmode", "_commode", "_acmdln", "_environ", "__initenv", "__argc"
         return variable(system, _which)
 
 
-# -- numbers --------------------------------------------------------------------------------------
-
-
-def _scan_integer(text: bytes, base: int) -> tuple[int, int]:
-    """(value, characters used)."""
-    digits = text.lstrip(b" \t\n\r\v\f")
-    at = len(text) - len(digits)
-    sign = -1 if digits[:1] == b"-" else 1
-    start = 1 if digits[:1] in (b"-", b"+") else 0
-    body = digits[start:].lower()
-    if base in (0, 16) and body[:2] == b"0x":
-        base, start, body = 16, start + 2, body[2:]
-    base = base or (8 if body[:1] == b"0" else 10)
-    allowed = b"0123456789abcdefghijklmnopqrstuvwxyz"[:base]
-    count = next((i for i, c in enumerate(body) if c not in allowed), len(body))
-    return (sign * int(body[:count], base), at + start + count) if count else (0, 0)
-
-
-@MSVCRT("atoi atol", "s", "i")
-def atoi(_system: System, text: bytes) -> int:
-    return _scan_integer(text, 10)[0]
-
-
-@MSVCRT("strtol strtoul", "ppi", "i")
-def strtol(system: System, text: int, end: int, base: int) -> int:
-    value, used = _scan_integer(system.text(text) or b"", base)
-    if end:
-        system.put(end, text + used)
-    return max(-(1 << 31), min(value, (1 << 32) - 1))
-
-
-@MSVCRT("_strtoi64 _strtoui64", "ppi", "q")
-def strtoi64(system: System, text: int, end: int, base: int) -> int:
-    value, used = _scan_integer(system.text(text) or b"", base)
-    if end:
-        system.put(end, text + used)
-    return value
-
-
-@MSVCRT("strtod", "pp", "d")
-def strtod(system: System, text: int, end: int) -> float:
-    import re
-
-    data = system.text(text) or b""
-    match = re.match(rb"\s*[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?)", data)
-    if end:
-        system.put(end, text + (match.end() if match else 0))
-    return float(match[0]) if match else 0.0
-
-
-@MSVCRT("atof", "p", "d")
-def atof(system: System, text: int) -> float:
-    return strtod(system, text, 0)  # type: ignore[no-any-return]
-
-
-@MSVCRT("abs labs", "i", "i")
-def abs_(_system: System, value: int) -> int:
-    return abs(value)
-
-
-@MSVCRT("rand", "", "i")
-def rand(system: System) -> int:
-    seed = (system.threads.current.crt.get("seed", 1) * 214013 + 2531011) & 0xFFFFFFFF
-    system.threads.current.crt["seed"] = seed
-    return int(seed >> 16 & 0x7FFF)
-
-
-@MSVCRT("srand", "u", "v")
-def srand(system: System, seed: int) -> None:
-    system.threads.current.crt["seed"] = seed
-
-
-def _one_real(name: str, function: Callable[[float], float]) -> None:
-    @MSVCRT(name, "d", "d")
-    def action(_system: System, x: float) -> float:
-        try:
-            return float(function(x))
-        except (ValueError, OverflowError):
-            return math.nan
-
-
-for _n in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "exp", "log", "log10", "sqrt", "floor", "ceil", "fabs"):  # fmt: skip
-    _one_real(_n, getattr(math, _n))
-
-
-def _two_reals(name: str, function: Callable[[float, float], float]) -> None:
-    @MSVCRT(name, "dd", "d")
-    def action(_system: System, x: float, y: float) -> float:
-        try:
-            return float(function(x, y))
-        except (ValueError, OverflowError, ZeroDivisionError):
-            return math.nan
-
-
-for _n in ("pow", "fmod", "atan2"):
-    _two_reals(_n, getattr(math, _n))
-
-
-@MSVCRT("time _time32", "p", "i")
-def time_(system: System, out: int) -> int:
-    now = int(time.time())
-    if out:
-        system.put(out, now, 4 if system.bits == 32 else 8)
-    return now
-
-
-@MSVCRT("_time64", "p", "q")
-def time64(system: System, out: int) -> int:
-    now = int(time.time())
-    if out:
-        system.put(out, now, 8)
-    return now
-
-
-@MSVCRT("clock", "", "i")
-def clock(system: System) -> int:
-    return int((time.monotonic() - system.started) * 1000)
+# -- sorting --------------------------------------------------------------------------------------
 
 
 @MSVCRT("qsort", "pppp", "v")

@@ -14,8 +14,22 @@ import sys
 import threading
 import time
 
-from rtld.arch.x86_64_windows import OWNER, from_windows, gate, jump, to_windows
+from rtld.arch.x86_64_windows import (
+    ERROR_TYPE,
+    ERROR_VALUE,
+    LEAVING,
+    OWNER,
+    Runtime,
+    from_windows,
+    gate,
+    jump,
+    leave,
+    longjmp,
+    setjmp,
+    to_windows,
+)
 from rtld.backends.windows.api import Api, Call, Exited, VarArgs, Wait
+from rtld.backends.windows.native_faults import RAISING, REFUSING, Faults, Raised
 from rtld.core.space import page_up
 from rtld.errors import NoSpace, Unsupported
 
@@ -29,7 +43,8 @@ if TYPE_CHECKING:
 _PAGE = 4096
 _ARCH_SET_GS = 0x1001
 _SYS_ARCH_PRCTL = 158
-_PRIVATE, _ANONYMOUS, _NOREPLACE = 0x02, 0x20, 0x100000
+_SHARED, _PRIVATE, _FIXED, _ANONYMOUS, _NOREPLACE = 0x01, 0x02, 0x10, 0x20, 0x100000
+_GRANULARITY = 0x10000
 _FAILED = (1 << 64) - 1
 _AT_HWCAP2 = 26
 _THUNKS = 1 << 20
@@ -86,6 +101,37 @@ class HostMemory:
     def release(self, address: int, size: int) -> None:
         libc.munmap(address, page_up(size))
 
+    def reserve(self, size: int, at: int | None) -> int:
+        return _aligned(page_up(size), _GRANULARITY, at, 0)
+
+    def commit(self, address: int, size: int, rights: int) -> None:
+        libc.mprotect(address, size, rights)
+
+    def decommit(self, address: int, size: int) -> None:
+        libc.mmap(address, size, 0, _PRIVATE | _ANONYMOUS | _FIXED, -1, 0)
+
+    def map_file(self, size: int, rights: int, fd: int, offset: int, at: int | None) -> int:
+        start = self.reserve(size, at)
+        flags = (_SHARED if rights & 2 else _PRIVATE) | _FIXED
+        got: int = libc.mmap(start, page_up(size), rights, flags, fd, offset)
+        if got != start:
+            error = ctypes.get_errno()
+            libc.munmap(start, page_up(size))
+            raise OSError(error, os.strerror(error))
+        return start
+
+    def rights(self, address: int) -> tuple[int, int | None]:
+        with open("/proc/self/maps") as maps:
+            for line in maps:
+                span, rights = line.split()[:2]
+                low, high = (int(x, 16) for x in span.split("-"))
+                if address < low:
+                    return low, None
+                if address < high:
+                    bits = sum(1 << i for i, letter in enumerate("rwx") if letter in rights)
+                    return high, bits
+        return address + _PAGE & -_PAGE, None
+
 
 class HostHeap:
     """The heap is the C library's: blocks may be freed by whoever has them."""
@@ -116,6 +162,9 @@ class NativeThread:
         self.teb = teb
         self.code: int | None = None
         self.crt: dict[str, Any] = {}
+        self.handle: Any = None
+        self.suspended: int | None = None  # None: CreateThread has not said yet
+        self.error: BaseException | None = None  # with which its code is being left
 
 
 class Native:
@@ -130,6 +179,7 @@ class Native:
         self.slots: list[Api] = []
         self.calls: dict[str, int] = {}
         self._threads: dict[int, NativeThread] = {}
+        self._blocks: list[int] = []  # thread blocks that are nobody's
         self.on_thread: Callable[[NativeThread], None] = lambda _thread: None
         self._kept: list[Any] = []  # callbacks of ctypes must outlive the code that calls them
         self._maps: dict[tuple[int, str], int] = {}
@@ -141,14 +191,20 @@ class Native:
         finally:
             os.close(fd)
         self._used = 0
-        self._enter = self._keep(ctypes.CFUNCTYPE(None)(self._enter_thread))
+        python = ctypes.pythonapi
+        self._runtime = Runtime(
+            self._keep(ctypes.CFUNCTYPE(None)(self._enter_thread)),
+            *[_address(f) for f in (python.PyEval_SaveThread, python.PyEval_RestoreThread, python.PyErr_SetObject)],
+        )  # fmt: skip
+        self.way_out = self.code(leave(self._runtime))
         dispatcher = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_void_p)  # fmt: skip
         self._dispatcher = self._keep(dispatcher(self._dispatch))
         self.peb = 0
+        self.faults = Faults(self, libc)
 
     def _keep(self, function: Any) -> int:
         self._kept.append(function)
-        return int(ctypes.cast(function, ctypes.c_void_p).value or 0)
+        return _address(function)
 
     # -- code and memory --------------------------------------------------------------------------
 
@@ -163,23 +219,7 @@ class Native:
 
     def reserve(self, size: int, align: int, at: int | None = None) -> int:
         """Addresses for an image, with memory of zeros. NoSpace."""
-        flags = _PRIVATE | _ANONYMOUS
-        if at is not None:
-            got: int = libc.mmap(at, size, 3, flags | _NOREPLACE, -1, 0)
-            if got != at:
-                if got != _FAILED:
-                    libc.munmap(got, size)
-                raise NoSpace(f"{at:#x} is not free")
-            return at
-        room: int = libc.mmap(0, size + align, 3, flags, -1, 0)
-        if room == _FAILED:
-            raise NoSpace(f"no {size:#x} bytes of addresses")
-        start = room + align - 1 & -align
-        if start > room:
-            libc.munmap(room, start - room)
-        if room + align > start:
-            libc.munmap(start + size, room + align - start)
-        return start
+        return _aligned(size, align, at, 3)
 
     def commit(self, address: int, data: memoryview) -> None:
         ctypes.memmove(address, bytes(data), len(data))
@@ -206,7 +246,10 @@ class Native:
 
     def _enter_thread(self) -> None:
         """Called by a thunk in a thread that has no block of its own yet."""
-        teb = self.guest.allocate(2 * _PAGE)
+        self._sweep()
+        # Never given back: a thread that one of a block's threads has started still has GS there.
+        teb = self._blocks.pop() if self._blocks else self.guest.allocate(2 * _PAGE)
+        ctypes.memset(teb, 0, 2 * _PAGE)
         number = threading.get_native_id()
         thread = NativeThread(number, teb)
         pthread = ctypes.c_uint64.from_address(self._pthread()).value
@@ -216,9 +259,28 @@ class Native:
         ):  # fmt: skip
             ctypes.c_uint64.from_address(teb + at).value = value
         self._threads[number] = thread
+        self.faults.give_stack(number)
         if libc.syscall(_SYS_ARCH_PRCTL, _ARCH_SET_GS, ctypes.c_uint64(teb)):
             raise OSError(ctypes.get_errno(), "arch_prctl(ARCH_SET_GS)")
         self.on_thread(thread)
+
+    def thread_ended(self) -> None:
+        """The thread that runs will not enter Windows code again."""
+        libc.syscall(_SYS_ARCH_PRCTL, _ARCH_SET_GS, ctypes.c_uint64(0))
+        self._forget_thread(threading.get_native_id())
+
+    def _sweep(self) -> None:
+        """Blocks of threads that are no more."""
+        alive = {int(name) for name in os.listdir("/proc/self/task")}
+        for number in [n for n in list(self._threads) if n not in alive]:
+            self._forget_thread(number)
+
+    def _forget_thread(self, number: int) -> None:
+        thread = self._threads.pop(number, None)
+        if thread is not None:
+            ctypes.c_uint64.from_address(thread.teb + OWNER).value = 0
+            self._blocks.append(thread.teb)
+            self.faults.take_stack(number)
 
     @staticmethod
     def _pthread() -> int:
@@ -252,18 +314,30 @@ class Native:
         """The address of a System V function that calls this Microsoft one."""
         key = address, signature
         if key not in self._maps:
-            self._maps[key] = self.code(to_windows(address, signature, self._enter))
+            self._maps[key] = self.code(to_windows(address, signature, self._runtime))
         return self._maps[key]
 
     def callback(self, function: Any, signature: str) -> int:
         """The address of a Microsoft function that calls this function of ctypes."""
-        return self.code(from_windows(self._keep(function), signature))
+        return self.code(from_windows(self._keep(function), signature, self.way_out))
 
     def call(self, address: int, *arguments: int) -> int:
         """Call a Windows function with integers."""
         thunk = self.callable(address, "i" * len(arguments))
-        kind = ctypes.CFUNCTYPE(ctypes.c_uint64, *[ctypes.c_uint64] * len(arguments))
+        # The thunk gives Python's lock back itself, and may come back with an exception.
+        kind = ctypes.PYFUNCTYPE(ctypes.c_uint64, *[ctypes.c_uint64] * len(arguments))
         return int(kind(thunk)(*[a & _FAILED for a in arguments]))
+
+    def leave(self, error: BaseException) -> None:
+        """This thread's Windows code is to be left: the caller in Python gets that error. Then the gate is to return."""
+        thread = self.current
+        thread.error = error
+        for at, value in ((ERROR_TYPE, id(type(error))), (ERROR_VALUE, id(error)), (LEAVING, 1)):
+            ctypes.c_uint64.from_address(thread.teb + at).value = value
+
+    def is_thunk(self, address: int) -> bool:
+        """There is code of ours."""
+        return self._code <= address < self._code + self._used
 
     def finish(self, task: Any) -> Any:
         """Run a generator of effects to its result."""
@@ -287,12 +361,28 @@ class Native:
         return self._gate(api)
 
     def _gate(self, api: Api) -> int:
+        special = self._special_gate(api)
+        if special:
+            return special
         signature = LIBC.get(api.name)
         if signature is not None and api.dll in ("msvcrt.dll", "ucrtbase.dll", "vcruntime140.dll"):
             function = getattr(libc, api.name)
             return self.code(from_windows(ctypes.cast(function, ctypes.c_void_p).value or 0, signature))  # fmt: skip
+        return self._gate_of(api)
+
+    def _gate_of(self, api: Api) -> int:
         self.slots.append(api)
-        return self.code(gate(len(self.slots) - 1, self._dispatcher))
+        return self.code(gate(len(self.slots) - 1, self._dispatcher, self.way_out))
+
+    def _special_gate(self, api: Api) -> int:
+        """What raises exceptions or jumps is machine code, or refused; 0 for others."""
+        if api.name in RAISING:
+            return self._gate_of(RAISING[api.name])
+        if api.name.removeprefix("__intrinsic_") in ("_setjmp", "_setjmpex", "setjmp", "setjmpex"):
+            return self.code(setjmp())
+        if api.name == "longjmp":
+            return self.code(longjmp(self._gate_of(REFUSING)))
+        return 0
 
     def _dispatch(self, number: int, arguments: int, doubles: int) -> int:
         """A gate has been entered."""
@@ -305,10 +395,14 @@ class Native:
         except Exited as ended:
             sys.stdout.flush()
             os._exit(ended.status & 0xFF)
+        except Raised as raised:
+            back = ctypes.c_uint64.from_address(arguments - 8).value
+            self.leave(self.faults.exception(raised.code, back))
+            return 0
         except BaseException as error:
-            # There is no way back through foreign code: what it expects to be impossible must not be returned to.
-            sys.stderr.write(f"rtld: {api.dll}!{api.name}: {error}\n")
-            os.abort()
+            # The code expects an answer that there is none to: it is left, for whoever has called it from Python.
+            self.leave(error)
+            return 0
         if api.result == "d":
             ctypes.c_double.from_address(doubles).value = float(result)
             return 0
@@ -339,6 +433,31 @@ class Native:
             else:
                 values.append(value)
         return values
+
+
+def _address(function: Any) -> int:
+    return int(ctypes.cast(function, ctypes.c_void_p).value or 0)
+
+
+def _aligned(size: int, align: int, at: int | None, rights: int) -> int:
+    """Addresses of this process. NoSpace."""
+    flags = _PRIVATE | _ANONYMOUS
+    if at is not None:
+        got: int = libc.mmap(at, size, rights, flags | _NOREPLACE, -1, 0)
+        if got != at:
+            if got != _FAILED:
+                libc.munmap(got, size)
+            raise NoSpace(f"{at:#x} is not free")
+        return at
+    room: int = libc.mmap(0, size + align, rights, flags, -1, 0)
+    if room == _FAILED:
+        raise NoSpace(f"no {size:#x} bytes of addresses")
+    start = room + align - 1 & -align
+    if start > room:
+        libc.munmap(room, start - room)
+    if room + align > start:
+        libc.munmap(start + size, room + align - start)
+    return start
 
 
 def _wait(effect: Wait) -> bool:

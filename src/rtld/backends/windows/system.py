@@ -5,11 +5,15 @@ Pointers are numbers in the program's memory, which is reached through ``Memory`
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import time
 
 from rtld.backends.windows.api import Exited
+from rtld.backends.windows.codepages import ANSI
+from rtld.backends.windows.commandline import quoted
+from rtld.backends.windows.paths import host_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +30,22 @@ if TYPE_CHECKING:
             ...
 
         def release(self, address: int, size: int) -> None: ...
+        def reserve(self, size: int, at: int | None) -> int:
+            """Addresses without memory, at a multiple of 64 KiB. NoSpace."""
+            ...
+
+        def commit(self, address: int, size: int, rights: int) -> None:
+            """Zeros in pages of reserved addresses that have no memory; these rights for all of them."""
+            ...
+
+        def decommit(self, address: int, size: int) -> None: ...
+        def map_file(self, size: int, rights: int, fd: int, offset: int, at: int | None) -> int:
+            """Pages of a file; what is written goes there when *rights* say that it may be written."""
+            ...
+
+        def rights(self, address: int) -> tuple[int, int | None]:
+            """(where the pages that are like that of an address end, their rights; None: no memory)."""
+            ...
 
     class Loader(Protocol):
         """What the functions about modules ask."""
@@ -98,6 +118,11 @@ class Handle:
         owner: Any
         depth: int
         value: int
+        shared: Any
+        name: str
+        due: float | None
+        period: float
+        twin: Any
 
     def __init__(self, kind: str, **values: Any) -> None:
         self.kind = kind
@@ -108,6 +133,18 @@ class Handle:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
+
+
+class Area:
+    """Memory that was reserved as a whole: ``kind`` is "private" or "view", of a mapping."""
+
+    __slots__ = ("base", "kind", "protection", "size")
+
+    def __init__(self, base: int, size: int, kind: str, protection: int) -> None:
+        self.base = base
+        self.size = size
+        self.kind = kind
+        self.protection = protection  # PAGE_* it began with
 
 
 class System:
@@ -122,7 +159,11 @@ class System:
         environ: Mapping[str, str] | None = None,
         root: str | None = None,
         heap: Any = None,
+        line: str | None = None,
+        directory: str = "C:\\",
+        process_id: int = 4,
     ) -> None:
+        """*line*: the command line as it was given; *directory*: the current one, as the program sees it."""
         self.memory = memory
         self.bits = bits
         self.word = bits // 8
@@ -130,12 +171,19 @@ class System:
         self.arguments = arguments
         self.environ = dict(environ if environ is not None else os.environ)
         self.root = os.path.realpath(root if root is not None else os.getcwd())
+        self.line = line
+        self.directory = directory  # ends with no backslash unless it is a root
+        self.process_id = process_id
         self.loader: Any = None
         self.threads: Any = None
         self.handles: dict[int, Handle] = {}
         self._next_handle = 0x40
+        self.opened: dict[tuple[int, int], list[tuple[int, int]]] = {}  # file -> (access, share)
         self.sections: dict[int, Any] = {}  # critical sections by address: [owner, depth]
         self.tls: list[bool] = [False] * 1088
+        self.fls: dict[int, int] = {}  # index -> function to be called for what is left
+        self.areas: dict[int, Area] = {}  # memory that was reserved as a whole, by its address
+        self.names: dict[str, Handle] = {}  # events, mutexes, ... that have a name
         self.strings: dict[bytes, int] = {}
         self.started = time.monotonic()
         self.exit_code = 0
@@ -162,6 +210,50 @@ class System:
             self.fail(6)
             return None
         return found
+
+    def close(self, number: int) -> bool:
+        """One number less for a handle; what it stands for goes with the last. False when there is none."""
+        found = self.handles.pop(number, None)
+        if found is None:
+            return False
+        found.count -= 1
+        if not found.count and self.names.get(getattr(found, "name", "")) is found:
+            del self.names[found.name]
+        if not found.count and found.kind in ("file", "pipe", "mapping") and found.fd >= 0:
+            os.close(found.fd)
+            if found.kind == "file" and getattr(found, "shared", None):
+                key, entry = found.shared
+                self.opened[key].remove(entry)
+            if getattr(found, "delete", False):
+                with contextlib.suppress(OSError):
+                    os.unlink(found.path)
+        return True
+
+    def name(self, name: str, handle: Handle) -> None:
+        """Give it a name that others can open it by, as long as a handle of it is open."""
+        self.names[name] = handle
+        handle.name = name
+
+    def open_named(self, name: str, kind: str) -> int:
+        """A further handle of what has that name."""
+        found = self.names.get(name)
+        if found is None:
+            return self.fail(2)
+        if found.kind != kind:
+            return self.fail(6)
+        found.count += 1
+        return self.add(found)
+
+    def share(self, handle: Handle, status: os.stat_result, access: int, share: int) -> None:
+        """Note what an open file is open for and what others may do with it: FILE_SHARE_* bits both."""
+        key, entry = (status.st_dev, status.st_ino), (access, share)
+        self.opened.setdefault(key, []).append(entry)
+        handle.shared = key, entry
+
+    def may_share(self, status: os.stat_result, access: int, share: int) -> bool:
+        """Whether a file may be opened like this beside those who have it open."""
+        opened = self.opened.get((status.st_dev, status.st_ino), ())
+        return all(not access & ~others and not theirs & ~share for theirs, others in opened)
 
     def fail(self, error: int, result: int = 0) -> int:
         """Set the last error; the result to return."""
@@ -232,6 +324,10 @@ class System:
         self.memory.write(address, data + bytes(unit))
         return length
 
+    def put_string(self, wide: bool, address: int, room: int, text: str) -> int:
+        """``put_text`` in UTF-16, or in the code page of what is not wide."""
+        return self.put_text(address, text if wide else text.encode(ANSI, "replace"), room)
+
     def keep(self, text: bytes) -> int:
         """The address of a string that stays for ever, zero and all."""
         at = self.strings.get(text)
@@ -244,30 +340,9 @@ class System:
 
     def path(self, name: str) -> str | None:
         """A path of Windows as one of ours, None when it leads out of the root that the program may see."""
-        name = name.replace("\\", "/")
-        name = name.removeprefix("//?/")
-        if name[1:2] == ":":
-            name = name[2:] if name[0].lower() == "z" else self.root + name[2:]
-        full = os.path.realpath(os.path.join(self.root, name))
-        if full != self.root and not full.startswith(self.root.rstrip("/") + "/"):
-            return None
-        return full
+        return host_path(self, name)
 
     @property
     def command_line(self) -> str:
         """The arguments as one string, as CommandLineToArgvW reads it."""
-        return " ".join(map(quoted, self.arguments))
-
-
-def quoted(argument: str) -> str:
-    """One argument, in quotes where that is needed ("Parsing C command-line arguments", learn.microsoft.com)."""
-    if argument and not any(c in argument for c in ' \t"'):
-        return argument
-    result, slashes = '"', 0
-    for letter in argument:
-        if letter == "\\":
-            slashes += 1
-            continue
-        result += "\\" * (2 * slashes + 1 if letter == '"' else slashes) + letter
-        slashes = 0
-    return result + "\\" * (2 * slashes) + '"'
+        return self.line if self.line is not None else " ".join(map(quoted, self.arguments))

@@ -1,4 +1,4 @@
-"""Delay imports bound by us at their first call, instead of by the helper that was linked into the image; and unloaded.
+"""Delay imports bound by us at their first call, instead of by the helper that was linked into the image.
 
 Every slot of the delay IAT gets an address of ours. Who calls it makes us load the DLL and look the function up; the slot is
 filled, the module handle stored as the helper would, and the call goes on with its arguments as they were.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from rtld.backends.windows.api import TRAP, Api, Jump
 from rtld.errors import TargetFault, Unsupported
-from rtld.pe.basereloc import base_relocs
 from rtld.pe.faults import explained
 from rtld.pe.imports import Descriptor, delay_imports
 from rtld.pe.load import symbol_text
@@ -58,25 +57,3 @@ def _action(loader: Loader, module: PeModule, descriptor: Descriptor, name: str,
         return Jump(address)
 
     return first_call
-
-
-def unload_delayed(loader: Loader, module: PeModule, dll: str) -> Generator[Any, Any, bool]:
-    """What __FUnloadDelayLoadedDLL2 does: the IAT as it was, the DLL freed. False without an unload table, or not loaded."""
-    system, word = loader.system, module.file.bits // 8
-    for descriptor in delay_imports(module.file).descriptors:
-        if descriptor.dll.lower() != dll.lower() or not descriptor.delay.unload:
-            continue
-        place = module.base + descriptor.delay.handle
-        handle = system.number(place)
-        if not handle:
-            return False
-        table = descriptor.delay.unload
-        relocated = table in base_relocs(module.file).rva.tolist()
-        delta = 0 if relocated else module.base - module.file.base
-        for number in range(descriptor.count):
-            value = system.number(module.base + table + word * number)
-            system.put(module.base + descriptor.iat + word * number, value + delta)
-        yield from loader.free_library(handle)
-        system.put(place, 0)
-        return True
-    return False

@@ -6,14 +6,18 @@ import contextlib
 import ctypes
 import os
 
-from rtld.backends.windows.api import Call
-from rtld.backends.windows.machine import Frame, Machine, Thread
+from rtld.backends.windows.machine import Machine
 from rtld.backends.windows.stubs import StubDll
-from rtld.errors import RtldError, Unsupported
+from rtld.backends.windows.threads import Frame, Thread
+from rtld.errors import RtldError, TargetFault, Unsupported
 from rtld.pe.faults import CannotLoad
 from rtld.pe.file import PeFile
 from rtld.pe.types import LOAD_WITH_ALTERED_SEARCH_PATH
+from rtld.process.windows.functions import Caller, EmulatedFunction
 from rtld.process.windows.loader import Loader
+from rtld.process.windows.native_functions import native_callback, native_function
+from rtld.process.windows.types import Function as FunctionPointer
+from rtld.process.windows.types import python_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,11 +27,7 @@ if TYPE_CHECKING:
     from rtld.pe.module import PeModule
     from rtld.process.windows.native import NativeProcess
 
-_CDECL = 1
-_UNIVERSAL = (
-    "i" * 12
-)  # so many integers may be given to a function whose arguments nobody has declared
-_REALS = (ctypes.c_double, ctypes.c_float)
+_MOST_INSIDE = 32  # each takes some twenty of Python's own 1000
 
 
 class Closed(RtldError):
@@ -39,34 +39,6 @@ class Closed(RtldError):
 
     def __str__(self) -> str:
         return f"{self.name} has been closed"
-
-
-def signature_of(types: Any) -> str:
-    """ "i" and "d" of ctypes types. Unsupported for structures by value, which Windows passes differently."""
-    result = ""
-    for each in types:
-        if isinstance(each, type) and issubclass(each, ctypes.Structure | ctypes.Union):
-            raise Unsupported(f"{each.__name__} by value", "pass a pointer, as Windows does for structures above 8 bytes")  # fmt: skip
-        result += "d" if each in _REALS else "i"
-    return result
-
-
-class Function(ctypes._CFuncPtr):  # type: ignore[name-defined,misc]
-    """A function of a DLL as ctypes has them. ``argtypes`` must be set where there are doubles."""
-
-    _flags_ = _CDECL
-    _restype_ = ctypes.c_int
-
-    @property
-    def argtypes(self) -> Any:
-        return ctypes._CFuncPtr.argtypes.__get__(self)  # type: ignore[attr-defined]
-
-    @argtypes.setter
-    def argtypes(self, types: Any) -> None:
-        machine, address = self.__dict__["target"]
-        thunk = machine.callable(address, signature_of(types))
-        ctypes.c_size_t.from_address(ctypes.addressof(self)).value = thunk
-        ctypes._CFuncPtr.argtypes.__set__(self, types)  # type: ignore[attr-defined]
 
 
 class WindowsLibrary:
@@ -132,13 +104,21 @@ class NativeLibrary(WindowsLibrary):
 
     def __getitem__(self, name: str | int) -> Any:
         address = self.address(name)
-        function = Function(self._process.machine.callable(address, _UNIVERSAL))
-        function.target = self._process.machine, address
-        return function
+        return native_function(self._process.machine, address)
 
-    def callback(self, function: Any) -> int:
-        """The address by which the DLL can call a function of ctypes (an instance of a CFUNCTYPE)."""
-        return self._process.machine.callback(function, signature_of(function._argtypes_))
+    def function(self, address: int, _name: str = "") -> Any:
+        """What can be called at an address: that of a function pointer, say."""
+        return native_function(self._process.machine, address)
+
+    def callback(self, function: Any, kind: Any = None) -> int:
+        """The address by which the DLL can call a function of ctypes, or a Python function (*kind*: its CFUNCTYPE)."""
+        if kind is None and not isinstance(function, FunctionPointer):
+            raise TypeError("a Python function needs its type: callback(function, CFUNCTYPE(...))")
+        return native_callback(self._process.machine, function, kind or type(function))
+
+    def read(self, address: int, size: int) -> bytes:
+        """Bytes of this process."""
+        return ctypes.string_at(address, size)
 
 
 # -- emulated -------------------------------------------------------------------------------------
@@ -148,6 +128,7 @@ class EmulatedProcess(Loader):
     """What plays the Windows process of DLLs on an emulated CPU."""
 
     machine: Machine
+    _depth = 0
 
     def __init__(self, arch: str, **options: Any) -> None:
         stub = StubDll("python.exe", (), {}, arch, 0x40_0000 if arch == "i386" else 0x7_6000_0000)
@@ -155,6 +136,8 @@ class EmulatedProcess(Loader):
         super().__init__(Machine(arch), file, "python.exe", **options)
         self.main.references = -1
         self._caller: Thread | None = None
+        self.caller = Caller(self)
+        self._callbacks_of: dict[Any, tuple[Any, int]] = {}
 
     def finish(self, task: Generator[Any, Any, Any]) -> Any:
         """Run a generator of effects on the CPU, to its result."""
@@ -170,11 +153,42 @@ class EmulatedProcess(Loader):
             for module in self.tls:
                 if module is not None:
                     self._give_block(thread, module)
+            self._run(thread)
+        elif self._depth:
+            self._run_inside(thread, body())
         else:
             thread.frames[:] = [Frame(body(), None, thread.sp)]
             thread.code = thread.context = thread.wait = None
-        self.machine.run(thread)
+            self.machine.unhandled = ""
+            status = self._run(thread)
+            if not result:
+                reason = self.machine.unhandled or f"the process has ended with status {status:#x}"
+                raise TargetFault(reason)
         return result[0]
+
+    def _run(self, thread: Thread) -> int:
+        """The status with which the process has ended, if it has."""
+        self._depth += 1
+        try:
+            return self.machine.run(thread)
+        finally:
+            self._depth -= 1
+
+    def _run_inside(self, thread: Thread, body: Generator[Any, Any, Any]) -> None:
+        """A call while the thread waits for a callback: its stack goes on below, and all is as it was afterwards."""
+        if self._depth >= _MOST_INSIDE:
+            raise TargetFault(f"more than {_MOST_INSIDE} calls into the program inside one another")
+        engine, cpu = self.machine.engine, self.machine.cpu
+        registers, outer, sp = engine.save(), thread.frames, thread.sp
+        thread.sp = engine.get(cpu.sp) - 512 & -16
+        thread.frames = [Frame(body, None, thread.sp)]
+        try:
+            self._run(thread)
+        finally:
+            thread.frames, thread.sp, thread.code = outer, sp, None
+            thread.context = thread.wait = thread.pc = None
+            self.machine.current = thread
+            engine.restore(registers)
 
     def open(self, name: str, flags: int = 0) -> PeModule:
         """LoadLibraryEx. CannotLoad."""
@@ -192,75 +206,34 @@ class EmulatedProcess(Loader):
         """FreeLibrary."""
         self.finish(self.free_library(module.base))
 
-    def call(self, address: int, arguments: list[int]) -> int:
-        """Call a function; what it returned."""
-
-        def body() -> Generator[Any, Any, Any]:
-            return (yield Call(address, tuple(arguments), "cdecl"))
-
-        return int(self.finish(body()))
-
-
-class EmulatedFunction:
-    """A function on the emulated CPU. Integers, bytes (copied there), bytearrays and objects of ctypes (and back)."""
-
-    def __init__(self, process: EmulatedProcess, address: int) -> None:
-        self._process = process
-        self._address = address
-        self.restype: Any = ctypes.c_int
-        self.argtypes: Any = None
-
-    def __call__(self, *arguments: Any) -> Any:
-        memory, heap = self._process.machine.guest, self._process.system.heap
-        values: list[int] = []
-        back: list[tuple[Any, int, int]] = []
-        copies = []
-        for argument in arguments:
-            if argument is None:
-                values.append(0)
-            elif isinstance(argument, int):
-                values.append(argument)
-            elif isinstance(argument, ctypes._SimpleCData) and isinstance(argument.value, int):
-                values.append(argument.value)
-            else:
-                data = argument + b"\0" if isinstance(argument, bytes) else _bytes_of(argument)
-                at = heap.allocate(len(data))
-                copies.append(at)
-                memory.write(at, data)
-                values.append(at)
-                if not isinstance(argument, bytes):
-                    back.append((argument, at, len(data)))
-        result = self._process.call(self._address, values)
-        for argument, at, size in back:
-            memoryview(getattr(argument, "_obj", argument)).cast("B")[:] = memory.read(at, size)
-        for at in copies:
-            heap.free(at)
-        return self._result(result)
-
-    def _result(self, value: int) -> Any:
-        kind = self.restype
-        if kind is None:
-            return None
-        if kind is ctypes.c_char_p:
-            return self._process.system.text(value)
-        return kind(value & (1 << 8 * ctypes.sizeof(kind)) - 1).value
-
-
-def _bytes_of(argument: Any) -> bytes:
-    """What an argument has in memory. TypeError for what has nothing there."""
-    argument = getattr(argument, "_obj", argument)  # byref
-    try:
-        return bytes(memoryview(argument).cast("B"))
-    except TypeError:
-        kind = type(argument).__name__
-        raise TypeError(f"a {kind} cannot be given to an emulated function") from None
+    def callback_for(self, function: Any, kind: Any, convention: str = "cdecl") -> int:
+        """The address of a callback: a function of ctypes, or a Python function and its type. One for each."""
+        own = type(function) if isinstance(function, FunctionPointer) else kind
+        key = id(function), own, convention
+        if key not in self._callbacks_of:
+            inner = python_function(function) if own is type(function) else function
+            at = self.caller.callback(convention, inner or function, own._restype_, own._argtypes_)
+            self._callbacks_of[key] = function, at  # it must live as long as code may call it
+        return self._callbacks_of[key][1]
 
 
 class EmulatedLibrary(WindowsLibrary):
     """On an emulated CPU: what it does wrong, it does there."""
 
     def __getitem__(self, name: str | int) -> Any:
-        return EmulatedFunction(self._process, self.address(name))
+        return EmulatedFunction(self._process.caller, self.address(name), str(name))
+
+    def function(self, address: int, name: str = "") -> EmulatedFunction:
+        """What can be called at an address: that of a function pointer, say."""
+        return EmulatedFunction(self._process.caller, address, name)
+
+    def callback(self, function: Any, kind: Any = None, *, convention: str = "cdecl") -> int:
+        """The address by which the DLL can call a function of ctypes, or a Python function (*kind*: its CFUNCTYPE)."""
+        if isinstance(function, EmulatedFunction):
+            return function.address
+        if kind is None and not isinstance(function, FunctionPointer):
+            raise TypeError("a Python function needs its type: callback(function, CFUNCTYPE(...))")
+        return self._process.callback_for(function, kind, convention)  # type: ignore[no-any-return]
 
     def read(self, address: int, size: int) -> bytes:
         """The program's bytes."""

@@ -9,20 +9,13 @@ from __future__ import annotations
 
 import os
 
-from rtld.backends.windows import (  # noqa: F401  (they fill TABLES)
-    crt,
-    crt_files,
-    kernel32,
-    kernel32_files,
-    kernel32_text,
-    kernel32_threads,
-    msvcrt,
-    others,
-)
-from rtld.backends.windows.api import TABLES, Api, Call
+from rtld.backends.windows import crt, kernel32
+from rtld.backends.windows.api import Api, Call
 from rtld.backends.windows.peb import Peb
 from rtld.backends.windows.stubs import SLOT, StubDll
 from rtld.backends.windows.system import System
+from rtld.backends.windows.tables import TABLES
+from rtld.backends.windows.unwinding import tables
 from rtld.errors import FormatError, NoSpace, TargetFault, Unsupported
 from rtld.pe import types as t
 from rtld.pe.apiset import ApiSets
@@ -35,13 +28,14 @@ from rtld.pe.load import follow, load_dll, run, symbol_text
 from rtld.pe.tls import tls_directory
 from rtld.pe.windows import Windows, windows_for
 from rtld.process.windows.delay import set_traps
+from rtld.process.windows.places import Places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from typing import Any
 
-    from rtld.backends.windows.machine import Thread
+    from rtld.backends.windows.threads import Thread
     from rtld.core.module import Problem
     from rtld.pe.module import PeModule, PeNamespace, Policies
 
@@ -49,6 +43,7 @@ if TYPE_CHECKING:
 
 _STUB_BASE = {"x86_64": 0x7_7000_0000, "i386": 0x7700_0000}
 _MOST_TLS = 64
+GUEST_CRT = ("msvcrt.dll", "ucrtbase.dll")
 
 
 class SuppliedSets(ApiSets):
@@ -61,7 +56,22 @@ class SuppliedSets(ApiSets):
         return crt.host_of(dll)
 
 
-class Loader:
+def guest_crt(arch: str, windows_dir: str | None) -> dict[str, str]:
+    """The system's C libraries, name -> path: they need KERNEL32 and NTDLL only, which are ours. Unsupported without them."""
+    found = {}
+    for directory in windows_for(arch, windows_dir).system:
+        for name in GUEST_CRT:
+            path = os.path.join(directory, name)
+            if name not in found and os.path.exists(path):
+                found[name] = path
+    if not found:
+        raise Unsupported(
+            f"no C library of Windows for {arch} is installed", "install Wine (Debian: libwine), or name a directory with --windows-dir"
+        )  # fmt: skip
+    return found
+
+
+class Loader(Places):
     """The modules of one process, and what LoadLibrary and its kin do with them.
 
     ``machine`` has addresses, memory and a CPU (``backends.windows.machine``, ``native``). A subclass starts something.
@@ -81,17 +91,24 @@ class Loader:
         policies: Policies | None = None,
         trace: Any = None,
         moved: bool = False,
+        line: str | None = None,
+        directory: str = "C:\\",
+        process_id: int = 4,
+        crt: str = "builtin",
     ) -> None:
         """*windows_dir*: where further system DLLs are; *strict*: stop at a function that nobody supplies; *trace*:
-        a stream for what WINEDEBUG=+loaddll,+module,+imports would say; *moved*: no image at its preferred base.
+        a stream for what WINEDEBUG=+loaddll,+module,+imports would say; *moved*: no image at its preferred base; *line*,
+        *directory*: the command line and the current directory, where another program has given them; *crt*: "guest" for
+        the C libraries of the system (Wine's msvcrt.dll and ucrtbase.dll) in place of ours.
         """
         self.strict = strict
         self.trace = trace
         self.moved = moved
         self.machine = machine
         self.system = System(
-            machine.guest, file.bits, [path, *arguments], environ=environ, heap=machine.heap
-        )
+            machine.guest, file.bits, [path, *arguments], environ=environ, heap=machine.heap,
+            line=line, directory=directory, process_id=process_id,
+        )  # fmt: skip
         machine.system = self.system
         self.system.loader = self
         self.system.threads = machine
@@ -112,7 +129,12 @@ class Loader:
             file, os.path.abspath(path), windows=windows, dll_path=dll_path, policies=policies,
             current=os.getcwd(),
         )  # fmt: skip
+        guests = guest_crt(file.arch, windows_dir) if crt == "guest" else {}
+        for name, path_of in guests.items():
+            self.ns.search.supplied[name] = lambda p=path_of: PeFile(p)  # type: ignore[misc]
         for number, table in enumerate(TABLES.values()):
+            if table.name in guests:
+                continue
             base = _STUB_BASE[file.arch] + 0x20_0000 * number
             stub = StubDll(table.name, table.functions, table.data, file.arch, base)
             self.stubs[table.name] = stub
@@ -276,6 +298,7 @@ class Loader:
         if self._closing:
             return
         self._closing = True
+        yield from kernel32.fls_exit(self.system)
         for module in reversed(self.attached):
             yield from self._dll_main(module, t.DLL_PROCESS_DETACH, 1)
         yield from self._callbacks(self.main, t.DLL_PROCESS_DETACH)
@@ -286,17 +309,26 @@ class Loader:
             "the program wants a thread, and threads of Windows code are only emulated"
         )
 
-    def _thread(self, start: int, argument: int) -> Task:
+    def new_task(self, _body: Task) -> Thread:
+        """A thread that does what the generator says."""
+        raise Unsupported("Windows code in this process has no threads of its own to be called in")
+
+    @staticmethod
+    def _start(start: int, argument: int) -> Task:
+        return (yield Call(start, (argument,)))
+
+    def _thread(self, body: Task) -> Task:
         for module in list(self.attached):
             if module not in self.quiet:
                 yield from self._dll_main(module, t.DLL_THREAD_ATTACH, 0)
         yield from self._callbacks(self.main, t.DLL_THREAD_ATTACH)
-        code = yield Call(start, (argument,))
+        code = yield from body
         yield from self.detach_thread()
         return code
 
     def detach_thread(self) -> Task:
         """DLL_THREAD_DETACH, the last attached first."""
+        yield from kernel32.fls_exit(self.system)
         for module in reversed(list(self.attached)):
             if module not in self.quiet:
                 yield from self._dll_main(module, t.DLL_THREAD_DETACH, 0)
@@ -384,6 +416,7 @@ class Loader:
 
     def _forget(self, modules: list[PeModule]) -> None:
         """As if they had never been loaded; their numbers stay taken."""
+        tables(self.system).forget()
         for module in modules:
             if module in self.live:
                 self.live.remove(module)
@@ -437,16 +470,9 @@ class Loader:
         found = self.ns.by_base.get(base)
         return found if found in self.live else None
 
-    def module_of(self, address: int) -> PeModule | None:
-        """The module that an address is in."""
-        for module in self.live:
-            if module.base <= address < module.base + module.file.span:
-                return module
-        return None
-
     def windows_path(self, module: PeModule) -> str:
         """A module's path as the program sees it."""
-        if module.path in self.stubs:
+        if "/" not in module.path:  # supplied
             return f"C:\\windows\\system32\\{module.path}"
         root = self.system.root.rstrip("/") + "/"
         if module.path.startswith(root):

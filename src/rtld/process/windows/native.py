@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
+import time
 
+from rtld.backends.windows.api import ThreadExited
 from rtld.backends.windows.native import Native, NativeThread
+from rtld.backends.windows.native_faults import WindowsException
 from rtld.backends.windows.stubs import StubDll
 from rtld.pe.exports import exports
 from rtld.pe.faults import CannotLoad
@@ -37,9 +42,47 @@ class NativeProcess(Loader):
             if module is not None:
                 self._give_block(thread, module)
 
+    def new_thread(self, start: int, argument: int, _stack: int) -> NativeThread:  # type: ignore[override]
+        """A thread of Python's that runs Windows code; daemonic: it ends with the process."""
+        ready = threading.Event()
+        made: list[NativeThread] = []
+
+        def body() -> None:
+            thread = self.machine.current
+            made.append(thread)
+            ready.set()
+            while thread.suspended != 0:  # until CreateThread or ResumeThread has said so
+                time.sleep(0.0005)
+            code = 0xFFFFFFFF
+            try:
+                code = int(self.machine.finish(self._thread(self._start(start, argument))) or 0)
+            except ThreadExited as ended:
+                code = ended.code
+            except WindowsException as error:
+                found = self.module_of(start)
+                name = f"thread of {found.base_name}" if found is not None else "thread"
+                sys.stderr.write(f"rtld: {name}: {error}\n")
+                code = error.code
+            finally:
+                thread.code = code & 0xFFFFFFFF
+                if thread.handle is not None:
+                    thread.handle.signalled = True
+                self.machine.thread_ended()
+
+        threading.Thread(target=body, name="Windows", daemon=True).start()
+        ready.wait()
+        return made[0]
+
     def open(self, name: str, flags: int = 0) -> PeModule:
         """LoadLibraryEx. CannotLoad."""
-        module, error = self.machine.finish(self.load_library(name, flags))
+        since = len(self.ns.modules)
+        try:
+            module, error = self.machine.finish(self.load_library(name, flags))
+        except WindowsException:  # of a DllMain
+            fresh = self.ns.modules[since:]
+            self.attached[:] = [each for each in self.attached if each not in fresh]
+            self._forget(fresh)
+            raise
         if module is None:
             raise CannotLoad(name, error, self.reason())
         return module  # type: ignore[no-any-return]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from rtld.backends.windows import msvcrt
+import os
+import time
+
 from rtld.backends.windows.api import Call, Exited
-from rtld.backends.windows.machine import Machine, Thread
+from rtld.backends.windows.crt_streams import flush_all
+from rtld.backends.windows.machine import Machine
 from rtld.errors import TargetFault
 from rtld.pe import types as t
 from rtld.pe.faults import InitFailed
 from rtld.pe.file import PeFile
 from rtld.process.windows.loader import Loader
+from rtld.process.windows.spawn import ended, is_program, spawn, terminate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from typing import Any
+
+    from rtld.backends.windows.system import Handle
+    from rtld.backends.windows.threads import Thread
 
     Task = Generator[Any, Any, Any]
 
@@ -34,6 +41,7 @@ class WindowsProcess(Loader):
     ) -> None:
         """*seconds*: that it may take; further keywords are those of ``Loader``."""
         file = PeFile(path)
+        self._options = {k: v for k, v in options.items() if k not in ("environ", "line", "directory", "process_id")}  # fmt: skip
         super().__init__(Machine(file.arch, seconds=seconds), file, path, arguments, **options)
 
     def run(self) -> int:
@@ -44,7 +52,7 @@ class WindowsProcess(Loader):
         try:
             return self.machine.run()
         finally:
-            msvcrt.flush_all(self.system)
+            flush_all(self.system)
 
     def _start_thread(self, body: Task, stack: int = 0) -> Thread:
         thread = self.machine.new_thread(self.peb.address, body, stack or 1 << 20)
@@ -65,7 +73,31 @@ class WindowsProcess(Loader):
 
     def new_thread(self, start: int, argument: int, stack: int) -> Thread:
         """A thread of the program; its DLLs are told when it begins and ends."""
-        return self._start_thread(self._thread(start, argument), stack)
+        return self._start_thread(self._thread(self._start(start, argument)), stack)
+
+    def new_task(self, body: Task) -> Thread:
+        """A thread that does what the generator says."""
+        return self._start_thread(self._thread(body))
+
+    # -- further programs ---------------------------------------------------------------------------
+
+    is_program = staticmethod(is_program)
+    process_ended = staticmethod(ended)
+    end_process = staticmethod(terminate)
+
+    def spawn(self, path: str, arguments: Sequence[str], *, streams: Sequence[int], **options: Any) -> Handle:  # fmt: skip
+        """Another program in a process of its own; further keywords are those of ``Loader``."""
+        deadline = self.machine.deadline
+        seconds = None if deadline is None else max(deadline - time.monotonic(), 0.1)
+
+        def run() -> int:
+            options["process_id"] = os.getpid()
+            self.close()
+            process = WindowsProcess(path, arguments[1:], seconds=seconds, **self._options, **options)  # fmt: skip
+            return process.run()
+
+        kept = [h.fd for h in self.system.handles.values() if h.kind in ("file", "pipe", "mapping")]
+        return spawn(run, streams, [fd for fd in kept if fd > 2])
 
     def close(self) -> None:
         """Give the memory back."""

@@ -1,0 +1,234 @@
+"""msvcrt.dll, vcruntime140.dll: what compilers' code for __try calls, setjmp and longjmp, signals."""
+
+from __future__ import annotations
+
+import struct
+
+from rtld.arch.x86_64_unwind import REGISTERS
+from rtld.backends.windows import context as c
+from rtld.backends.windows import seh32, seh64
+from rtld.backends.windows.api import Call, Exited, Resume
+from rtld.backends.windows.crt import UCRT, VCRUNTIME
+from rtld.backends.windows.crt_streams import flush_all
+from rtld.backends.windows.dispatch import unhandled
+from rtld.backends.windows.exceptions import NTDLL, own_context, popped
+from rtld.backends.windows.msvcrt import MSVCRT
+from rtld.errors import TargetFault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+    from rtld.backends.windows.system import System
+
+    Task = Generator[Any, Any, Any]
+    Action = Callable[..., Any]
+
+_JUMP_MAGIC = 0x56433230  # "VC20": the buffer is _setjmp3's
+SIGILL, SIGFPE, SIGSEGV, SIGABRT = 4, 8, 11, 22
+_DEFAULT, _IGNORE = 0, 1
+_SIGNALS = {c.ACCESS_VIOLATION: SIGSEGV, c.ILLEGAL_INSTRUCTION: SIGILL, c.PRIVILEGED: SIGILL,
+            **dict.fromkeys((*range(3221225613, 3221225620), c.DIVIDE_BY_ZERO), SIGFPE)}  # fmt: skip
+
+
+def runtime(names: str, arguments: str = "", result: str = "u") -> Callable[[Action], Action]:
+    """Declare a function of all the C run-times."""
+
+    def declare(action: Action) -> Action:
+        for table in (MSVCRT, UCRT, VCRUNTIME):
+            table(names, arguments, result, "cdecl")(action)
+        return action
+
+    return declare
+
+
+for _table in (NTDLL, MSVCRT, VCRUNTIME, UCRT):
+    _table("__C_specific_handler", "pppp", "i", "cdecl")(seh64.c_specific_handler)
+
+
+@runtime("_except_handler3", "pppp", "i")
+def except_handler3(system: System, at: int, frame: int, context: int, _dispatcher: int) -> Task:
+    return (yield from seh32.except_handler(system, at, frame, context, None))
+
+
+@runtime("_except_handler4_common", "pppppp", "i")
+def except_handler4_common(system: System, cookie: int, _check: int, at: int, frame: int, context: int, _dispatcher: int) -> Task:  # fmt: skip
+    return (yield from seh32.except_handler(system, at, frame, context, system.number(cookie, 4)))
+
+
+@runtime("_global_unwind2", "p", "v")
+def global_unwind2(system: System, frame: int) -> Task:
+    context = popped(system, own_context(system))
+    yield from seh32.unwind_chain(system, frame, 0, context.copy())
+    return Resume(context)
+
+
+@runtime("_local_unwind2", "pu", "v")
+def local_unwind2(system: System, frame: int, level: int) -> Task:
+    context = popped(system, own_context(system))
+    yield from seh32.ScopeFrame(system, frame, None).unwind_to(level)
+    return Resume(context)
+
+
+@runtime("_local_unwind4", "ppu", "v")
+def local_unwind4(system: System, cookie: int, frame: int, level: int) -> Task:
+    context = popped(system, own_context(system))
+    yield from seh32.ScopeFrame(system, frame, system.number(cookie, 4)).unwind_to(level)
+    return Resume(context)
+
+
+@runtime("_local_unwind", "pp", "v")
+@NTDLL("_local_unwind", "pp", "v")
+def local_unwind(system: System, frame: int, target_ip: int) -> Task:
+    return (yield from seh64.unwind(system, frame, target_ip, 0, 0))
+
+
+# -- setjmp -------------------------------------------------------------------------------------------
+
+
+def _caller(system: System) -> Any:
+    """The registers as the caller has them behind the call; of a function that runs at once."""
+    if not hasattr(system.threads, "engine"):
+        raise TargetFault("setjmp is there on emulated CPUs only")
+    return popped(system, c.capture(system))
+
+
+@runtime("_setjmp _setjmpex setjmp __intrinsic_setjmp __intrinsic_setjmpex", "pp", "i")
+def setjmp(system: System, buffer: int, frame: int) -> int:
+    """x64: a _JUMP_BUFFER. x86: what _setjmp3 keeps without more arguments."""
+    if system.bits == 32:
+        return _setjmp32(system, buffer, (), magic=False)
+    context = _caller(system)
+    data = bytearray(0x100)
+    struct.pack_into("<Q", data, 0, frame)
+    for number, at in seh64.JUMP.items():
+        struct.pack_into("<Q", data, at, context.gpr[number])
+    struct.pack_into("<QIH", data, 0x50, context.rip, context.mxcsr, context.fpcw)
+    for number in range(6, 16):
+        at = 0x60 + 16 * (number - 6)
+        data[at : at + 16] = context.xmm[number].to_bytes(16, "little")
+    system.memory.write(buffer, bytes(data))
+    return 0
+
+
+def _setjmp32(system: System, buffer: int, more: tuple[int, ...], *, magic: bool) -> int:
+    context = _caller(system)
+    values = context.values
+    registration = seh32.chain(system)
+    level, function = seh32.END, 0
+    data: tuple[int, ...] = ()
+    if registration != seh32.END:
+        function = more[0] if more else 0
+        level = more[1] if len(more) > 1 else system.number(registration + 12)
+        data = more[2:8]
+    words = [values[r] for r in ("ebp", "ebx", "edi", "esi", "esp", "eip")] + [registration, level]
+    if magic:
+        words += [_JUMP_MAGIC, function, *data, *[0] * (6 - len(data))]
+    system.memory.write(buffer, struct.pack(f"<{len(words)}I", *words))
+    return 0
+
+
+@runtime("_setjmp3", "pi.", "i")
+def setjmp3(system: System, buffer: int, count: int, values: Any) -> int:
+    if system.bits == 64:
+        return setjmp(system, buffer, count)  # type: ignore[no-any-return]
+    more = tuple(values.pointer() for _ in range(max(0, min(count, 8))))
+    return _setjmp32(system, buffer, more, magic=True)
+
+
+@runtime("longjmp", "pi", "v")
+def longjmp(system: System, buffer: int, value: int) -> Task:
+    value = value or 1
+    if system.bits == 32:
+        return (yield from _longjmp32(system, buffer, value))
+    frame, context = system.number(buffer), own_context(system)
+    if frame:
+        at = context.sp - 0x200 & -16
+        record = c.Record(c.LONGJUMP, 0, context.pc, (buffer,))
+        record.store(system, at)
+        return (yield from seh64.unwind(system, frame, system.number(buffer + 0x50), at, value, free=at))  # fmt: skip
+    seh64.jump(system, context, buffer)
+    context.gpr[REGISTERS.index("rax")] = value & 0xFFFFFFFF
+    return Resume(context)
+
+
+def _longjmp32(system: System, buffer: int, value: int) -> Task:
+    context = own_context(system)
+    words = struct.unpack("<10I", system.memory.read(buffer, 40))
+    registration, level, magic, function = words[6:]
+    if registration not in (seh32.chain(system), 0):
+        target = registration if registration != seh32.END else 0
+        yield from seh32.unwind_chain(system, target, 0, context.copy())
+    if registration not in (0, seh32.END):
+        if magic == _JUMP_MAGIC and function:
+            yield Call(function, (buffer,), "cdecl")
+        elif system.number(registration + 12) != level:
+            yield from seh32.ScopeFrame(system, registration, None).unwind_to(level)
+    names = ("ebp", "ebx", "edi", "esi", "esp", "eip")
+    context.values.update(zip(names, words, strict=False), eax=value & 0xFFFFFFFF)
+    return Resume(context)
+
+
+@runtime("_seh_longjmp_unwind", "p", "v")
+def seh_longjmp_unwind(system: System, buffer: int) -> Task:
+    context = popped(system, own_context(system), 1)  # __stdcall, whatever its DLL's others are
+    registration, level = struct.unpack("<II", system.memory.read(buffer + 0x18, 8))
+    yield from seh32.ScopeFrame(system, registration, None).unwind_to(level)
+    return Resume(context)
+
+
+# -- signals ------------------------------------------------------------------------------------------
+
+
+def _signalled(system: System, number: int, *arguments: int) -> Task:
+    """Call the program's handler of a signal, which is taken off before; False when it has none."""
+    key = f"signal {number}"
+    handler = system.cache.get(key, _DEFAULT)
+    if handler == _DEFAULT:
+        return False
+    if handler != _IGNORE:
+        system.cache[key] = _DEFAULT
+        yield Call(handler, (number, *arguments), "cdecl")
+    return True
+
+
+@runtime("raise", "i", "i")
+def raise_(system: System, number: int) -> Task:
+    if not (yield from _signalled(system, number)):
+        flush_all(system)
+        raise Exited(3)
+    return 0
+
+
+@runtime("abort", "", "v")
+def abort(system: System) -> Task:
+    yield from _signalled(system, SIGABRT)
+    flush_all(system)
+    raise Exited(3)
+
+
+@runtime("_XcptFilter", "up", "i")
+def xcpt_filter(system: System, code: int, pointers: int) -> Task:
+    """The filter of start-up code: what has a signal's handler is that one's."""
+    number = _SIGNALS.get(code)
+    if number is not None and (yield from _signalled(system, number)):
+        return -1
+    answer, _ = yield from unhandled(system, pointers)
+    return answer
+
+
+@runtime("__CppXcptFilter", "up", "i")
+def cpp_xcpt_filter(system: System, code: int, pointers: int) -> Task:
+    return (yield from xcpt_filter(system, code, pointers)) if code == 0xE06D7363 else 0
+
+
+@runtime("_resetstkoflw", "", "i")
+def resetstkoflw(system: System) -> int:
+    """The guard pages of the stack are set once more."""
+    guard = system.threads.current.guard
+    if guard is None:
+        return 0
+    guard.arm()
+    system.threads.put_limit(guard.limit)
+    return 1
