@@ -217,7 +217,7 @@ def table_of(module: Module, ns: Namespace, kernel: Kernel, *, own: bool = False
     return found  # type: ignore[no-any-return]
 
 
-def _tables_of_scope(
+def tables_of_scope(
     modules: tuple[Module, ...], ns: Namespace, kernel: Kernel
 ) -> tuple[list[Module], list[int]]:
     """The modules that have symbols, and their tables; remembered for the global scope of the last link."""
@@ -268,7 +268,7 @@ class QuickLink:
             table_of(module, ns, kernel, own=True)
         everybody = ns.global_scope.modules
         if scope[: len(everybody)] == [*everybody]:
-            having, tables = _tables_of_scope(everybody, ns, kernel)
+            having, tables = tables_of_scope(everybody, ns, kernel)
             rest = scope[len(everybody) :]
         else:
             having, tables, rest = [], [], list(scope)
