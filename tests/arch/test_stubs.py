@@ -21,6 +21,7 @@ from rtld.arch.x86_64_open import OPEN
 from rtld.arch.x86_64_prepare import PREPARE
 from rtld.arch.x86_64_relocate import RELOCATE
 from rtld.arch.x86_64_relr import RELR
+from rtld.arch.x86_64_symbol import SYMBOL
 from rtld.arch.x86_64_versions import VERSIONS
 from rtld.core.terms import A, P, S
 
@@ -86,7 +87,7 @@ def test_text_and_holes() -> None:
 
 KERNELS = {
     "bind": BIND, "versions": VERSIONS, "relr": RELR, "open": OPEN, "dynamic": DYNAMIC, "ldcache": LDCACHE, "link": LINK,
-    "prepare": PREPARE, "relocate": RELOCATE,
+    "prepare": PREPARE, "relocate": RELOCATE, "symbol": SYMBOL,
 }  # fmt: skip
 
 

@@ -20,9 +20,11 @@ import pytest
 
 import rtld
 from rtld.backends import inprocess as machine
+from rtld.dlfcn.names import exported
 from rtld.errors import RtldError
+from rtld.process.inprocess.calls import look_up, scope_of_handle
 from rtld.process.inprocess.close import init_functions
-from rtld.process.inprocess.express import open_at_once
+from rtld.process.inprocess.express import open_at_once, symbol_at_once
 from rtld.process.inprocess.open import open_library
 from rtld.process.inprocess.space import span
 
@@ -44,7 +46,8 @@ def portrait(ns: rtld.Namespace, root: Any, initialisers: list[int]) -> dict[str
         for start, end, index in ranges:
             inside = (words >= start) & (words < end)
             result[inside] = words[inside] - np.uint64(start) + np.uint64(index << 48)
-        return result.tolist()
+        numbers: list[int] = result.tolist()
+        return numbers
 
     def nearby(*values: int) -> list[int]:
         return near(struct.pack(f"<{len(values)}Q", *values))
@@ -156,6 +159,7 @@ def compiled_machine_code(tmp_path: Path) -> dict[str, int]:
         "link": "link",
         "prepare": "prepare",
         "relocate": "relocate",
+        "symbol": "symbol",
     }
     places = {}
     tools = runpy.run_path(str(script))
@@ -172,22 +176,92 @@ def compiled_machine_code(tmp_path: Path) -> dict[str, int]:
 def test_machine_code_does_what_its_c_says(tmp_path: Path) -> None:
     """Compiled once more, and used in its place."""
     kernel = rtld.Namespace()._space.process.kernel
-    places, begin, link = kernel.places, kernel.open, kernel.link
+    places, begin, link, symbol = kernel.places, kernel.open, kernel.link, kernel.symbol
     rows = [opened(path, True, needs_of(path)) for path in LIBRARIES[::40]]
     try:
         kernel.places = places | compiled_machine_code(tmp_path)
         kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t)
         kernel.open, kernel.link = kind(kernel.places["open"]), kind(kernel.places["link"])
+        kernel.symbol = ctypes.PYFUNCTYPE(
+            ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_char_p
+        )(kernel.places["symbol"])
         again = [opened(path, True, needs_of(path)) for path in LIBRARIES[::40]]
         with rtld.Namespace() as ns:
             ns.dlopen("libz.so.1").close()
-            assert is_late(ns.dlopen("libbz2.so.1.0"))
+            library = ns.dlopen("libbz2.so.1.0")
+            assert library.address("BZ2_bzlibVersion") > library.base
+            assert is_late(library)
     finally:
-        kernel.places, kernel.open, kernel.link = places, begin, link
+        kernel.places, kernel.open, kernel.link, kernel.symbol = places, begin, link, symbol
     assert [said for _portrait, said in rows] == [said for _portrait, said in again]
     for first, second in zip(rows, again, strict=True):
         if first[0] and first[0]["modules"] == (second[0] or {})["modules"]:
             assert first == second
+
+
+@pytest.mark.live
+def test_same_symbols() -> None:
+    """Every name of a library, and some of libc's, lead to the same address, at once and the long way."""
+    compared = waiting = 0
+    for path in LIBRARIES[:: int(os.environ.get("RTLD_EVERY", "40"))]:
+        ns = rtld.Namespace()
+        space = ns._space
+        try:
+            open_at_once(space, "libbz2.so.1.0")  # plans
+            said = open_library(space, path, 2)
+            assert said is not None
+            module = said[0]
+            scope = scope_of_handle(space, module)
+            few = ["printf", "environ", "memcpy", "errno", "dlsym", "no such name", ""]
+            for name in [*exported(module.file)[:3000], *few]:
+                address = symbol_at_once(space, module, name)
+                if not address:
+                    waiting += 1
+                    continue
+                assert address == look_up(space, scope, name, None, path), (path, name)
+                compared += 1
+            assert symbol_at_once(space, module, "no such name") == 0
+        except RtldError:
+            continue
+        finally:
+            space.finis.clear()
+            space.initialised.clear()
+            ns.close()
+    assert compared > 5 * waiting
+
+
+def test_special_symbols(lib: Callable[..., str], tmp_path: Path) -> None:
+    """Versions, hidden ones, thread-local variables, IFUNCs, those we replace: as ld.so answers."""
+    versions = tmp_path / "v"
+    versions.write_text(
+        "OLD { global: both; single; }; NEW { global: both; }; BASE { global: *; };\n"
+    )
+    source = """
+        #include <dlfcn.h>
+        __asm__(".symver old,both@OLD"); __asm__(".symver new,both@@NEW"); __asm__(".symver lone,single@OLD");
+        int old(void) { return 1; } int new(void) { return 2; } int lone(void) { return 3; }
+        __thread int tls = 4; int plain = 5;
+        static int chosen(void) { return 6; } static void *pick(void) { return chosen; }
+        int choice(void) __attribute__((ifunc("pick")));
+        __attribute__((visibility("hidden"))) int hidden(void) { return 7; }
+        int *of_thread(void) { return &tls; } void *needs = dlsym;
+    """
+    path = lib(source, f"-Wl,--version-script={versions}", "-Wl,--hash-style=gnu")
+    theirs, ns = ctypes.CDLL(path), rtld.Namespace()
+    ours = ns.dlopen(path)
+    for name in ("both", "single", "choice", "hidden", "nothing", "old", "chosen"):
+        answers: list[Any] = []
+        for library in (theirs, ours):
+            try:
+                answers.append(library[name]())
+            except AttributeError:
+                answers.append("not there")
+        assert answers[0] == answers[1], name
+    ours.of_thread.restype = ctypes.c_size_t
+    assert ours.address("tls") == ours.of_thread()
+    assert ours.data("plain", ctypes.c_int).value == 5
+    assert ours.address("dlsym") == ns._space.process.code.label("dlsym")
+    ns.close()
 
 
 SOURCE = """
@@ -321,9 +395,10 @@ def test_works(lib: Callable[..., str]) -> None:
         library = ns.dlopen(path)
         assert is_late(library)
         assert [library.zero(n) for n in (0, 1, 8999)] == [1, 0, 0]
-        assert not is_late(library)
         assert library.f(b"four") == 11
+        assert is_late(library)
         assert library.info()["phnum"] == library.module.file.phnum
+        assert not is_late(library)
         assert library.module.found.candidates == [(path, "path", "found", "")]
         assert "f" in dir(library)
         assert ns.dlopen(path).module is library.module
@@ -366,10 +441,13 @@ def test_many(lib: Callable[..., str], tmp_path: Path) -> None:
     class Info(ctypes.Structure):
         _fields_ = (("addr", ctypes.c_size_t), ("name", ctypes.c_char_p))
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Info), ctypes.c_size_t, ctypes.c_size_t)
     def visit(info: Any, _size: int, _data: int) -> int:
         listed.append(info.contents.name)
         return 0
+
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Info), ctypes.c_size_t, ctypes.c_size_t)
+    callback = kind(visit)
+    address = ctypes.cast(callback, ctypes.c_void_p).value or 0
 
     class Frames(ctypes.Structure):
         _fields_ = tuple(
@@ -390,7 +468,7 @@ def test_many(lib: Callable[..., str], tmp_path: Path) -> None:
             libraries.append(library)
             adds = ns._space.process.adds
             listed.clear()
-            machine.call(code.label("iterate"), ctypes.cast(visit, ctypes.c_void_p).value or 0, 0)
+            machine.call(code.label("iterate"), address, 0)
             assert [n for n in listed if n.startswith(os.fsencode(tmp_path))] == [
                 os.fsencode(m.path) for m in ns.modules
             ]
@@ -403,7 +481,7 @@ def test_many(lib: Callable[..., str], tmp_path: Path) -> None:
         for library in libraries[::2]:
             library.close()
         listed.clear()
-        machine.call(code.label("iterate"), ctypes.cast(visit, ctypes.c_void_p).value or 0, 0)
+        machine.call(code.label("iterate"), address, 0)
         assert [n for n in listed if n.startswith(os.fsencode(tmp_path))] == [
             os.fsencode(m.path) for m in libraries[1::2]
         ]
@@ -417,14 +495,14 @@ def test_descriptors(lib: Callable[..., str], tmp_path: Path) -> None:
     with rtld.Namespace() as ns:
         library = ns.dlopen(path)
         os.rename(shutil.copy(lib("int g;"), tmp_path / "two.so"), path)
-        assert library.f(b"") == 7  # of the file that is mapped
+        assert "f" in library.symbols()  # of the file that is mapped
         second = ns.dlopen(shutil.copy(lib(SOURCE), tmp_path / "three.so"))
         assert is_late(second)
         number = second.module.late._fd
         os.close(number)
         reader, writer = os.pipe()
         assert number in (reader, writer)
-        assert second.f(b"") == 7
+        assert "f" in second.symbols()
         os.write(writer, b"still open")
         third = ns.dlopen(shutil.copy(lib(SOURCE), tmp_path / "four.so"))
         number = third.module.late._fd

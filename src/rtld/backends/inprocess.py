@@ -322,11 +322,12 @@ class Kernel:
         from rtld.arch.x86_64_prepare import PREPARE
         from rtld.arch.x86_64_relocate import RELOCATE
         from rtld.arch.x86_64_relr import RELR
+        from rtld.arch.x86_64_symbol import SYMBOL
         from rtld.arch.x86_64_versions import VERSIONS
 
         stubs = {
             "bind": BIND, "versions": VERSIONS, "relr": RELR, "open": OPEN, "decode": DYNAMIC, "cached": LDCACHE,
-            "link": LINK, "prepare": PREPARE, "relocate": RELOCATE,
+            "link": LINK, "prepare": PREPARE, "relocate": RELOCATE, "symbol": SYMBOL,
         }  # fmt: skip
         code, at = b"", {}
         for name, stub in stubs.items():
@@ -342,6 +343,8 @@ class Kernel:
         self.relr: Callable[[int], int] = kind(self.places["relr"])
         self.open: Callable[[int], int] = kind(self.places["open"])
         self.link: Callable[[int], int] = kind(self.places["link"])
+        find = ctypes.PYFUNCTYPE(_size, _size, _size, ctypes.c_char_p)
+        self.symbol: Callable[[int, int, bytes], int] = find(self.places["symbol"])
 
 
 class Code:

@@ -126,6 +126,8 @@ def unload(space: Space, modules: Sequence[Module]) -> None:
         fd = space.descriptors_of_files.pop(module, -1)
         if fd >= 0:
             os.close(fd)
+        if space.plan:
+            space.plan.blocks.pop(module, None)
         if module.late is None or not module.late.close():
             close_file(module.file)
 

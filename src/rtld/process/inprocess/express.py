@@ -15,7 +15,7 @@ import threading
 from rtld.backends import inprocess as machine
 from rtld.core.module import Module
 from rtld.elf.file import ElfFile
-from rtld.elf.quick import table_of, tables_of_scope
+from rtld.elf.quick import table_at, tables_of_scope
 from rtld.elf.search import FOUND, Found
 from rtld.elf.search_glibc import GlibcRules
 from rtld.elf.small import GiveUp
@@ -64,10 +64,11 @@ os.register_at_fork(after_in_child=_after_fork)
 class Late:
     """What is kept of a module whose file Python has not looked into: an open descriptor of it, and how it was found."""
 
-    __slots__ = ("_attempts", "_fd", "_name", "_plan", "_size", "identity", "span")
+    __slots__ = ("_attempts", "_fd", "_name", "_plan", "_size", "identity", "span", "table")
 
-    def __init__(self, plan: Plan, name: str, file: tuple[int, ...]) -> None:
-        """*file*: what struct Open answers."""
+    def __init__(self, plan: Plan, name: str, file: tuple[int, ...], table: int) -> None:
+        """*file*: what struct Open answers; *table*: where the module's ``Table`` is."""
+        self.table = table
         self._plan = plan
         self._name = name
         self._fd, _path, self._attempts, device, inode, self._size, start, length = file[:8]
@@ -131,6 +132,7 @@ class Plan:
         "_cache",
         "_cached",
         "_prefixes",
+        "blocks",
         "by_name",
         "by_path",
         "desk",
@@ -164,6 +166,7 @@ class Plan:
         self.members: set[Module] = set()
         self.tabled: list[Module] = []
         self.tables = b""
+        self.blocks: dict[Module, Any] = {}  # of ``symbol_at_once``
         self.desk, self.desk_at = machine.block(_DESK)
         self._cache, cache_at = machine.block(place[0])
         kernel = space.process.kernel
@@ -270,7 +273,7 @@ def _link(plan: Plan, file: tuple[int, ...]) -> Linked:
         other = known.get(os.fsdecode(need))
         if other is None or other.init_index < 0:
             raise GiveUp
-        providers.append(table_of(other, ns, kernel).address)
+        providers.append(table_at(other, ns, kernel))
         if other not in needed:
             needed.append(other)
     order = [*needed]
@@ -285,7 +288,7 @@ def _link(plan: Plan, file: tuple[int, ...]) -> Linked:
     members = plan.members
     record, record_at = machine.block(_RECORD)
     rest = [other for other in order if other not in members]
-    tables = [record_at, *[table_of(other, ns, kernel).address for other in rest]]
+    tables = [record_at, *[table_at(other, ns, kernel) for other in rest]]
     scope = plan.tables + struct.pack(f"<{len(tables)}Q", *tables)
     if len(scope) > 8 * _MOST_SCOPE:
         raise GiveUp
@@ -312,7 +315,7 @@ def _enter(
     functions = struct.unpack_from(f"<{ninit + nfini}Q", desk, _FUNCTIONS_AT)
     module = Module(None, path, len(ns.modules))
     del module.file, module.found
-    module.late = late = Late(plan, name, file)
+    module.late = late = Late(plan, name, file, record_at)
     module.soname = soname
     module.aliases = {name, path, soname} if soname else {name, path}
     module.loader = ns.main
@@ -355,3 +358,32 @@ def _enter(
     else:
         process.publish()
     return module, functions[:ninit]
+
+
+def symbol_at_once(space: Space, module: Module, name: str) -> int:
+    """The address that dlsym(*module*, *name*) gives; 0: go the long way."""
+    plan, lock = space.plan, space.process.lock
+    # Nothing may be unmapped meanwhile; and who holds the lock may be waiting for us.
+    if not plan or not name.isascii() or "\0" in name or not lock.acquire(blocking=False):
+        return 0
+    try:
+        scope = space.opened.lists.get(module)
+        if scope is None or module not in space.maps or module in space.deferred:
+            return 0
+        known = plan.blocks.get(module)
+        if known is None or known[0] is not scope or known[1] != len(scope):
+            known = plan.blocks[module] = _scope_block(plan, scope)
+        return space.process.kernel.symbol(known[3], known[4], name.encode())
+    finally:
+        lock.release()
+
+
+def _scope_block(plan: Plan, scope: list[Module]) -> tuple[list[Module], int, Any, int, int]:
+    """(scope, its length, memory with the tables of its modules, where that is, how many)."""
+    space = plan.space
+    try:
+        tables = [table_at(module, space.ns, space.process.kernel) for module in scope]
+    except GiveUp:
+        tables = []
+    block, at = machine.block(struct.pack(f"<{len(tables) + 1}Q", *tables, 0))
+    return scope, len(scope), block, at, len(tables)
