@@ -2,7 +2,8 @@
 
 FreeBSD (rtld(1); libexec/rtld-elf/rtld.c, find_library): DT_RPATH of the requester and then of the program, if the requester has
 no DT_RUNPATH; LD_LIBRARY_PATH; DT_RUNPATH of the requester; the directories of /var/run/ld-elf.so.hints; /lib and /usr/lib. With
-DF_1_NODEFLIB in the requester the last are left out, in the hints too. LD_LIBRARY_PATH_RPATH=y puts LD_LIBRARY_PATH first.
+DF_1_NODEFLIB in the requester the last are left out, in the hints too. LD_LIBRARY_PATH_RPATH=y puts LD_LIBRARY_PATH first. Before
+all that a name that somebody asks for is replaced by what /etc/libmap.conf and LD_LIBMAP say (``libmap.py``).
 
 bionic (linker/linker.cpp, open_library; android-changes-for-ndk-developers.md): LD_LIBRARY_PATH; DT_RUNPATH of the requester;
 the directories of the namespace, by default /system/lib64, /odm/lib64, /vendor/lib64. DT_RPATH is ignored. Every directory is
@@ -19,15 +20,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 
-from rtld.elf.search import REFUSED, SEARCH_PATH, Found
+from rtld.elf.libmap import LibMap
+from rtld.elf.search import REFUSED, REPLACED, SEARCH_PATH, Found
 from rtld.elf.types import DF_1_NODEFLIB, machine_name
 from rtld.errors import FormatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from rtld.core.module import Module
@@ -62,6 +65,9 @@ class ListRules:
         """The lists in order; raises NotFound."""
         del preload
         search = self.search
+        asked, name = name, self.replaced(name, requester)
+        if name != asked:
+            search.steps.append((name, "libmap.conf", REPLACED, f"instead of {asked}"))
         if "/" in name:
             path = self.expand(name, requester)
             secure = search.options.secure and not path.startswith("/")
@@ -79,6 +85,11 @@ class ListRules:
                 if file is not None:
                     return Found(self.named(path), file, rule, owner, search.steps)
         raise search.not_found(name, requester)
+
+    def replaced(self, name: str, requester: Module | None) -> str:
+        """The name that is looked for instead."""
+        del requester
+        return name
 
     def lists(self, name: str, requester: Module | None) -> Lists:
         """The lists of directories, in order."""
@@ -177,10 +188,45 @@ class ListRules:
 class FreebsdRules(ListRules):
     """FreeBSD's rtld-elf."""
 
-    __slots__ = ()
+    __slots__ = ("_map",)
 
     separators = ":;"
     preload_separators = " \t:;"
+
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
+        self._map: LibMap | None = None
+
+    def find(self, name: str, requester: Module | None, preload: bool) -> Found:
+        """The rules in order; raises NotFound. Nobody asks for a preload."""
+        return super().find(name, None if preload else requester, preload)
+
+    def replaced(self, name: str, requester: Module | None) -> str:
+        search = self.search
+        if requester is None:
+            return name
+        if self._map is None:
+            env: Mapping[str, str] = {} if search.options.secure else search.env
+            override = env.get("LD_LIBMAP")
+            if "LD_LIBMAP_DISABLE" in env:
+                self._map = LibMap(None, *[_nothing] * 3)
+            else:
+                self._map = LibMap(override, search.read, self._regular, self._identity)
+        if not self._map:
+            return name
+        path = search.main_path if requester.file is search.main else requester.path
+        return self._map.find(path, name) or name
+
+    def _regular(self, path: str) -> list[str]:
+        """The regular files in a directory."""
+        with os.scandir(self.search.host(path)) as entries:
+            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+
+    def _identity(self, path: str) -> tuple[int, int]:
+        status = os.stat(self.search.host(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "no regular file")
+        return status.st_dev, status.st_ino
 
     def lists(self, name: str, requester: Module | None) -> Lists:
         del name
@@ -200,7 +246,7 @@ class FreebsdRules(ListRules):
             yield env, env_rule, None
             yield file.runpath if file is not None else None, "RUNPATH", requester
         yield self._hints(nodeflib), "ld-elf.so.hints", None
-        if not nodeflib:
+        if file is not None and not nodeflib:
             yield *self.system_path(), None
 
     def tokens(self, owner: Module | None) -> dict[str, str | None]:
@@ -296,6 +342,11 @@ class QnxRules(ListRules):
 
     def usual_path(self) -> str:
         return "/proc/boot"
+
+
+def _nothing(path: str) -> Any:
+    """Nothing is there."""
+    raise FileNotFoundError(path)
 
 
 def _real(search: Search, path: str) -> str:
