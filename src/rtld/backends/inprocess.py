@@ -157,6 +157,11 @@ def address_of(block: Any) -> int:
     return ctypes.addressof(block)
 
 
+def address_of_bytes(data: bytes) -> int:
+    """Where bytes are, for as long as the object lives; a NUL follows them."""
+    return ctypes.cast(ctypes.c_char_p(data), _void).value or 0
+
+
 def immortal(thing: object) -> None:
     """Let an object live until the process ends, the interpreter's end included."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))

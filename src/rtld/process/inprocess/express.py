@@ -168,7 +168,7 @@ class Plan:
         self.tables = b""
         self.blocks: dict[Module, Any] = {}  # of ``symbol_at_once``
         self.desk, self.desk_at = machine.block(_DESK)
-        self._cache, cache_at = machine.block(place[0])
+        self._cache, cache_at = place[0], machine.address_of_bytes(place[0])
         kernel = space.process.kernel
         decode = kernel.places["decode"]
         self._cached = kernel.places["cached"], decode, cache_at, *place[1:], cpu.cache_default
