@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +14,16 @@ from rtld.arch import ARCHES, by_name, kernels
 from rtld.arch.base import Stub
 from rtld.arch.calling import CALLED, convention
 from rtld.arch.x86_64_bind import BIND
+from rtld.arch.x86_64_dynamic import DYNAMIC
+from rtld.arch.x86_64_ldcache import LDCACHE
+from rtld.arch.x86_64_link import LINK
+from rtld.arch.x86_64_open import OPEN
+from rtld.arch.x86_64_prepare import PREPARE
+from rtld.arch.x86_64_relocate import RELOCATE
 from rtld.arch.x86_64_relr import RELR
+from rtld.arch.x86_64_symbol import SYMBOL
 from rtld.arch.x86_64_versions import VERSIONS
 from rtld.core.terms import A, P, S
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # fmt: off
 ASSEMBLERS = {
@@ -80,7 +85,13 @@ def test_text_and_holes() -> None:
     assert stub.fill(0, {"map": {"S": 1, "A": 4}}, ">")[4:] == (1).to_bytes(4, "big")
 
 
-@pytest.mark.parametrize("stub", [BIND, VERSIONS, RELR], ids=["bind", "versions", "relr"])
+KERNELS = {
+    "bind": BIND, "versions": VERSIONS, "relr": RELR, "open": OPEN, "dynamic": DYNAMIC, "ldcache": LDCACHE, "link": LINK,
+    "prepare": PREPARE, "relocate": RELOCATE, "symbol": SYMBOL,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stub", KERNELS.values(), ids=KERNELS)
 def test_kernels_are_their_assembly(stub: Stub, tmp_path: Path) -> None:
     if not shutil.which("x86_64-linux-gnu-as"):
         pytest.skip("no x86_64-linux-gnu-as")
@@ -89,3 +100,17 @@ def test_kernels_are_their_assembly(stub: Stub, tmp_path: Path) -> None:
     subprocess.run(["x86_64-linux-gnu-as", "--64", "-o", objfile, source], check=True)
     subprocess.run(["objcopy", "-O", "binary", "-j", ".text", objfile, flat], check=True)
     assert flat.read_bytes() == stub.code
+
+
+def test_assembly_is_made_of_the_c() -> None:
+    """What the compiler that is named there makes of the C in the docstrings."""
+    version = subprocess.run(
+        ["gcc", "-dumpfullversion"], capture_output=True, text=True, check=False
+    ).stdout
+    if not version.startswith("12.2"):
+        pytest.skip(f"gcc 12.2 is wanted, not {version.strip() or 'none'}")
+    script = Path(__file__).parents[2] / "scripts/machine-code"
+    done = subprocess.run(
+        [sys.executable, script, "--check"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -266,7 +266,8 @@ def test_missing_preload_is_fatal(bed: Bed, model: str) -> None:
 def test_preload_is_divided(bed: Bed, model: str, text: str) -> None:
     for one in "abc":
         bed.lib(f"sys/{one}")
-    assert found(bed.main(), model, env={"LD_PRELOAD": text}) == ["sys/a", "sys/b", "sys/c"]
+    env = {"LD_PRELOAD": text, "LD_LIBRARY_PATH": f"{bed.place}/sys"}
+    assert found(bed.main(), model, env=env) == ["sys/a", "sys/b", "sys/c"]
 
 
 def test_secure(bed: Bed) -> None:
@@ -295,3 +296,15 @@ def test_record(bed: Bed) -> None:
         ("/nowhere/one/liba.so", "RUNPATH"),
         (f"{bed.place}/sys/liba.so", "--system-path"),
     ]
+
+
+def test_freebsd_preload_is_asked_for_by_nobody(bed: Bed) -> None:
+    """No RPATH, RUNPATH or default directory helps to find it: LD_LIBRARY_PATH and the hints do (find_library without refobj)."""
+    for place in ("tag", "env", "sys"):
+        bed.lib(f"{place}/liba.so")
+    env = {"LD_PRELOAD": "liba.so"}
+    for tag in ("rpath", "runpath"):
+        main = bed.main(**{tag: f"{bed.place}/tag"})
+        assert found(main, "freebsd", env=env) == []
+        path = {"LD_LIBRARY_PATH": f"{bed.place}/env"}
+        assert found(main, "freebsd", env=env | path) == ["env/liba.so"]

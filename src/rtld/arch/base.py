@@ -458,25 +458,25 @@ class Stub:
     test assembles the right side and compares it with the left, so the text cannot lie.
     """
 
-    __slots__ = ("assembly", "code", "holes", "width")
+    __slots__ = ("_text", "code", "holes", "width")
 
     def __init__(
         self, text: str, holes: Mapping[str, tuple[int, Expr]] | None = None, width: int = 4
     ) -> None:
-        code = bytearray()
-        assembly = []
-        for line in text.splitlines():
-            line = line.strip()
-            if not line or line.startswith("#"):
-                continue
-            left, _, right = line.partition("  ")
-            code += bytes.fromhex(left)
-            if right.strip():
-                assembly.append(" ".join(right.split()))
-        self.code = bytes(code)
-        self.assembly = tuple(assembly)
+        self._text = text
+        # Only the left side is wanted when it is to be run.
+        lines = [line.lstrip() for line in text.splitlines()]
+        left = [line.partition("  ")[0] for line in lines if line[:1] != "#"]
+        self.code = bytes.fromhex(" ".join(left))
         self.holes = dict(holes or {})
         self.width = width
+
+    @property
+    def assembly(self) -> tuple[str, ...]:
+        """The right side, a line each."""
+        lines = [line.strip() for line in self._text.splitlines()]
+        right = [line.partition("  ")[2] for line in lines if not line.startswith("#")]
+        return tuple([" ".join(text.split()) for text in right if text.strip()])
 
     def __len__(self) -> int:
         return len(self.code)

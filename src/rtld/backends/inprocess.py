@@ -157,6 +157,11 @@ def address_of(block: Any) -> int:
     return ctypes.addressof(block)
 
 
+def address_of_bytes(data: bytes) -> int:
+    """Where bytes are, for as long as the object lives; a NUL follows them."""
+    return ctypes.cast(ctypes.c_char_p(data), _void).value or 0
+
+
 def immortal(thing: object) -> None:
     """Let an object live until the process ends, the interpreter's end included."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
@@ -304,7 +309,7 @@ def block(data: bytes | int) -> tuple[Any, int]:
 
 
 class Kernel:
-    """The machine code of ``elf/quick.py``."""
+    """The machine code of ``elf/quick.py``, and that of ``process/inprocess/express.py``, which leads from one to the other."""
 
     memory = staticmethod(block)
     read = staticmethod(read)
@@ -315,17 +320,36 @@ class Kernel:
 
     def __init__(self) -> None:
         from rtld.arch.x86_64_bind import BIND
+        from rtld.arch.x86_64_dynamic import DYNAMIC
+        from rtld.arch.x86_64_ldcache import LDCACHE
+        from rtld.arch.x86_64_link import LINK
+        from rtld.arch.x86_64_open import OPEN
+        from rtld.arch.x86_64_prepare import PREPARE
+        from rtld.arch.x86_64_relocate import RELOCATE
         from rtld.arch.x86_64_relr import RELR
+        from rtld.arch.x86_64_symbol import SYMBOL
         from rtld.arch.x86_64_versions import VERSIONS
 
-        parts = [stub.code + b"\xcc" * (-len(stub.code) % 16) for stub in (BIND, VERSIONS, RELR)]
-        base = place_code(b"".join(parts), 0)
+        stubs = {
+            "bind": BIND, "versions": VERSIONS, "relr": RELR, "open": OPEN, "decode": DYNAMIC, "cached": LDCACHE,
+            "link": LINK, "prepare": PREPARE, "relocate": RELOCATE, "symbol": SYMBOL,
+        }  # fmt: skip
+        code, at = b"", {}
+        for name, stub in stubs.items():
+            at[name] = len(code)
+            code += stub.code + b"\xcc" * (-len(stub.code) % 16)
+        base = place_code(code, 0)
+        self.places = {name: base + offset for name, offset in at.items()}
         self.scratch, self.scratch_at = block(_SCRATCH)
         self.scopes: list[Any] = []
         kind = ctypes.CFUNCTYPE(_int, _size)
-        self.bind: Callable[[int], int] = kind(base)
-        self.versions: Callable[[int], int] = kind(base + len(parts[0]))
-        self.relr: Callable[[int], int] = kind(base + len(parts[0]) + len(parts[1]))
+        self.bind: Callable[[int], int] = kind(self.places["bind"])
+        self.versions: Callable[[int], int] = kind(self.places["versions"])
+        self.relr: Callable[[int], int] = kind(self.places["relr"])
+        self.open: Callable[[int], int] = kind(self.places["open"])
+        self.link: Callable[[int], int] = kind(self.places["link"])
+        find = ctypes.PYFUNCTYPE(_size, _size, _size, ctypes.c_char_p)
+        self.symbol: Callable[[int, int, bytes], int] = find(self.places["symbol"])
 
 
 class Code:
@@ -340,6 +364,7 @@ class Code:
         self._kept: deque[Any] = deque(maxlen=64)
         self._callbacks: dict[str, Any] = {}
         self._current: dict[int, Any] = {}
+        self._room = 0  # for how many more modules the published tables have room
         self._stubs: dict[str, int] = {}
         self._hidden: list[int] = []
         self.real = {name: host_symbol(name) for name in ("_dl_find_object", "dl_iterate_phdr")}
@@ -370,9 +395,10 @@ class Code:
         self._kept.append(block)
         write_word(word, ctypes.addressof(block))
 
-    def _keep(self, word: int, data: bytes) -> None:
-        """As ``_store``, for what must live as long as it is the current one."""
-        made, at = block(data)
+    def _keep(self, word: int, data: bytes, spare: int = 0) -> None:
+        """As ``_store``, for what must live as long as it is the current one; with *spare* bytes behind it."""
+        made, at = block(len(data) + spare)
+        made[: len(data)] = data
         old = self._current.get(word)
         if old is not None:
             self._kept.append(old)
@@ -407,15 +433,29 @@ class Code:
         """
         size = len(modules).to_bytes(32, "little")
         page = self.live + PAGE
-        self._keep(page + control.CONTROL_FIND, size + b"".join([row[0] for row in modules]))
+        self._room = spare = max(8, len(modules) // 4)
+        found = size + b"".join([row[0] for row in modules])
+        self._keep(page + control.CONTROL_FIND, found, spare * 32)
         write_word(self.words["table"], read_word(page + control.CONTROL_FIND))
         if hidden != self._hidden:
             self._hidden = list(hidden)
             table = struct.pack(f"<{len(hidden) + 1}Q", len(hidden), *hidden)
             self._keep(page + control.CONTROL_HIDDEN, table)
         rows = size + bytes(32) + b"".join([row[1] for row in modules])
-        self._keep(page + control.CONTROL_OBJECTS, rows)
+        self._keep(page + control.CONTROL_OBJECTS, rows, spare * 64)
         write_word(page + control.CONTROL_ADDS, adds)
+
+    def published(self) -> tuple[int, int, int]:
+        """Where the two tables are and the number of changes, for one more row; zeros when there is no room for it."""
+        if not self._room:
+            return 0, 0, 0
+        page = self.live + PAGE
+        find, objects = page + control.CONTROL_FIND, page + control.CONTROL_OBJECTS
+        return read_word(find), read_word(objects), page + control.CONTROL_ADDS
+
+    def grown(self) -> None:
+        """A row was added to the tables."""
+        self._room -= 1
 
     def callback(self, name: str, function: Callable[[], None]) -> int:
         """The address of a function of C that calls one of Python."""

@@ -30,6 +30,7 @@ class Module:
         "index",
         "init_index",
         "is_libc_family",
+        "late",
         "loader",
         "missing",
         "needed",
@@ -43,6 +44,7 @@ class Module:
 
     def __init__(self, file: Any, path: str, index: int = 0) -> None:
         # found (elf/load.py)
+        self.late: Any = None  # who makes what nobody has asked for yet (``__getattr__``)
         self.file: Any = file  # the decoded file
         self.path = path  # the name it was opened by: what ld.so prints
         self.index = index  # position in load order
@@ -73,6 +75,14 @@ class Module:
         self.base = 0  # load bias: address of p_vaddr 0
         # build_images
         self.image: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        # Of a module that was loaded without Python having looked into it ``file`` and ``found`` are not set.
+        if name not in ("file", "found") or self.late is None:
+            raise AttributeError(name)
+        value = getattr(self.late, name)(self)
+        setattr(self, name, value)
+        return value
 
     def __repr__(self) -> str:
         return f"<Module {self.index} {self.path}>"

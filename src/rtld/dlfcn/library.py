@@ -10,6 +10,7 @@ from rtld.dlfcn.names import exported
 from rtld.dlfcn.opened import Closed, Opened
 from rtld.errors import UnresolvedSymbol
 from rtld.process.inprocess import calls
+from rtld.process.inprocess.express import symbol_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,11 +140,12 @@ class Library(Opened):
     def address(self, name: str, version: str | None = None) -> int:
         """The address of a symbol, looked up in the library and what it needs."""
         space, module = self._namespace._space, self.module
-        scope = (
-            [module]
-            if self._options.get("flags", 0) & RTLD_FIRST
-            else calls.scope_of_handle(space, module)
-        )
+        first = bool(self._options.get("flags", 0) & RTLD_FIRST)
+        if version is None and not first:
+            address = symbol_at_once(space, module, name)
+            if address:
+                return address
+        scope = [module] if first else calls.scope_of_handle(space, module)
         try:
             if module in space.deferred:
                 return calls.look_up_or_load(space, module, scope, name, version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from rtld.backends.inprocess import call
 from rtld.core.module import Module, Scope
 from rtld.dlfcn.flags import (
     KNOWN,
@@ -29,6 +30,7 @@ from rtld.process.hooks import Hooks, SearchHook
 from rtld.process.inprocess import space as inprocess
 from rtld.process.inprocess.calls import look_up
 from rtld.process.inprocess.close import close_library, close_namespace, initialise
+from rtld.process.inprocess.express import open_at_once
 from rtld.process.inprocess.open import open_library
 from rtld.process.inprocess.space import Space, process
 
@@ -131,6 +133,16 @@ class Namespace(Closing):
             flags |= RTLD_NOW
         options = {"flags": flags, "name": name, "origin": origin, "use_errno": use_errno}
         space = self._space
+        if flags == RTLD_NOW and isinstance(source, str | os.PathLike):
+            with process().lock:
+                wanted = source if isinstance(source, str) else self._root(source, None, None)[0]
+                at_once = open_at_once(space, wanted)
+                if at_once is not None:
+                    library = Library(self, at_once[0], source, options)
+                    self._libraries.add(library)
+                    for function in at_once[1]:
+                        call(function, *space.process.arguments)
+                    return library
         if flags & RTLD_NOSHARE and (not flags & RTLD_GROUP or flags & RTLD_WORLD):
             raise ValueError("invalid mode: RTLD_NOSHARE is for RTLD_GROUP alone")
         if source is None:

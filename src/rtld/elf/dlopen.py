@@ -357,8 +357,9 @@ def remove(ns: Namespace, opened: Opened, modules: Sequence[Module]) -> None:
             table.pop(module, None)
     _drop_scopes(ns, opened, gone)
     for module in modules:
-        if module.file.identity is not None:
-            ns.search._files.pop(module.file.identity, None)
+        identity = module.file.identity if module.late is None else module.late.identity
+        if identity is not None:
+            ns.search._files.pop(identity, None)
 
 
 def _drop_scopes(ns: Namespace, opened: Opened, gone: set[Module]) -> None:

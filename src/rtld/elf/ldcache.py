@@ -128,6 +128,12 @@ class LdCache:
     def _fail(self, structure: str, field: str, found: object, expected: object) -> FormatError:
         return FormatError(self.path, f"ld.so.cache {structure}", field, found, expected)
 
+    def place(self) -> tuple[bytes, int, int, int, int] | None:
+        """(bytes, offset of the entries, their number, offset and size of the strings); None of the old format."""
+        if self._size != _ENTRY_NEW or self.order != "<":
+            return None
+        return self._data, self._entries, self._count, self._base, self._limit
+
     # -- headers ----------------------------------------------------------------------------------
 
     def _read_old(self) -> None:

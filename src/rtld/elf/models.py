@@ -145,6 +145,9 @@ def known_by_name(ns: Namespace, name: str, requester: Module | None) -> Module 
         name = name.rpartition("/")[2]
     elif ns.model == "bionic" and "/" in name:
         return None
+    elif ns.model == "bionic" and ns.search.rules.namespaces and requester is not None:
+        modules = ns.search.rules.visible(ns, requester, name)
+        return next((module for module in modules if module.soname == name), None)
     return ns.by_name.get(name)
 
 

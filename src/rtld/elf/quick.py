@@ -195,7 +195,7 @@ class Table:
             provider = ns.by_name.get(file.string(name, "vn_file"))
             if provider is None or version != 1:
                 raise GiveUp
-            providers.append(table_of(provider, ns, self.kernel).address)
+            providers.append(table_at(provider, ns, self.kernel))
         _kept, addresses = self.kernel.memory(struct.pack(f"<{number}Q", *providers))
         self._read((begin, end, number, 0, 0, 0), addresses)
 
@@ -217,7 +217,14 @@ def table_of(module: Module, ns: Namespace, kernel: Kernel, *, own: bool = False
     return found  # type: ignore[no-any-return]
 
 
-def _tables_of_scope(
+def table_at(module: Module, ns: Namespace, kernel: Kernel) -> int:
+    """Where the module's table is."""
+    if module.late is not None:
+        return module.late.table  # type: ignore[no-any-return]
+    return table_of(module, ns, kernel).address
+
+
+def tables_of_scope(
     modules: tuple[Module, ...], ns: Namespace, kernel: Kernel
 ) -> tuple[list[Module], list[int]]:
     """The modules that have symbols, and their tables; remembered for the global scope of the last link."""
@@ -228,7 +235,7 @@ def _tables_of_scope(
     for module in having:
         if module.filters:
             raise GiveUp
-    tables = [table_of(module, ns, kernel).address for module in having]
+    tables = [table_at(module, ns, kernel) for module in having]
     kernel.scopes[:] = modules, having, tables
     return having, tables
 
@@ -268,7 +275,7 @@ class QuickLink:
             table_of(module, ns, kernel, own=True)
         everybody = ns.global_scope.modules
         if scope[: len(everybody)] == [*everybody]:
-            having, tables = _tables_of_scope(everybody, ns, kernel)
+            having, tables = tables_of_scope(everybody, ns, kernel)
             rest = scope[len(everybody) :]
         else:
             having, tables, rest = [], [], list(scope)
@@ -276,7 +283,7 @@ class QuickLink:
             if module.filters:
                 raise GiveUp
         self._scope = [*having, *rest]
-        self._tables = [*tables, *[table_of(module, ns, kernel).address for module in rest]]
+        self._tables = [*tables, *[table_at(module, ns, kernel) for module in rest]]
         for module in own:
             table_of(module, ns, kernel).need(ns)
         if len(own) > 1:

@@ -41,6 +41,9 @@ MISSING = "missing"
 UNREADABLE = "unreadable"
 # "wrong class" and "wrong machine" come from verify.py
 REFUSED = "refused"
+REPLACED = (
+    "replaced"  # no path, but the name that is looked for from now on (FreeBSD's libmap.conf)
+)
 # Two kinds of row are no path that was tried but a place that was looked at next: what LD_DEBUG=libs prints as
 # "search path=" and "search cache=".
 SEARCH_PATH = "search path"
@@ -184,7 +187,9 @@ def debug_lines(name: str, steps: Iterable[Step], namespace: int = 0) -> list[st
             lines.append(f" search path={path}\t\t{detail}")
         elif outcome == SEARCH_CACHE:
             lines.append(f" search cache={path}")
-        elif path != "/etc/ld.so.cache":  # why the cache is not used is no line of ld.so's
+        elif (
+            path != "/etc/ld.so.cache" and outcome != REPLACED
+        ):  # why the cache is not used is no line of ld.so's
             lines.append(f"  trying file={path}")
     lines.append("")
     return lines

@@ -400,6 +400,59 @@ class GlibcRules:
         _ = self.default_directories
         return self._lib
 
+    def settled(self, requester: Module) -> list[tuple[list[Directory], str, Module | None]] | None:
+        """(directories, rule, owner) of the lists that names *requester* needs are looked for in before the cache, in order.
+
+        None while something is still to be found out about one of them, or when it depends on the current directory.
+        """
+        lists: list[tuple[list[Directory], str, Module | None]] = []
+        env_path = self._env_list()
+        if requester.file.runpath is None:
+            module: Module | None = requester
+            while module is not None:
+                if module.file.runpath is None:
+                    lists.append((self._list_of(module.file, module), "RPATH", module))
+                module = module.loader
+        lists.append((env_path, self._env_name(), None))
+        if requester.file.runpath is not None:
+            lists.append((self._list_of(requester.file, requester), "RUNPATH", requester))
+        total = len(self.subdirs)
+        for directories, _rule, _owner in lists:
+            for directory in directories:
+                if not directory.name.startswith("/") or directory.checked < total:
+                    return None
+        return lists
+
+    def retrace(
+        self,
+        name: str,
+        lists: list[tuple[list[Directory], str, Module | None]],
+        attempts: int,
+        path: str,
+    ) -> tuple[str, Module | None, list[tuple[str, str, str, str]]]:
+        """Rule, owner and record of a search of *lists* whose last of *attempts* was *path*; 0: the cache had it."""
+        search = self.search
+        saved, search.steps = search.steps, []
+        try:
+            for directories, rule, owner in lists:
+                what = None
+                for index, directory in enumerate(directories):
+                    if directory.what != what:
+                        what = directory.what
+                        self._note_path(directories[index:], rule)
+                    for subdir in directory.live:
+                        attempts -= 1
+                        if not attempts:
+                            search.steps.append((path, rule, FOUND, ""))
+                            return rule, owner, search.steps
+                        step = directory.name + subdir + name, rule, MISSING, ""
+                        search.steps.append(step)
+            search.steps.append((CACHE, "ld.so.cache", SEARCH_CACHE, ""))
+            search.steps.append((path, "ld.so.cache", FOUND, ""))
+            return "ld.so.cache", None, search.steps
+        finally:
+            search.steps = saved
+
     # -- the cache, and what stands in for it in a sysroot ----------------------------------------
 
     @property

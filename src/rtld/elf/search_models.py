@@ -1,12 +1,11 @@
-"""Library search of FreeBSD, Android and QNX.
+"""Library search of FreeBSD and QNX, and what they have in common with Android.
 
 FreeBSD (rtld(1); libexec/rtld-elf/rtld.c, find_library): DT_RPATH of the requester and then of the program, if the requester has
 no DT_RUNPATH; LD_LIBRARY_PATH; DT_RUNPATH of the requester; the directories of /var/run/ld-elf.so.hints; /lib and /usr/lib. With
-DF_1_NODEFLIB in the requester the last are left out, in the hints too. LD_LIBRARY_PATH_RPATH=y puts LD_LIBRARY_PATH first.
+DF_1_NODEFLIB in the requester the last are left out, in the hints too. LD_LIBRARY_PATH_RPATH=y puts LD_LIBRARY_PATH first. Before
+all that a name that somebody asks for is replaced by what /etc/libmap.conf and LD_LIBMAP say (``libmap.py``).
 
-bionic (linker/linker.cpp, open_library; android-changes-for-ndk-developers.md): LD_LIBRARY_PATH; DT_RUNPATH of the requester;
-the directories of the namespace, by default /system/lib64, /odm/lib64, /vendor/lib64. DT_RPATH is ignored. Every directory is
-resolved first, so that paths have no symbolic links. ELF files in APKs, links between namespaces: not here.
+bionic: ``search_bionic.py``.
 
 QNX, as documented (QNX SDP 8.0 System Architecture, "Runtime linker"): DT_RPATH of the program; LD_LIBRARY_PATH; CS_LIBPATH, by
 default the image file system. As shipped: DT_RPATH of the object that is being processed, and of nobody for the name that
@@ -19,19 +18,21 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 
-from rtld.elf.search import REFUSED, SEARCH_PATH, Found
+from rtld.elf.search import REFUSED, REPLACED, SEARCH_PATH, Found
 from rtld.elf.types import DF_1_NODEFLIB, machine_name
 from rtld.errors import FormatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from rtld.core.module import Module
     from rtld.elf.file import ElfFile
+    from rtld.elf.libmap import LibMap
     from rtld.elf.search import Search
 
     #: A list of directories as text, the rule it stands for, whose it is.
@@ -62,6 +63,9 @@ class ListRules:
         """The lists in order; raises NotFound."""
         del preload
         search = self.search
+        asked, name = name, self.replaced(name, requester)
+        if name != asked:
+            search.steps.append((name, "libmap.conf", REPLACED, f"instead of {asked}"))
         if "/" in name:
             path = self.expand(name, requester)
             secure = search.options.secure and not path.startswith("/")
@@ -79,6 +83,11 @@ class ListRules:
                 if file is not None:
                     return Found(self.named(path), file, rule, owner, search.steps)
         raise search.not_found(name, requester)
+
+    def replaced(self, name: str, requester: Module | None) -> str:
+        """The name that is looked for instead."""
+        del requester
+        return name
 
     def lists(self, name: str, requester: Module | None) -> Lists:
         """The lists of directories, in order."""
@@ -116,7 +125,7 @@ class ListRules:
         search = self.search
         if owner is None or owner.file is search.main:
             return search.origin(None)
-        return os.path.dirname(_real(search, search.absolute(owner.path)))
+        return os.path.dirname(real_path(search, search.absolute(owner.path)))
 
     def named(self, path: str) -> str:
         """The path a file is known by."""
@@ -177,10 +186,47 @@ class ListRules:
 class FreebsdRules(ListRules):
     """FreeBSD's rtld-elf."""
 
-    __slots__ = ()
+    __slots__ = ("_map",)
 
     separators = ":;"
     preload_separators = " \t:;"
+
+    def __init__(self, search: Search) -> None:
+        super().__init__(search)
+        self._map: LibMap | None = None
+
+    def find(self, name: str, requester: Module | None, preload: bool) -> Found:
+        """The rules in order; raises NotFound. Nobody asks for a preload."""
+        return super().find(name, None if preload else requester, preload)
+
+    def replaced(self, name: str, requester: Module | None) -> str:
+        search = self.search
+        if requester is None:
+            return name
+        if self._map is None:
+            from rtld.elf.libmap import LibMap
+
+            env: Mapping[str, str] = {} if search.options.secure else search.env
+            override = env.get("LD_LIBMAP")
+            if "LD_LIBMAP_DISABLE" in env:
+                self._map = LibMap(None, *[_nothing] * 3)
+            else:
+                self._map = LibMap(override, search.read, self._regular, self._identity)
+        if not self._map:
+            return name
+        path = search.main_path if requester.file is search.main else requester.path
+        return self._map.find(path, name) or name
+
+    def _regular(self, path: str) -> list[str]:
+        """The regular files in a directory."""
+        with os.scandir(self.search.host(path)) as entries:
+            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+
+    def _identity(self, path: str) -> tuple[int, int]:
+        status = os.stat(self.search.host(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "no regular file")
+        return status.st_dev, status.st_ino
 
     def lists(self, name: str, requester: Module | None) -> Lists:
         del name
@@ -200,7 +246,7 @@ class FreebsdRules(ListRules):
             yield env, env_rule, None
             yield file.runpath if file is not None else None, "RUNPATH", requester
         yield self._hints(nodeflib), "ld-elf.so.hints", None
-        if not nodeflib:
+        if file is not None and not nodeflib:
             yield *self.system_path(), None
 
     def tokens(self, owner: Module | None) -> dict[str, str | None]:
@@ -238,46 +284,6 @@ class FreebsdRules(ListRules):
         return text
 
 
-class BionicRules(ListRules):
-    """Android's linker, for a process with one namespace that may see everything."""
-
-    __slots__ = ()
-
-    preload_separators = " :"
-
-    @property
-    def lib(self) -> str:  # type: ignore[override]
-        """What $LIB stands for."""
-        return "lib64" if self.search.main.bits == 64 else "lib"
-
-    def lists(self, name: str, requester: Module | None) -> Lists:
-        del name
-        yield *self.library_path(), None
-        yield requester.file.runpath if requester is not None else None, "RUNPATH", requester
-        yield *self.system_path(), None
-
-    def directories(self, text: str, owner: Module | None) -> Iterator[str]:
-        for directory in super().directories(text, owner):
-            real = _real(self.search, directory)
-            if self._is_directory(real):
-                yield real
-
-    def _is_directory(self, path: str) -> bool:
-        try:
-            return os.path.isdir(self.search.host(path))
-        except OSError:
-            return False
-
-    def tokens(self, owner: Module | None) -> dict[str, str | None]:
-        return {"ORIGIN": self.origin(owner), "LIB": self.lib}
-
-    def named(self, path: str) -> str:
-        return _real(self.search, self.search.absolute(path))
-
-    def usual_path(self) -> str:
-        return ":".join([f"/{top}/{self.lib}" for top in ("system", "odm", "vendor")])
-
-
 class QnxRules(ListRules):
     """QNX Neutrino's linker: as documented, or as shipped."""
 
@@ -298,7 +304,12 @@ class QnxRules(ListRules):
         return "/proc/boot"
 
 
-def _real(search: Search, path: str) -> str:
+def _nothing(path: str) -> Any:
+    """Nothing is there."""
+    raise FileNotFoundError(path)
+
+
+def real_path(search: Search, path: str) -> str:
     """The path without symbolic links, in the sysroot if there is one."""
     try:
         if search.sysroot is None:
@@ -313,7 +324,11 @@ def rules_of(search: Search) -> ListRules:
     """The rules of a search's model, which is none of glibc and musl."""
     if search.model == "freebsd":
         return FreebsdRules(search)
-    return BionicRules(search) if search.model == "bionic" else QnxRules(search)
+    if search.model == "bionic":
+        from rtld.elf.search_bionic import BionicRules
+
+        return BionicRules(search)
+    return QnxRules(search)
 
 
 class HostRules:

@@ -126,7 +126,10 @@ def unload(space: Space, modules: Sequence[Module]) -> None:
         fd = space.descriptors_of_files.pop(module, -1)
         if fd >= 0:
             os.close(fd)
-        close_file(module.file)
+        if space.plan:
+            space.plan.blocks.pop(module, None)
+        if module.late is None or not module.late.close():
+            close_file(module.file)
 
 
 def _array(module: Module, tag: int, size_tag: int) -> tuple[int, ...]:

@@ -57,6 +57,12 @@ def _check(module: Module) -> None:
     file = module.file
     if (file.machine, file.bits, file.order) != (t.EM_X86_64, 64, "<"):
         raise file.fail("ELF header", "e_machine", file.machine, "62, x86-64")
+    relro = file.segment(t.PT_GNU_RELRO)
+    if relro is not None:
+        low, high = file.span
+        start, end = relro.vaddr & -PAGE, relro.vaddr + relro.memsz & -PAGE
+        if start < end and not low <= start < end <= (high + PAGE - 1 & -PAGE):
+            raise file.fail("PT_GNU_RELRO", "p_vaddr", relro.vaddr, "a range inside the segments")
     tls = file.segment(t.PT_TLS)
     if tls is None:
         return
@@ -514,5 +520,7 @@ class Loading:
             search._files.pop(module.file.identity, None)
             close_file(module.file)
         for identity in search._files.keys() - self.known_files:
-            close_file(search._files.pop(identity))
+            # Not those of modules that were loaded before and looked into only now (express.py, ``Late``).
+            if identity not in self.space.ns.by_identity:
+                close_file(search._files.pop(identity))
         self.ns.columns = self.ns.relocations = self.ns.bindings = None

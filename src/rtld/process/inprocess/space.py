@@ -73,6 +73,8 @@ def is_hosted(name: str) -> bool:
 
 def span(module: Module) -> tuple[int, int]:
     """First address and the one behind the last, in whole pages."""
+    if module.late is not None:
+        return module.late.span  # type: ignore[no-any-return]
     low, high = module.file.span
     return module.base + low, module.base + (high + PAGE - 1 & -PAGE)
 
@@ -369,6 +371,7 @@ class Space:
         self.order = Order()
         self.initialised: set[Module] = set()  # whose termination functions are to run
         self.quick = True  # small libraries go the short way (elf/quick.py)
+        self.plan: Any = None  # express.Plan; None: not yet, False: never
         self.hooks: Any = None  # inprocess_hooks.Hooks
         self.preloads: list[Module] = []  # LD_PRELOAD's part
         self.deferred: dict[
