@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections import defaultdict
 from functools import partial
 
 from rtld.backends.emulated.callnumbers import call_names
@@ -47,7 +48,7 @@ class Kernel(Sockets, MemoryCalls):
 
     def __init__(self, machine: Machine, descriptors: Mapping[int, int]) -> None:
         super().__init__(machine)
-        self._counts: dict[int, int] = {}
+        self._counts: defaultdict[int, int] = defaultdict(int)
         self.unknown: dict[str, int] = {}
         self.set_descriptors(descriptors)
         self.listings = {}
@@ -88,14 +89,14 @@ class Kernel(Sockets, MemoryCalls):
             old.actions.pop(number)
             old.reset_host(number)
 
-    def serve(self) -> int:
-        """The CPU has come to a system call: do it; the result is put where the guest expects it (``gate``)."""
-        gate = self._gate
-        pc, number, *arguments = gate.values
+    def serve(self, found: tuple[int, ...]) -> int:
+        """The CPU has come to a system call (*found*: ``Gate``): do it, and put the result where the guest expects it."""
+        _, pc, number = found[:3]
+        arguments = found[3:]
         if self._immediate:
-            number = self.memory.view(pc, 2)[1] or number
+            number = self.memory.byte(pc + 1) or number
         number &= 0xFFFFFFFF
-        self._counts[number] = self._counts.get(number, 0) + 1
+        self._counts[number] += 1
         function = self._served.get(number)
         if function is None:
             result = self._refuse(number)
@@ -121,13 +122,14 @@ class Kernel(Sockets, MemoryCalls):
                 result = -errno.EINVAL  # a number that the host's functions do not take
         task = self.task
         task.deadline = None
-        gate.results[1] = result & self.mask
+        results = self._gate.results
+        results[1] = result & self.mask
         if self.trace is not None:
-            self.trace(self._name(number), tuple(arguments), result)
+            self.trace(self._name(number), arguments, result)
         if self.pending or task.pending:
             self.machine.leave(self.machine.behind_call(pc), _nothing)
         elif self._advance:
-            gate.results[0] = pc + self._advance
+            results[0] = pc + self._advance
             return BOTH
         return SECOND
 
