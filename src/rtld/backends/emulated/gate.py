@@ -11,6 +11,7 @@ import ctypes
 import mmap
 import os
 import struct
+from functools import partial
 
 from rtld.arch.base import Stub
 
@@ -121,7 +122,11 @@ class Gate:
         self._kept = places, numbers, callback  # their addresses are in use
         words = memoryview(self._memory)[_BLOCK : values + 8 * count].cast("Q")
         self.results = words[-len(write) :]
-        self._form = struct.Struct(f"{1 + len(read)}Q")
+        form = struct.Struct(f"{1 + len(read)}Q")
+        #: (number, values...).
+        self.found: Callable[[], tuple[int, ...]] = partial(
+            form.unpack_from, self._memory, _BLOCK + _NUMBER
+        )
         first, first_place = ctypes.addressof(numbers), ctypes.addressof(places)
         self._reading = uc.handle, first, first_place, len(read)
         self._writing = first + 4 * len(read), first_place + 8 * len(read)
@@ -145,12 +150,8 @@ class Gate:
                 self._code = None  # a process that may not make code
         return mmap.mmap(-1, mmap.PAGESIZE, flags, rights)
 
-    def found(self) -> tuple[int, ...]:
-        """(number, values...)."""
-        return self._form.unpack_from(self._memory, _BLOCK + _NUMBER)
-
     def read(self) -> tuple[int, ...]:
-        """The same, with the registers as they are now."""
+        """What ``found`` gives, with the registers as they are now."""
         self._uc.library.c.uc_reg_read_batch(*self._reading)
         return self.found()
 

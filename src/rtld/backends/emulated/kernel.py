@@ -58,7 +58,7 @@ class Kernel(Sockets, MemoryCalls):
         self.start_signals()
         self.start_process()
         cpu = self.cpu
-        self._gate = machine.gate
+        self._results = machine.gate.results
         self._immediate, self._advance = cpu.entry.immediate, cpu.entry.advance
         self._names = call_names(cpu.name)
         self._served: dict[int, Callable[..., int]] = {
@@ -91,8 +91,7 @@ class Kernel(Sockets, MemoryCalls):
 
     def serve(self, found: tuple[int, ...]) -> int:
         """The CPU has come to a system call (*found*: ``Gate``): do it, and put the result where the guest expects it."""
-        _, pc, number = found[:3]
-        arguments = found[3:]
+        pc, number = found[1], found[2]
         if self._immediate:
             number = self.memory.byte(pc + 1) or number
         number &= 0xFFFFFFFF
@@ -102,7 +101,7 @@ class Kernel(Sockets, MemoryCalls):
             result = self._refuse(number)
         else:
             try:
-                result = function(*arguments)
+                result = function(*found[3:])
             except Sleep as sleep:
                 self.task.number = number
                 self.machine.leave(self.machine.call_at(pc), partial(self.park, sleep))
@@ -122,10 +121,10 @@ class Kernel(Sockets, MemoryCalls):
                 result = -errno.EINVAL  # a number that the host's functions do not take
         task = self.task
         task.deadline = None
-        results = self._gate.results
+        results = self._results
         results[1] = result & self.mask
         if self.trace is not None:
-            self.trace(self._name(number), arguments, result)
+            self.trace(self._name(number), found[3:], result)
         if self.pending or task.pending:
             self.machine.leave(self.machine.behind_call(pc), _nothing)
         elif self._advance:
