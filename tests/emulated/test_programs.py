@@ -251,7 +251,8 @@ def test_layouts(layout: str, arch: str, cc: CC, rtld_command: list[str]) -> Non
         assert thread < stack
 
 
-def test_pages_of_files_are_read_once(cc: CC, rtld_command: list[str]) -> None:
+@pytest.mark.parametrize("mode", ["ours", "interp"])
+def test_pages_of_files_are_read_once(mode: str, cc: CC, rtld_command: list[str]) -> None:
     """Two processes of one program, one after the other, and two at once: everything of the second comes from the cache."""
     text = """
     #include <stdlib.h>
@@ -265,7 +266,7 @@ def test_pages_of_files_are_read_once(cc: CC, rtld_command: list[str]) -> None:
     program = cc(text, "again", "-w", arch="aarch64")
 
     def counters(times: int) -> dict[str, int]:
-        options = [*sysroot("aarch64"), "--interp", "--no-aslr", "--machine-stats", "--json"]
+        options = [*MODES[mode], *sysroot("aarch64"), "--no-aslr", "--machine-stats", "--json"]
         done = rtld(rtld_command, "aarch64", program, str(times), options=options)
         found: dict[str, int] = json.loads(done.stderr)["statistics"]
         return found
