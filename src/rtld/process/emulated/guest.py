@@ -22,7 +22,7 @@ from rtld.elf.search import SearchOptions
 from rtld.elf.small import GiveUp, bind_small, records_with_symbols
 from rtld.elf.sysroot import Sysroot
 from rtld.elf.tls import layout_tls, round_up
-from rtld.errors import TargetFault
+from rtld.errors import FormatError, TargetFault
 from rtld.process.emulated.anchor import STDIN_USED, Anchor
 from rtld.process.emulated.execve import (
     AT_ENTRY,
@@ -532,7 +532,7 @@ class Guest(World):
         """A PLT slot is used for the first time: fill it; the function's address."""
         ns = self.ns
         if self.small is not None:
-            return self._bind_small(self.small.ns.modules[number - 1], index)
+            return self._bind_small(self.small, number, index)
         r, b = self._relocations, self._bindings
         module = self._columns.modules[number - 1]
         rows = self._slots.get(module)
@@ -556,10 +556,16 @@ class Guest(World):
             self.reporter.bound(module, found, b.name(reference), b.version_name(reference), "")
         return value
 
-    def _bind_small(self, module: Module, index: int) -> int:
+    def _bind_small(self, small: SmallLink, number: int, index: int) -> int:
         """The same for what has been bound without columns."""
-        assert self.small is not None
-        place, found = self.small.slot(module, index)
+        program = os.fsdecode(self.process.argv[0])
+        if not 0 < number <= len(small.ns.modules):
+            raise StartFailed(f"{program}: a PLT's link map is {number:#x}, which is nobody's")
+        module = small.ns.modules[number - 1]
+        try:
+            place, found = small.slot(module, index)
+        except (GiveUp, FormatError):
+            raise StartFailed(f"{program}: {module.path}: there is no PLT slot {index}") from None
         if found is None:
             return 0  # an undefined weak function that is called all the same
         value = self.value(*found)
