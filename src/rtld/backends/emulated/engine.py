@@ -1,4 +1,4 @@
-"""The CPU. The only file that knows Unicorn: registers, mapped memory, running, what the guest's CPU asks for."""
+"""The CPU: registers, mapped memory, running, what the guest's CPU asks for."""
 
 from __future__ import annotations
 
