@@ -30,7 +30,13 @@ PACKAGES = (
     "diffutils",
     "bc",
 )
-CPUS = {"arm64": "aarch64", "armhf": "arm", "i386": "i386", "s390x": "s390x"}
+CPUS = {
+    "arm64": "aarch64",
+    "armhf": "arm",
+    "i386": "i386",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
+}
 WORK = Path(tempfile.gettempdir()) / "rtld-emulate-all"
 
 LINES = r"""

@@ -39,24 +39,30 @@ def best(step: Callable[[], object], times: int = 5) -> float:
 
 def plain(namespace: ForeignNamespace, address: int, count: int) -> float:
     """Calls a second of abs(n) as one would make them with the package."""
+    import unicorn
+
     machine = namespace.world.machine
-    engine, cpu = machine.engine, machine.cpu
+    cpu, numbers = machine.cpu, machine.engine._numbers
+    # The package's face, of the same CPU.
+    architecture, mode = (getattr(unicorn, name) for name in cpu.engine)
+    face = unicorn.Uc(architecture, mode)
+    face._uch = ctypes.c_void_p(machine.engine._uc.handle)
     top = machine._call_stack() - 0x1000
+    order = "little" if cpu.order == "<" else "big"
 
     def calls() -> None:
         for n in range(count):
-            sp = top
             if cpu.arguments:
-                engine.set(cpu.arguments[0], n)
+                face.reg_write(numbers[cpu.arguments[0]], n)
             else:
-                machine.write(top + 4, n.to_bytes(4, "little"))
+                face.mem_write(top + 4, n.to_bytes(4, order))  # type: ignore[arg-type]
             if cpu.link:
-                engine.set(cpu.link, machine._returned)
+                face.reg_write(numbers[cpu.link], machine._returned)
             else:
-                machine.write(sp, machine._returned.to_bytes(cpu.bits // 8, "little"))
-            engine.set(cpu.sp, sp)
-            engine.run(address, machine._returned)
-            engine.get(cpu.result)
+                face.mem_write(top, machine._returned.to_bytes(cpu.bits // 8, order))  # type: ignore[arg-type]
+            face.reg_write(numbers[cpu.sp], top)
+            face.emu_start(address, machine._returned)
+            face.reg_read(numbers[cpu.result])
 
     return count / best(calls, 3)
 

@@ -34,6 +34,35 @@ def test_hello(mode: str, arch: str, cc: CC, rtld_command: list[str]) -> None:
     assert (done.stdout, done.returncode, done.stderr) == (*qemu(arch, program, "word"), "")
 
 
+REOPENS = """
+#include <stdio.h>
+int main(int argc, char **argv) {
+    char line[80];
+    if (!freopen(argv[1], "r", stdin) || !fgets(line, sizeof line, stdin) || !freopen("/dev/null", "w", stderr)) return 1;
+    fprintf(stderr, "nobody reads that");
+    printf("read %s", line);
+    return fclose(stdin);
+}
+"""
+
+
+@pytest.mark.parametrize("arch", CPUS)
+def test_standard_streams_are_not_those_of_old_programs(
+    arch: str, cc: CC, rtld_command: list[str], tmp_path: Path
+) -> None:
+    """freopen of a stream that libc takes for an old program's ends the program (i386: _IO_stdin_used)."""
+    source, text = tmp_path / "reopens.c", tmp_path / "text"
+    source.write_text(REOPENS)
+    text.write_text("some words\n")
+    program = cc(source, "reopens", arch=arch)
+    options = [*sysroot(arch), f"--bind={tmp_path}:{tmp_path}"]
+    for mode in ([], ["--now"], ["--trace=files", "--trace-output=/dev/null"]):
+        done = rtld(rtld_command, arch, program, str(text), options=[*mode, *options])
+        judge = qemu(arch, program, str(text))
+        assert (done.stdout, done.returncode, done.stderr) == (*judge, "")
+        assert judge == ("read some words\n", 0)
+
+
 @pytest.mark.parametrize("arch", CPUS)
 def test_static(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) -> None:
     program = cc(HERE / "hello.c", "hello", "-static", "-lm", arch=arch)
@@ -223,7 +252,8 @@ def test_layouts(layout: str, arch: str, cc: CC, rtld_command: list[str]) -> Non
         assert thread < stack
 
 
-def test_pages_of_files_are_read_once(cc: CC, rtld_command: list[str]) -> None:
+@pytest.mark.parametrize("mode", ["ours", "interp"])
+def test_pages_of_files_are_read_once(mode: str, cc: CC, rtld_command: list[str]) -> None:
     """Two processes of one program, one after the other, and two at once: everything of the second comes from the cache."""
     text = """
     #include <stdlib.h>
@@ -237,7 +267,7 @@ def test_pages_of_files_are_read_once(cc: CC, rtld_command: list[str]) -> None:
     program = cc(text, "again", "-w", arch="aarch64")
 
     def counters(times: int) -> dict[str, int]:
-        options = [*sysroot("aarch64"), "--interp", "--no-aslr", "--machine-stats", "--json"]
+        options = [*MODES[mode], *sysroot("aarch64"), "--no-aslr", "--machine-stats", "--json"]
         done = rtld(rtld_command, "aarch64", program, str(times), options=options)
         found: dict[str, int] = json.loads(done.stderr)["statistics"]
         return found

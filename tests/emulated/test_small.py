@@ -112,3 +112,28 @@ def test_it_runs_as_in_qemu(
     judge = toolchain.run(toolchain.target(arch), [str(program)])
     assert (done.stdout, done.returncode, done.stderr) == (judge.stdout, judge.returncode, "")
     assert judge.returncode == 3
+
+
+SPOILS = r"""
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+int main(int argc, char **argv) {
+    for (ElfW(Dyn) *d = _DYNAMIC; d->d_tag; d++)
+        if (d->d_tag == DT_PLTGOT) ((unsigned long *)d->d_un.d_ptr)[1] = 999;
+    return abs(puts("not bound"));
+}
+"""
+
+
+@pytest.mark.parametrize("arch", [arch for arch in CPUS if arch != "x86_64"])
+def test_a_plt_that_is_nobodys(
+    arch: str, cc: Callable[..., Path], tmp_path: Path, rtld_command: list[str]
+) -> None:
+    source = tmp_path / "spoils.c"
+    source.write_text(SPOILS)
+    flags = ("-fno-pie", "-no-pie", "-Wl,-z,lazy", "-Wl,-z,norelro", "-fno-builtin")
+    program = cc(source, "spoils", "-w", *flags, arch=arch)
+    done = rtld(rtld_command, arch, program, options=sysroot(arch))
+    assert (done.stdout, done.returncode) == ("", 127)
+    assert "a PLT's link map is 0x3e7, which is nobody's" in done.stderr

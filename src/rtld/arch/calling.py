@@ -14,8 +14,6 @@ pointer, function, bytes of a row, bytes of stack in it, and which kind of float
 
 from __future__ import annotations
 
-import importlib
-
 from rtld.core.record import NamedTuple
 from rtld.errors import Unsupported
 
@@ -95,7 +93,8 @@ def convention(name: str) -> Convention:
     """The rules of a CPU. Unsupported."""
     if name not in CALLED:
         raise Unsupported(f"no calling convention of {name}", f"there are {', '.join(CALLED)}")
-    module = importlib.import_module(f"rtld.arch.calls_{name}")
+    # importlib itself takes as long to import as the module.
+    module = __import__(f"rtld.arch.calls_{name}", fromlist=["*"])
     found: Convention = module.CONVENTION
     return found
 

@@ -321,3 +321,8 @@ def store_word(module: Module, vaddr: int, value: int) -> None:
         value &= (1 << 8 * width) - 1
         order: Any = "little" if module.file.order == "<" else "big"
         memoryview(image.view(vaddr, width))[:] = value.to_bytes(width, order)
+
+
+def protection(flags: int) -> int:
+    """PROT_* of a segment's p_flags."""
+    return (flags >> 2 & 1) | (flags & 2) | (flags & 1) << 2

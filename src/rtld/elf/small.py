@@ -14,6 +14,7 @@ import struct
 from rtld.core.image import Image
 from rtld.elf import types as t
 from rtld.elf.load import binds_now, image_segments, is_symbolic
+from rtld.elf.records import GiveUp, Records, form_of, records_with_symbols
 from rtld.elf.scalar import Dynsym, dynsym, gnu_hash
 from rtld.elf.verneed import defined_versions, needed_versions, version_table
 from rtld.elf.waiting import Copy, Ifunc
@@ -26,89 +27,9 @@ if TYPE_CHECKING:
     from rtld.core.module import Module, Namespace
     from rtld.elf.file import ElfFile
 
-_MOST = 6000  # relocations; numpy is quicker above
-
-
-class GiveUp(Exception):
-    """Something that is left to the column passes."""
-
-
-class Form:
-    """How a file's class and byte order have words, symbols, and REL and RELA records."""
-
-    __slots__ = ("mask", "order", "pack", "rel", "rela", "shift", "symbol", "types", "word")
-
-    def __init__(self, bits: int, order: str) -> None:
-        wide = bits == 64
-        self.word = bits // 8
-        self.mask = (1 << bits) - 1
-        self.order: Any = "little" if order == "<" else "big"
-        self.pack = struct.Struct(order + ("Q" if wide else "I")).pack_into
-        self.rela = struct.Struct(order + ("QQq" if wide else "IIi"))
-        self.rel = struct.Struct(order + ("QQ" if wide else "II"))
-        self.shift, self.types = (32, 0xFFFFFFFF) if wide else (8, 0xFF)
-        self.symbol = 24 if wide else 16
-
-
-_FORMS: dict[tuple[int, str], Form] = {}
-
-
-def form_of(file: ElfFile) -> Form:
-    """The file's ``Form``."""
-    key = file.bits, file.order
-    found = _FORMS.get(key)
-    if found is None:
-        found = _FORMS[key] = Form(*key)
-    return found
-
-
-def _tables(file: ElfFile) -> Iterator[tuple[int, int, int, bool]]:
-    """(p_vaddr, size, how much of it only RELATIVE ones have, are they RELA) of each table of relocations."""
-    dynamic, form = file.dynamic, form_of(file)
-    if dynamic is None:
-        return
-    get = dynamic.get
-    plt, plt_size = get(t.DT_JMPREL), get(t.DT_PLTRELSZ, 0) or 0
-    plt_rela = get(t.DT_PLTREL) == t.DT_RELA
-    for address, length, count, rela in (
-        (t.DT_RELA, t.DT_RELASZ, t.DT_RELACOUNT, True),
-        (t.DT_REL, t.DT_RELSZ, t.DT_RELCOUNT, False),
-    ):
-        begin, size = get(address), get(length, 0) or 0
-        if begin is None or not size:
-            continue
-        if plt is not None and begin <= plt < begin + size and rela is plt_rela:
-            size = plt - begin  # on RISC-V the table includes those of the PLT
-        yield begin, size, (form.rela if rela else form.rel).size * (get(count, 0) or 0), rela
-    if plt is not None and plt_size:
-        yield plt, plt_size, 0, plt_rela
-
-
-def _rows(file: ElfFile, at: int, end: int, rela: bool) -> Iterator[tuple[int, int, int, Any]]:
-    form = form_of(file)
-    shift, types = form.shift, form.types
-    if rela:
-        end -= (end - at) % form.rela.size
-        for offset, info, addend in form.rela.iter_unpack(file.data[at:end]):
-            yield offset, info & types, info >> shift, addend
-    else:
-        end -= (end - at) % form.rel.size
-        for offset, info in form.rel.iter_unpack(file.data[at:end]):
-            yield offset, info & types, info >> shift, None
-
-
-def records(file: ElfFile) -> Iterator[tuple[int, int, int, Any]]:
-    """(r_offset, type, symbol, addend) of every record; the addend is None where it stands in the place (REL)."""
-    dynamic, form = file.dynamic, form_of(file)
-    if dynamic is None:
-        return
-    if t.DT_ANDROID_REL in dynamic or t.DT_ANDROID_RELA in dynamic or t.DT_ANDROID_RELR in dynamic:
-        raise GiveUp
-    for address, length, _relative, rela in _tables(file):
-        if length // form.rel.size > _MOST * 2:
-            raise GiveUp
-        at = file.file_offset(address, length, "DT_RELA" if rela else "DT_REL")
-        yield from _rows(file, at, at + length, rela)
+#: Relocations, and look-ups (references times modules of the scope): numpy is quicker above.
+_MOST = 6000, 1 << 30
+_MOST_EMULATED = 60_000, 60_000
 
 
 class SmallLink:
@@ -119,13 +40,16 @@ class SmallLink:
         ns: Namespace,
         own: Sequence[Module] | None = None,
         scope: Sequence[Module] | None = None,
+        most: tuple[int, int] = _MOST,
     ) -> None:
+        """*most*: relocations, and look-ups (references times modules of the scope)."""
         self.ns = ns
+        self.most, self.lookups = most
         self.types = ns.arch.reloc_types
         self.form = form_of(ns.main.file)
         self.own = [module for module in ns.modules if not module.hosted] if own is None else own
         self.scope = ns.modules if scope is None else scope
-        self.rows: dict[Module, list[tuple[int, int, int, Any]]] = {}
+        self.records: dict[Module, Records] = {}
         self.answers: dict[tuple[Module, int, bool | str], tuple[Module, int] | None] = {}
         self._hidden: dict[Module, dict[int, tuple[bytes, bool]]] = {}
 
@@ -142,9 +66,13 @@ class SmallLink:
             dynamic = module.file.dynamic
             if dynamic is None or is_symbolic(module) or t.DT_TEXTREL in dynamic:
                 raise GiveUp
-            rows = self.rows[module] = list(records(module.file))
-            total += len(rows)
-            if total > _MOST or not known.issuperset(row[1] for row in rows):
+            records = self.records[module] = Records(module.file, types.relative, self.most - total)
+            total += len(records)
+            rows = records.others
+            if not known.issuperset({row[1] for row in rows}):
+                raise GiveUp
+            self.lookups -= len(self.scope) * len({row[2] for row in rows})
+            if self.lookups < 0:
                 raise GiveUp
             for _offset, kind, symbol, _addend in rows:
                 if symbol:
@@ -288,14 +216,19 @@ class SmallLink:
             if not low <= at <= high - word:
                 raise GiveUp
             pack(memory, at - low, stored(at) + base & mask)
-        for offset, kind, symbol, addend in self.rows[module]:
+        end = high - word
+        for offset, addend in self.records[module].relative:
+            if not low <= offset <= end:
+                raise GiveUp
+            pack(memory, offset - low, base + (stored(offset) if addend is None else addend) & mask)
+        for offset, kind, symbol, addend in self.records[module].others:
             if kind == types.none:
                 continue
             if not low <= offset <= high - word:
                 raise GiveUp
             if addend is None:
                 addend = stored(offset)
-            if kind == types.relative:
+            if kind == types.relative:  # with a symbol that means nothing
                 pack(memory, offset - low, base + addend & mask)
             elif kind == types.irelative:
                 self.ns.ifuncs.append(
@@ -364,7 +297,7 @@ class SmallLink:
 
     def _open_slots(self, module: Module, link_map: Callable[[Module], int], binder: int) -> None:
         """The words of the GOT that the first call through a slot leads to, as hosted.py fills them in."""
-        slots = any(kind == self.types.jump_slot for _o, kind, _s, _a in self.rows[module])
+        slots = any(row[1] == self.types.jump_slot for row in self.records[module].others)
         got = module.file.dynamic.get(t.DT_PLTGOT)
         layout, word, image = self.ns.arch.got, self.form.word, module.image
         if got is None or not slots or binds_now(module):
@@ -423,17 +356,6 @@ class SmallLink:
         return int.from_bytes(module.file.data[at : at + self.form.word], self.form.order)
 
 
-def records_with_symbols(file: ElfFile) -> Iterator[tuple[int, int, int, Any]]:
-    """The records behind the promised RELATIVE ones that name a symbol; of libraries of any size."""
-    for address, length, relative, rela in _tables(file):
-        if length <= relative:
-            continue
-        at = file.file_offset(address, length, "DT_RELA" if rela else "DT_REL")
-        for row in _rows(file, at + relative, at + length, rela):
-            if row[2]:
-                yield row
-
-
 def _relr(file: ElfFile) -> Iterator[int]:
     """The addresses that DT_RELR covers (packed.py: unpack_relr)."""
     dynamic = file.dynamic
@@ -441,7 +363,7 @@ def _relr(file: ElfFile) -> Iterator[int]:
         return
     size, form = dynamic.get(t.DT_RELRSZ, 0) or 0, form_of(file)
     word = form.word
-    if size > word * _MOST:
+    if size > word * _MOST[0]:
         raise GiveUp
     at = file.file_offset(dynamic[t.DT_RELR], size, "DT_RELR")
     where = 0
@@ -474,7 +396,7 @@ def bind_small(ns: Namespace, *, emulated: bool = False) -> SmallLink | None:
         return None  # MIPS, PowerPC64: not everything is in their records
     if not _versions_are_there(ns, ns.modules):
         return None
-    link = SmallLink(ns)
+    link = SmallLink(ns, most=_MOST_EMULATED if emulated else _MOST)
     try:
         link.bind()
     except GiveUp:
@@ -514,3 +436,6 @@ def _versions_are_there(ns: Namespace, modules: Iterable[Module]) -> bool:
             if need.name not in defined[provider]:
                 return False
     return True
+
+
+__all__ = ["GiveUp", "SmallLink", "bind_small", "bind_small_group", "records_with_symbols"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtld.backends.child.calls import NR
 from rtld.core.space import page_up
+from rtld.elf.load import protection
 from rtld.elf.types import PF_W, PT_GNU_RELRO
 
 TYPE_CHECKING = False
@@ -26,11 +27,6 @@ AT_FDCWD, O_RDONLY_CLOEXEC = -100, 0o2000000
 
 def page_down(value: int) -> int:
     return value & -PAGE
-
-
-def protection(flags: int) -> int:
-    """PROT_* of a segment's p_flags."""
-    return (flags >> 2 & 1) | (flags & 2) | (flags & 1) << 2
 
 
 def span(module: Module) -> tuple[int, int]:

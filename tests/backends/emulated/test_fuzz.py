@@ -79,9 +79,8 @@ def test_random_system_calls(machine: Machine, calls: list[tuple[str, tuple[int,
         machine.engine.set(entry.number, numbers[name])
         for register, value in zip(entry.arguments, arguments, strict=True):
             machine.engine.set(register, value & mask)
-        machine.gate.read()
         try:
-            machine.kernel.serve()
+            machine.kernel.serve(machine.gate.read())
         except Ended:
             assert name.startswith("exit")
         rows = list(machine.memory.regions)

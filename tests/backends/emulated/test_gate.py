@@ -25,9 +25,8 @@ static int numbers[5] = {11, 12, 13, 21, 22}, wanted;
 static uint64_t cells[5];
 static void *places[5] = {cells, cells + 1, cells + 2, cells + 3, cells + 4};
 static struct {
-    uint64_t number; int *reads; void **to; uint64_t count;
-    int (*read)(void *, int *, void **, int); int (*python)(void);
-    int *writes; void **from; int (*write)(void *, int *, void **, int);
+    int *reads; void **to; uint64_t count; int (*read)(void *, int *, void **, int); int (*python)(void);
+    int *writes; void **from; int (*write)(void *, int *, void **, int); uint64_t number;
 } block;
 
 static int get(void *uc, int *regs, void **to, int count) {
@@ -113,9 +112,9 @@ def test_a_forked_process_has_its_own() -> None:
     with open_machine("aarch64") as machine:
         pid = os.fork()
         if not pid:
-            machine.gate.number[0] = 99
+            machine.gate.results[0] = 99
             machine.engine.stop_soon()
             os._exit(0)
         os.waitpid(pid, 0)
-        assert machine.gate.number[0] == 0
+        assert machine.gate.results[0] == 0
         assert not machine.engine._brake.pulled

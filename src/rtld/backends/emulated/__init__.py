@@ -3,7 +3,8 @@
 ===============  ==================================================================================
 ``machine``      READ FIRST: the back end: addresses, memory, start, call, Python functions
 ``cpus``         the CPUs as data;  ``quirks``: what is odd about the engine, in one table
-``engine``       the only file that knows Unicorn
+``engine``       the CPU itself;  ``libunicorn``: Unicorn's C library, which nothing else knows
+``gate``         from an exception or a system call to Python and back
 ``memory``       the guest's memory;  ``ranges``: which addresses are taken
 ``binder``       how a lazy PLT comes to Python
 ``kernel``       system calls;  ``callnumbers``: their numbers
@@ -12,7 +13,7 @@
 ``watch``        Ctrl-C and time limits;  ``faults``: what a guest did wrong
 ===============  ==================================================================================
 
-Unicorn comes with the extra ``emulate`` and is imported when a machine is opened.
+Unicorn comes with the extra ``emulate``; its library is loaded when a machine is opened, its Python package is not imported.
 """
 
 from __future__ import annotations

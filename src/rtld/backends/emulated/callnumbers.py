@@ -322,6 +322,7 @@ renameat2                     353    316     382     276   347
 request_key                   287    249     310     218   279
 restart_syscall                 0    219       0     128     7
 riscv_flush_icache              -      -       -     259     -
+riscv_hwprobe                   -      -       -     258     -
 rmdir                          40     84      40       -    40
 rseq                          386    334     398     293   383
 rt_sigaction                  174     13     174     134   174

@@ -379,7 +379,9 @@ class Caller:
             memory.map(start + PAGE, ROOM, READ | WRITE)
             holes = {name: {"S": start + PAGE} for name in stub.holes}
             code = stub.fill(start, holes, self.rules.model.order)
-            # The end is at an even address: in bit 0 of one there may be a state of the CPU.
+            # What ends where the CPU is to stop is translated again each time (quirks): a block of one instruction.
+            code += self.machine.cpu.nop
+            # And that is an even address: in bit 0 of one there may be a state of the CPU.
             code += self.machine.cpu.nop * (len(code) % 2)
             memory.write(start, code + self.machine.cpu.nop * 16)
             self._frames.append(

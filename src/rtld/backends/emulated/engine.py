@@ -1,4 +1,4 @@
-"""The CPU. The only file that knows Unicorn: registers, mapped memory, running, what the guest's CPU asks for."""
+"""The CPU: registers, mapped memory, running, what the guest's CPU asks for."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ def _in_flight() -> int | None:
     memory.write(b"\x31\xd2\xf7\xf2\xf4")  # xor %edx, %edx; div %edx; hlt
     at = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     uc.mem_map_ptr(0x1000, mmap.PAGESIZE, numbers["UC_PROT_ALL"], at)
-    gate = Gate(uc, (), ())
 
     def stop() -> int:
         uc.emu_stop()
         return NOTHING
 
-    gate.on_interrupt(numbers["UC_HOOK_INTR"], stop)
+    pc = (library().constants("x86_const")["UC_X86_REG_RIP"],)
+    Gate(uc, pc, pc, stop).on_interrupt(numbers["UC_HOOK_INTR"])
     pictures = []
     for begin, until in ((0x1000, 0x1002), (0x1002, 1)):
         uc.emu_start(begin, until)
@@ -298,30 +298,32 @@ class Engine:
         writes = self._u["UC_MEM_WRITE_UNMAPPED"], self._u["UC_MEM_WRITE_PROT"]
         return address, size, access in writes
 
-    def gate(self, read: Sequence[str], write: Sequence[str]) -> Gate:
-        """What hooks for exceptions read and write."""
-        numbers = self._numbers
-        return Gate(self._uc, [numbers[r] for r in read], [numbers[r] for r in write])
+    def gate(
+        self,
+        read: Sequence[str],
+        write: Sequence[str],
+        handler: Callable[[], int],
+        *,
+        syscall: bool,
+    ) -> Gate:
+        """A gate for every exception, system calls among them; *syscall*: and for x86-64's instruction, which is none."""
+        numbers, failed = self._numbers, self._uc.failed
 
-    def on_interrupt(self, gate: Gate, handler: Callable[[], int]) -> None:
-        """Called at every exception, system calls among them; what it returns is for the gate."""
-        gate.on_interrupt(self._u["UC_HOOK_INTR"], self._in_hook(handler))
-
-    def on_syscall_instruction(self, gate: Gate, handler: Callable[[], int]) -> None:
-        """Of x86-64, where it is no exception."""
-        gate.on_instruction(
-            self._u["UC_HOOK_INSN"], self._syscall_instruction, self._in_hook(handler)
-        )
-
-    def _in_hook(self, handler: Callable[[], int]) -> Callable[[], int]:
         def hook() -> int:
             self.in_hook = True
             try:
                 return handler()
+            except BaseException as error:
+                failed(error)
+                return NOTHING
             finally:
                 self.in_hook = False
 
-        return hook
+        gate = Gate(self._uc, [numbers[r] for r in read], [numbers[r] for r in write], hook)
+        gate.on_interrupt(self._u["UC_HOOK_INTR"])
+        if syscall:
+            gate.on_instruction(self._u["UC_HOOK_INSN"], self._syscall_instruction)
+        return gate
 
     def on_block(self, low: int, high: int, handler: Callable[[int], None]) -> object:
         """Told the address of every block of code in [low, high] that runs, until ``remove``. Slow."""

@@ -42,9 +42,13 @@ class Family:
 
     def _change(self, old: int, new: int) -> bool:
         with self._locked():
+            if new and new in self.members():
+                return False  # parent and child both say so, at the same time
             for at in range(0, self.most * _WORD, _WORD):
                 if struct.unpack_from("Q", self._slots, at)[0] == old:
                     struct.pack_into("Q", self._slots, at, new)
+                    if new:
+                        struct.pack_into("Q", self._slots, self.most * _WORD, self.started + 1)
                     return True
             return False
 
@@ -61,9 +65,7 @@ class Family:
         return len(self.members()) < self.most
 
     def remember(self, pid: int) -> None:
-        if pid not in self.members() and self._change(0, pid):
-            at = self.most * _WORD
-            struct.pack_into("Q", self._slots, at, self.started + 1)
+        self._change(0, pid)
 
     def forget(self, pid: int) -> None:
         self._change(pid, 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections import defaultdict
 from functools import partial
 
 from rtld.backends.emulated.callnumbers import call_names
@@ -46,7 +47,7 @@ class Kernel(Sockets, MemoryCalls):
 
     def __init__(self, machine: Machine, descriptors: Mapping[int, int]) -> None:
         super().__init__(machine)
-        self._counts: dict[int, int] = {}
+        self._counts: defaultdict[int, int] = defaultdict(int)
         self.unknown: dict[str, int] = {}
         self.set_descriptors(descriptors)
         self.listings = {}
@@ -57,7 +58,7 @@ class Kernel(Sockets, MemoryCalls):
         self.start_timers()
         self.start_process()
         cpu = self.cpu
-        self._gate = machine.gate
+        self._results = machine.gate.results
         self._immediate, self._advance = cpu.entry.immediate, cpu.entry.advance
         self._names = call_names(cpu.name)
         self._served: dict[int, Callable[..., int]] = {
@@ -89,20 +90,19 @@ class Kernel(Sockets, MemoryCalls):
             old.actions.pop(number)
             old.reset_host(number)
 
-    def serve(self) -> int:
-        """The CPU has come to a system call: do it; the result is put where the guest expects it (``gate``)."""
-        gate = self._gate
-        pc, number, *arguments = gate.values
+    def serve(self, found: tuple[int, ...]) -> int:
+        """The CPU has come to a system call (*found*: ``Gate``): do it, and put the result where the guest expects it."""
+        pc, number = found[1], found[2]
         if self._immediate:
-            number = self.memory.view(pc, 2)[1] or number
+            number = self.memory.byte(pc + 1) or number
         number &= 0xFFFFFFFF
-        self._counts[number] = self._counts.get(number, 0) + 1
+        self._counts[number] += 1
         function = self._served.get(number)
         if function is None:
             result = self._refuse(number)
         else:
             try:
-                result = function(*arguments)
+                result = function(*found[3:])
             except Sleep as sleep:
                 self.task.number = number
                 self.machine.leave(self.machine.call_at(pc), partial(self.park, sleep))
@@ -122,13 +122,14 @@ class Kernel(Sockets, MemoryCalls):
                 result = -errno.EINVAL  # a number that the host's functions do not take
         task = self.task
         task.deadline = None
-        gate.results[1] = result & self.mask
+        results = self._results
+        results[1] = result & self.mask
         if self.trace is not None:
-            self.trace(self._name(number), tuple(arguments), result)
+            self.trace(self._name(number), found[3:], result)
         if self.pending or task.pending:
             self.machine.leave(self.machine.behind_call(pc), _nothing)
         elif self._advance:
-            gate.results[0] = pc + self._advance
+            results[0] = pc + self._advance
             return BOTH
         return SECOND
 

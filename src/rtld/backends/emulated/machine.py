@@ -13,7 +13,7 @@ from signal import SIGILL, SIGSEGV, SIGTRAP
 from rtld.backends.emulated.cpus import cpu_named
 from rtld.backends.emulated.engine import Engine, Stopped
 from rtld.backends.emulated.faults import Fault, LimitReached
-from rtld.backends.emulated.gate import FIRST, NOTHING
+from rtld.backends.emulated.gate import FIRST, INSTRUCTION, NOTHING
 from rtld.backends.emulated.kernel import STANDARD, Ended, Kernel
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE, Memory
 from rtld.backends.emulated.process import Process
@@ -82,8 +82,10 @@ class Machine:
         entry = self.cpu.entry
         #: What exceptions and system calls find (kernel: ``serve``), and what they may change.
         self.gate = self.engine.gate(
-            (self.cpu.pc, entry.number, *entry.arguments), (self.cpu.pc, entry.result)
-        )
+            (self.cpu.pc, entry.number, *entry.arguments), (self.cpu.pc, entry.result),
+            self._on_interrupt, syscall=entry.interrupt is None,
+        )  # fmt: skip
+        self._called = INSTRUCTION if entry.interrupt is None else entry.interrupt
         self._pc = self.engine.bank(self.cpu.pc)
         self._trapped = 0x80 if self.cpu.entry.interrupt is None else self.cpu.entry.interrupt
         self._behind = 0 if self.cpu.entry.advance else len(self.cpu.trap)
@@ -92,9 +94,6 @@ class Machine:
         self.kernel = Kernel(self, descriptors)
         self._never = self._new_trap(self._lost)
         self._returned = self._new_trap(self._lost)
-        self.engine.on_interrupt(self.gate, self._on_interrupt)
-        if entry.interrupt is None:
-            self.engine.on_syscall_instruction(self.gate, self.kernel.serve)
 
     def __enter__(self) -> Self:
         return self
@@ -390,10 +389,10 @@ class Machine:
     # -- what the CPU asks for ----------------------------------------------------------------------
 
     def _on_interrupt(self) -> int:
-        gate = self.gate
-        number = gate.number[0]
+        found = self.gate.found()
+        number = found[0]
         if number == self._trapped:
-            at = gate.values[0] - self._behind
+            at = found[1] - self._behind
             handler = self._handlers.get(at)
             if handler is None and self._traps <= at < self._traps + TRAPS:
                 handler = self._lost
@@ -401,10 +400,10 @@ class Machine:
                 target = handler()
                 if self._left is not None:
                     return NOTHING
-                gate.results[0] = target
+                self.gate.results[0] = target
                 return FIRST
-        if number == self.cpu.entry.interrupt:
-            return self.kernel.serve()
+        if number == self._called:
+            return self.kernel.serve(found)
         sign, words = self.cpu.exceptions.get(number, (int(SIGSEGV), f"exception {number}"))
         if self.cpu.illegal and self._stands_at_pc(self.cpu.illegal):
             raise self._illegal()

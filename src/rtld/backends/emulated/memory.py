@@ -279,6 +279,10 @@ class Memory:
                 self.pager.own(start, size)
         return self._bytes[start : start + size]
 
+    def byte(self, address: int) -> int:
+        """A byte of what the CPU has just run, so that it is there; 0 where it is not."""
+        return self._bytes[address] if address < self.size else 0
+
     def write(self, start: int, data: bytes | memoryview) -> None:
         """Write as the host does: rights do not matter."""
         view = self.view(start, len(data))

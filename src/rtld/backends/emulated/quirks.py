@@ -26,6 +26,7 @@ QUIRKS = (
     Quirk("all",    "a region of mem_map is copied when a page of it gets other rights",        "-",               "memory.Memory maps its own memory with mem_map_ptr"),
     Quirk("all",    "the 65th emu_start inside one another fails, the next one crashes",        "-",               "machine.DEPTH"),
     Quirk("all",    "with a timeout, emu_start starts a thread: 0.16 ms more",                   "-",               "watch.Watch stops it from a thread"),
+    Quirk("all",    "the block of code that ends where emu_start is to stop is translated again at each start", "-", "calls.Caller: a short block ends there"),
     Quirk("all",    "emu_stop of another thread leaves the program counter at an earlier block", "-",           "brake.Brake: the CPU stops itself at a block's beginning"),
     Quirk("all",    "a hook for instructions keeps the program counter from being restored",     "-",           "traps are exceptions: cpus: Cpu.trap"),
     Quirk("all",    "after a hook for a forbidden write has changed memory, the write goes anywhere", "-",         "memory.Memory.fault: only when the CPU stands still"),

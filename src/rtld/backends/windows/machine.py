@@ -83,8 +83,8 @@ class Machine:
         self.memory.write(low, returns.page(low, self.bits))
         self.returns = low
         self._interrupt: int | None = None
-        self.gate = self.engine.gate((), ())
-        self.engine.on_interrupt(self.gate, self._on_interrupt)
+        pc = (self.cpu.pc,)
+        self.gate = self.engine.gate(pc, pc, self._on_interrupt, syscall=False)
         self.unhandled = ""  # what is to be said about the exception that has ended the process
         self._watch = Watch(self.engine)
         if self.bits == 64:
@@ -286,7 +286,7 @@ class Machine:
             return self._exception(bad_pointer(self, error, registers[0], registers[1]))
 
     def _on_interrupt(self) -> int:
-        self._interrupt = int(self.gate.number[0])
+        self._interrupt = self.gate.found()[0]
         self.engine.stop()
         return NOTHING
 

@@ -7,6 +7,9 @@ file, and has no code: its entry point, its initialiser and its termination func
     header, program headers, interpreter's name, dynamic section, hash, symbol, strings, words     all of it writable
     TLS image                                                                     what new threads begin with
 
+Its one symbol is _IO_stdin_used, which libc asks for before we come: on i386 a program without it gets the standard streams
+of before 1998 (glibc libio/oldstdfiles.c).
+
 Its load bias is 0: it is made for the address it gets (System V gABI 4 and 5; <elf.h>).
 """
 
@@ -27,8 +30,11 @@ if TYPE_CHECKING:
 FLAGS = {"arm": 0x05000400, "riscv64": 5}
 
 
+STDIN_USED = b"_IO_stdin_used"
+
+
 class Anchor:
-    """The bytes for one address. *tls*: size, alignment, and what its address is modulo that."""
+    """The bytes for one address. *tls*: size, alignment, and what its address is modulo that; *old*: without the symbol."""
 
     def __init__(
         self,
@@ -39,6 +45,8 @@ class Anchor:
         needed: Sequence[bytes],
         tls: tuple[int, int, int],
         functions: tuple[int, int],
+        *,
+        old: bool = False,
     ) -> None:
         self.arch = arch
         self.order = order
@@ -50,12 +58,12 @@ class Anchor:
         at = ehsize + phentsize * self.phnum
         at_interp = at
         at = -(-(at + len(interp) + 1) // 16) * 16
-        strings = b"\0" + b"".join(name + b"\0" for name in needed)
+        strings = b"\0" + b"".join(name + b"\0" for name in (*needed, STDIN_USED))
         at_words = at  # the two arrays, of one function each
         at_symbol = at_words + 4 * word
-        at_hash = at_symbol + (24 if self._wide else 16)
+        at_hash = at_symbol + 2 * (24 if self._wide else 16)
         entry = arch.hash_entry_size
-        at_strings = at_hash + 4 * entry
+        at_strings = at_hash + 5 * entry
         at_dynamic = -(-(at_strings + len(strings)) // 16) * 16
         init, fini = base + at_words, base + at_words + word
         names = []
@@ -100,7 +108,15 @@ class Anchor:
         head[at_interp : at_interp + len(interp)] = interp
         letter = "Q" if self._wide else "I"
         struct.pack_into(f"{order}2{letter}", head, at_words, *functions)
-        struct.pack_into(f"{order}4{'Q' if entry == 8 else 'I'}", head, at_hash, 1, 1, 0, 0)
+        struct.pack_into(f"{order}I", head, at_words + 2 * word, 0x20001)
+        # One bucket: of nothing (symbol 0), or of symbol 1.
+        table = (1, 2, 0 if old else 1, 0, 0)
+        struct.pack_into(f"{order}5{'Q' if entry == 8 else 'I'}", head, at_hash, *table)
+        label, value, info = offset, base + at_words + 2 * word, t.STB_GLOBAL << 4 | t.STT_OBJECT
+        if self._wide:
+            struct.pack_into(f"{order}IBBHQQ", head, at_symbol + 24, label, info, 0, 1, value, 4)
+        else:
+            struct.pack_into(f"{order}IIIBBH", head, at_symbol + 16, label, value, 4, info, 0, 1)
         head[at_strings : at_strings + len(strings)] = strings
         flat = [number for pair in dynamic for number in pair]
         struct.pack_into(f"{order}{len(flat)}{letter}", head, at_dynamic, *flat)

@@ -26,7 +26,7 @@ from rtld.elf.sysroot import Sysroot
 from rtld.elf.tls import layout_tls, round_up
 from rtld.errors import TargetFault
 from rtld.events import QUIET
-from rtld.process.emulated.anchor import Anchor
+from rtld.process.emulated.anchor import STDIN_USED, Anchor
 from rtld.process.emulated.dlservice import MOST_NAMESPACES, GuestServices
 from rtld.process.emulated.execve import (
     AT_ENTRY,
@@ -213,7 +213,8 @@ class Guest(World):
         functions = (machine.function(self._initialise, 3), machine.function(self._finish, 0))
 
         def make(base: int) -> Anchor:
-            return Anchor(self.arch, self.order, base, interp, needed, shape, functions)
+            old = not dynsym(self.file).named(STDIN_USED)
+            return Anchor(self.arch, self.order, base, interp, needed, shape, functions, old=old)
 
         base = machine.memory.reserve(make(0).size, high=True)
         self.anchor = make(base)

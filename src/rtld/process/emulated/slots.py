@@ -14,7 +14,8 @@ from rtld.elf.dlopen import default_scope
 from rtld.elf.load import is_symbolic
 from rtld.elf.models import MODELS
 from rtld.elf.scalar import dynsym, gnu_hash
-from rtld.errors import RtldError
+from rtld.elf.small import GiveUp
+from rtld.errors import FormatError, RtldError
 from rtld.process.emulated.lazyload import load_for
 from rtld.process.emulated.system import StartFailed
 
@@ -98,7 +99,10 @@ class Slots:
     def _bound_at_start(self, module: Module, number: int, index: int) -> tuple[Module | None, int]:
         """What the columns say, or the scalar passes."""
         if self._small is not None:
-            _place, found = self._small.slot(module, index)
+            try:
+                _place, found = self._small.slot(module, index)
+            except (GiveUp, FormatError):
+                self._give_up(f"{module.path}: there is no PLT slot {index}")
             return found if found is not None else (None, 0)
         import numpy as np
 

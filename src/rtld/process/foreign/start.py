@@ -10,8 +10,8 @@ from rtld.backends.emulated.cpus import CPUS
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE
 from rtld.core.space import page_up
 from rtld.elf import types as t
+from rtld.elf.load import protection
 from rtld.errors import FormatError, NotFound, Unsupported
-from rtld.process.mapping import protection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -27,7 +27,14 @@ from rtld.elf.dlopen import (
     scope_of,
 )
 from rtld.elf.initfini import init_first
-from rtld.elf.load import _add, binds_now, find_module, has_text_relocations, image_segments
+from rtld.elf.load import (
+    _add,
+    binds_now,
+    find_module,
+    has_text_relocations,
+    image_segments,
+    protection,
+)
 from rtld.elf.models import promoted, search_list
 from rtld.elf.quick import QuickLink
 from rtld.elf.small import GiveUp
@@ -36,7 +43,6 @@ from rtld.errors import FormatError, NotFound, UnresolvedSymbol, VersionMismatch
 from rtld.process.inprocess.close import close_file, fini_functions
 from rtld.process.inprocess.space import PAGE, Space, is_hosted
 from rtld.process.inprocess.tls import descriptor, lend_tls, write_tls
-from rtld.process.mapping import protection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
