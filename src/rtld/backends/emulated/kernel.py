@@ -13,7 +13,7 @@ from functools import partial
 from rtld.backends.emulated.callnumbers import call_names
 from rtld.backends.emulated.faults import LimitReached
 from rtld.backends.emulated.linux.calls import Away, Ended, Sleep
-from rtld.backends.emulated.linux.memory import MemoryCalls
+from rtld.backends.emulated.linux.ipc import Ipc
 from rtld.backends.emulated.linux.sockets import Sockets
 from rtld.errors import NoSpace, TargetFault
 
@@ -40,7 +40,7 @@ TRIED = {
 }
 
 
-class Kernel(Sockets, MemoryCalls):
+class Kernel(Sockets, Ipc):
     """What a system call reaches. *descriptors*: the guest's -> the host's."""
 
     def __init__(self, machine: Machine, descriptors: Mapping[int, int]) -> None:
@@ -55,6 +55,7 @@ class Kernel(Sockets, MemoryCalls):
         self.start_signals()
         self.start_timers()
         self.start_process()
+        self.start_ipc()
         cpu = self.cpu
         self._registers = self.engine.bank(cpu.entry.number, *cpu.entry.arguments, cpu.pc)
         self._names = call_names(cpu.name)
@@ -94,6 +95,7 @@ class Kernel(Sockets, MemoryCalls):
         if entry.immediate:
             number = self.memory.view(pc, 2)[1] or number
         number &= 0xFFFFFFFF
+        self.task.again = False
         name = self._names.get(number, f"number {number}")
         self.calls[name] = self.calls.get(name, 0) + 1
         function = self._served.get(number)

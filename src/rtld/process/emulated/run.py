@@ -128,6 +128,7 @@ def _run(
         try:
             machine.go(process.entry, process.sp)
         except Replaced as next_one:
+            machine.kernel.leave_ipc()
             try:
                 process = _start(
                     system,
@@ -165,6 +166,7 @@ def _run(
             status = int(signal.SIGINT)
         break
     system.last = process
+    process.machine.kernel.leave_ipc()
     if debugger is not None and os.getpid() == pid:
         debugger.ended(status)
     for name, count in process.machine.unknown_calls().items():
