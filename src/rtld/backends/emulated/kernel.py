@@ -56,6 +56,7 @@ class Kernel(Sockets, Ipc):
         self.start_timers()
         self.start_process()
         self.start_ipc()
+        self.start_sockets()
         cpu = self.cpu
         self._registers = self.engine.bank(cpu.entry.number, *cpu.entry.arguments, cpu.pc)
         self._names = call_names(cpu.name)
@@ -76,6 +77,7 @@ class Kernel(Sockets, Ipc):
             old.drop(fd)
         self.descriptors, self.owned, self.names = old.descriptors, old.owned, old.names
         self.counters, self.notices = old.counters, old.notices
+        self.timeouts, self.held = old.timeouts, old.held
         self.cwd, self.umask, self.limits, self.limit_files = (
             old.cwd,
             old.umask,
