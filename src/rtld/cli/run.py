@@ -42,6 +42,7 @@ the program; its input, output and signals are the program's own.""",
         Option("--sysroot",      "DIR",  "the program's root directory; it is run on an emulated CPU"),
         Option("--bind",         "HOST:GUEST", "let it see more of this computer's files (HOST:GUEST:ro: not to be changed)",
                many=True),
+        Option("--net",          "",     "allow sockets: unix ones in the sysroot, and the internet as far as this computer"),
         Option("--layout",       "NAME", "addresses as linux (the default), qnx or liteos gives them; emulated CPUs only"),
         Option("--map",          "",     "draw the address space when the program has ended (--json: for programs)"),
         Option("--machine-stats", "",    "tell what the emulated machine has done: page faults, pages shared, system calls"),
@@ -179,7 +180,7 @@ def _of_emulated_cpus(options: Options, reporter: Reporter) -> str | None:
     """An option that means nothing elsewhere."""
     given = {
         "--lazy-load": options.lazy_load, "--gdb": options.gdb, "--timeout": options.timeout, "--memory": options.memory,
-        "--bind": options.bind, "--coverage": options.coverage is not None, "--watch": options.watch,
+        "--bind": options.bind, "--coverage": options.coverage is not None, "--watch": options.watch, "--net": options.net,
         "--trace=calls": "calls" in reporter.wants,
     }  # fmt: skip
     return next((flag for flag, value in given.items() if value), None)
@@ -244,7 +245,7 @@ def _run_emulated(
         seconds=_number(options.timeout, "--timeout"), seed=seed, fixed=options.no_aslr, reporter=reporter,
         layout=options.layout or "linux",
         memory=int((_number(options.memory, "--memory") or 4096) * (1 << 20)), finished=finished,
-        debugger=debugger, observers=observed.observers, qemu=options.backend == "qemu",
+        debugger=debugger, net=options.net, observers=observed.observers, qemu=options.backend == "qemu",
     )  # fmt: skip
 
 

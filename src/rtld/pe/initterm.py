@@ -49,7 +49,7 @@ def count_references(ns: PeNamespace) -> None:
     """How often each DLL is needed; what the program imports is never unloaded (LoadCount -1)."""
     for module in ns.modules:
         for need in module.needed:
-            if need.references >= 0:  # type: ignore[attr-defined]
+            if need.references >= 0:
                 need.references += 1  # type: ignore[attr-defined]
     for need in ns.main.needed:
         need.references = -1  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ import signal
 import struct
 from contextlib import contextmanager
 
+from rtld.backends.emulated.ipcstore import IpcStore
 from rtld.backends.emulated.linux.ucontext import Signal
 from rtld.core.space import page_up
 
@@ -34,6 +35,7 @@ class Family:
         self.most = most
         self._lock = os.memfd_create("rtld-family", os.MFD_CLOEXEC)
         self._slots = mmap.mmap(-1, page_up((most + 1) * _WORD))
+        self.ipc = IpcStore()
         self._letters = mmap.mmap(-1, page_up(most * _BOX))
         self.first = os.getpid()
         self.wakeup: int | None = None

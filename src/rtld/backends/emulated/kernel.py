@@ -15,7 +15,7 @@ from rtld.backends.emulated.callnumbers import call_names
 from rtld.backends.emulated.faults import LimitReached
 from rtld.backends.emulated.gate import BOTH, NOTHING, SECOND
 from rtld.backends.emulated.linux.calls import Away, Ended, Sleep
-from rtld.backends.emulated.linux.memory import MemoryCalls
+from rtld.backends.emulated.linux.ipc import Ipc
 from rtld.backends.emulated.linux.sockets import Sockets
 from rtld.errors import NoSpace, TargetFault
 
@@ -42,7 +42,7 @@ TRIED = {
 }
 
 
-class Kernel(Sockets, MemoryCalls):
+class Kernel(Sockets, Ipc):
     """What a system call reaches. *descriptors*: the guest's -> the host's."""
 
     def __init__(self, machine: Machine, descriptors: Mapping[int, int]) -> None:
@@ -57,6 +57,8 @@ class Kernel(Sockets, MemoryCalls):
         self.start_signals()
         self.start_timers()
         self.start_process()
+        self.start_ipc()
+        self.start_sockets()
         cpu = self.cpu
         self._results = machine.gate.results
         self._immediate, self._advance = cpu.entry.immediate, cpu.entry.advance
@@ -78,6 +80,7 @@ class Kernel(Sockets, MemoryCalls):
             old.drop(fd)
         self.descriptors, self.owned, self.names = old.descriptors, old.owned, old.names
         self.counters, self.notices = old.counters, old.notices
+        self.timeouts, self.held = old.timeouts, old.held
         self.cwd, self.umask, self.limits, self.limit_files = (
             old.cwd,
             old.umask,
@@ -96,6 +99,7 @@ class Kernel(Sockets, MemoryCalls):
         if self._immediate:
             number = self.memory.byte(pc + 1) or number
         number &= 0xFFFFFFFF
+        self.task.again = False
         self._counts[number] += 1
         function = self._served.get(number)
         if function is None:

@@ -140,6 +140,7 @@ def _run(
             machine.go(process.entry, process.sp)
         except Replaced as next_one:
             _tell_end(system, process)
+            machine.kernel.leave_ipc()
             try:
                 process = _start(
                     system,
@@ -178,6 +179,7 @@ def _run(
         break
     system.last = process
     _tell_end(system, process)
+    process.machine.kernel.leave_ipc()
     if debugger is not None and os.getpid() == pid:
         debugger.ended(status)
     for name, count in process.machine.unknown_calls().items():

@@ -45,6 +45,7 @@ def run_emulated(
     layout: str = "linux",
     seed: int | None = None,
     fixed: bool = False,
+    net: bool = False,
     reporter: Reporter = SPOKEN,
     finished: Callable[[System], object] | None = None,
     debugger: Debugger | None = None,
@@ -54,7 +55,8 @@ def run_emulated(
     """Run *program*, a path of the sysroot or of this computer; its wait status.
 
     *binds*: "HOST:GUEST" or "HOST:GUEST:ro", more files for the guest to see. *link*: how our linker is to link; None: the
-    guest's own does. *observers* look on (``observe``). *finished* is told when the first process has ended. *qemu*: let
+    guest's own does. *observers* look on (``observe``). *net*: allow sockets, as far
+    as this computer. *finished* is told when the first process has ended. *qemu*: let
     qemu-user run it, whatever its CPU is, as it does where there is no engine for that. CannotRun, StartFailed.
     """
     arch = arch_of(program, sysroot)
@@ -82,7 +84,7 @@ def run_emulated(
             given.append(Bind(os.path.dirname(path), os.path.dirname(path), writable=False))
         inside = Tree(sysroot, given).guest_path(path) or path
     system = System(
-        sysroot=sysroot, binds=given, seconds=seconds, memory=memory, layout=layout, seed=seed, fixed=fixed,
+        sysroot=sysroot, binds=given, seconds=seconds, memory=memory, layout=layout, seed=seed, fixed=fixed, net=net,
         reporter=reporter,
     )  # fmt: skip
     system.observers = list(observers)

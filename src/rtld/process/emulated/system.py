@@ -57,6 +57,7 @@ class System:
     sysroot  the guest's root directory; None: an empty one
     binds    more of the host's files (``tree.Bind``)
     seconds, memory  the most a process may take
+    net      sockets of this machine and this computer (loopback) are allowed
     seed     of addresses and AT_RANDOM; fixed: no chance at all
     """
 
@@ -70,6 +71,7 @@ class System:
         layout: str = "linux",
         seed: int | None = None,
         fixed: bool = False,
+        net: bool = False,
         reporter: Reporter = QUIET,
     ) -> None:
         self.sysroot = os.path.abspath(sysroot) if sysroot is not None else None
@@ -79,6 +81,7 @@ class System:
         self.memory = memory
         self.layout = layout
         self.chance = Chance(seed, fixed=fixed)
+        self.net = net
         self.reporter = reporter
         self.cwd = "/"  # of the first process
         self.family: Family | None = None
@@ -103,6 +106,7 @@ class System:
             descriptors={0: 0, 1: 1, 2: 2},
         )
         machine.kernel.set_tree(self.tree, self.cwd)
+        machine.kernel.net = self.net
         machine.memory.page_in(self.cache)
         return machine
 

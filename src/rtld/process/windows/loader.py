@@ -369,7 +369,7 @@ class Loader(Places):
         self._commit(fresh)
         for each in fresh:
             for need in each.needed:
-                if need.references >= 0:  # type: ignore[attr-defined]
+                if need.references >= 0:
                     need.references += 1  # type: ignore[attr-defined]
         self.peb.refresh(self.live)
         done = set(self.attached) | {self.main}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import time
 
 from rtld.backends.emulated.memory import READ, WRITE
 
@@ -48,7 +49,7 @@ class Sleep(Exception):
     deadline     of time.monotonic(): then it is made again, too
     futex        the address to be woken through; the call is then answered with 0, after the deadline with ETIMEDOUT
     children     wake when a child has ended;  bits: of FUTEX_WAIT_BITSET
-    signals      wake when one of this mask has come
+    signals      wake when one of this mask has come;  pause: make the call again after so many seconds
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Sleep(Exception):
         children: bool = False,
         bits: int = 0xFFFFFFFF,
         signals: int = 0,
+        pause: float = 0,
     ) -> None:
         self.read = read
         self.write = write
@@ -69,6 +71,7 @@ class Sleep(Exception):
         self.children = children
         self.bits = bits
         self.signals = signals
+        self.again = time.monotonic() + pause if pause else None
         super().__init__()
 
 

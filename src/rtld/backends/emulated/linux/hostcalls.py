@@ -67,3 +67,10 @@ def inotify_add_watch(fd: int, path: str, mask: int) -> int:
 def inotify_rm_watch(fd: int, watch: int) -> None:
     """Watch it no more."""
     _checked(_libc().inotify_rm_watch(fd, watch))
+
+
+def punch_hole(fd: int, offset: int, size: int) -> None:
+    """Make part of a file zeros that take no room (man 2 fallocate)."""
+    keep_and_punch = 0x01 | 0x02
+    arguments = (ctypes.c_long(offset), ctypes.c_long(size))
+    _checked(_libc().fallocate(fd, keep_and_punch, *arguments))

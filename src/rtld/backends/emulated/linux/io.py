@@ -99,7 +99,11 @@ class Io(Calls):
         if poll.poll(0):
             return
         if os.get_blocking(host):
-            raise Sleep(write=(host,)) if write else Sleep(read=(host,))
+            self.sleep_until_ready(host, write=write)
+
+    def sleep_until_ready(self, host: int, *, write: bool) -> None:
+        """Sleep until there is something to read, or room to write."""
+        raise Sleep(write=(host,)) if write else Sleep(read=(host,))
 
     # -- read, write --------------------------------------------------------------------------------
 

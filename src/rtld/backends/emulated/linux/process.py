@@ -66,6 +66,7 @@ class Processes(Timers, Poll):
             self.next_tid = new.tid
             self.pending = []
             self.timers, self.next_timer = {}, None
+            self.born_ipc()
             if flags & CLONE_CHILD_SETTID:
                 self.write32(child, new.tid)
             if flags & CLONE_CHILD_CLEARTID:
@@ -77,6 +78,10 @@ class Processes(Timers, Poll):
             self.machine.finish_call(0)
 
         raise Away(fork)
+
+    def born_ipc(self) -> None:
+        """This process is a child that has just been forked."""
+        raise NotImplementedError
 
     def sys_fork(self, *_: int) -> int:
         return self.fork(0, 0, 0, 0, 0)

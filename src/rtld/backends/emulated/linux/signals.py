@@ -253,6 +253,9 @@ class Signals(Frames):
             for each in [*task.pending, *self.pending]
         )
 
+    def taken(self, signal_: Signal) -> None:
+        """A thread gets a signal that has waited."""
+
     def wanted_signal(self, task: Task) -> bool:
         """Is there one that its sigwait wants?"""
         wanted = task.sleep.signals if task.sleep is not None else 0
@@ -267,7 +270,7 @@ class Signals(Frames):
     def deliver(self) -> None:
         """Signals of the task in the CPU, which stands still."""
         task = self.task
-        while task.pending or self.pending:
+        while (task.pending or self.pending) and not task.again:
             for waiting in (task.pending, self.pending):
                 free = [each for each in waiting if not task.mask >> each.number - 1 & 1]
                 if free:
@@ -276,6 +279,7 @@ class Signals(Frames):
                         free, key=lambda each: (each.number not in SYNCHRONOUS, each.number)
                     )
                     waiting.remove(chosen)
+                    self.taken(chosen)
                     break
             else:
                 return
@@ -349,6 +353,7 @@ class Signals(Frames):
             for each in sorted(waiting, key=lambda each: each.number):
                 if wanted >> each.number - 1 & 1:
                     waiting.remove(each)
+                    self.taken(each)
                     if info:
                         self.put(info, pack_info(each, self.cpu.order, self.bits))
                     return each.number

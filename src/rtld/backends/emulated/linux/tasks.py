@@ -36,6 +36,7 @@ class Task:
         self.context: object = None
         self.resume = 0  # where it goes on
         self.sleep: Sleep | None = None
+        self.again = False  # it has woken, and has not made its call again: no signal comes between
         self.deadline: float | None = None  # of the call it makes again
         self.result: int | None = None  # of the call it slept in
         self.clear = 0  # clear_child_tid
@@ -74,6 +75,7 @@ class Tasks(Clocks):
     def park(self, sleep: Sleep) -> None:
         """The task sleeps; it makes its call again."""
         self.task.sleep = sleep
+        self.task.again = False
         self.task.deadline = sleep.deadline
         self.task.result = None
 
@@ -119,12 +121,15 @@ class Tasks(Clocks):
             if sleep is None:
                 continue
             if sleep.signals and self.machine.kernel.wanted_signal(task):
-                task.sleep = None
+                self._retry(task)
+                continue
+            if sleep.again is not None and now >= sleep.again:
+                self._retry(task)
                 continue
             if sleep.deadline is not None and now >= sleep.deadline:
                 if sleep.futex is not None:
                     task.result = -errno.ETIMEDOUT
-                task.sleep = None
+                self._retry(task)
                 continue
             for fds, event in ((sleep.read, select.POLLIN), (sleep.write, select.POLLOUT)):
                 for fd in fds:
@@ -134,14 +139,21 @@ class Tasks(Clocks):
         if poll is not None:
             for fd, _event in poll.poll(0):
                 for task in waiting[fd]:
-                    task.sleep = None
+                    self._retry(task)
+
+    @staticmethod
+    def _retry(task: Task) -> None:
+        task.sleep = None
+        task.again = task.result is None
 
     def _wait(self, now: float) -> None:
         """Nothing can run: until a descriptor is ready, a signal comes or it is time."""
         ends = [
-            task.sleep.deadline
+            end
             for task in self.tasks
-            if task.sleep is not None and task.sleep.deadline is not None
+            if task.sleep is not None
+            for end in (task.sleep.deadline, task.sleep.again)
+            if end is not None
         ]
         timer = self.machine.kernel.next_timer
         if timer is not None:
@@ -167,7 +179,7 @@ class Tasks(Clocks):
                 self.machine.process.drain()
         for task in self.tasks:
             if task.sleep is not None and task.sleep.children:
-                task.sleep = None
+                self._retry(task)
 
     # -- making and ending them ---------------------------------------------------------------------
 

@@ -27,9 +27,19 @@ CLOCKS = {0, 1, 2, 3, 7}
 
 
 class Timer:
-    """One of timer_create's. ``ends``: by its clock, nanoseconds; 0: it does not run."""
+    """One of timer_create's. ``ends``: by its clock, nanoseconds; 0: it does not run. ``last``: overruns of the signal got last."""
 
-    __slots__ = ("clock", "ends", "interval", "notify", "number", "overrun", "task", "value")
+    __slots__ = (
+        "clock",
+        "ends",
+        "interval",
+        "last",
+        "notify",
+        "number",
+        "overrun",
+        "task",
+        "value",
+    )
 
     def __init__(self, clock: int, notify: int, number: int, value: int, task: int) -> None:
         self.clock = clock
@@ -37,7 +47,7 @@ class Timer:
         self.number = number
         self.value = value
         self.task = task
-        self.ends = self.interval = self.overrun = 0
+        self.ends = self.interval = self.overrun = self.last = 0
 
     @property
     def left(self) -> int:
@@ -121,7 +131,12 @@ class Timers(Signals):
         return 0
 
     def sys_timer_getoverrun(self, number: int, *_: int) -> int:
-        return self._timer(number).overrun
+        return self._timer(number).last
+
+    def taken(self, signal_: Signal) -> None:
+        timer = self.timers.get(signal_.pid) if signal_.code == SI_TIMER else None
+        if timer is not None:
+            timer.last = signal_.extra
 
     def _set_timer(self, number: int, flags: int, new: int, old: int, *, wide: bool) -> int:
         timer = self._timer(number)
