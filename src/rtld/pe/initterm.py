@@ -35,7 +35,7 @@ def attach_order(roots: Iterable[PeModule], done: set[PeModule]) -> list[PeModul
         while stack:
             module, needs = stack[-1]
             for need in needs:
-                if need not in done and need.resolved:  # type: ignore[attr-defined]
+                if need not in done and need.resolved:
                     done.add(need)  # type: ignore[arg-type]
                     stack.append((need, iter(need.needed)))  # type: ignore[arg-type]
                     break
