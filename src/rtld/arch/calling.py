@@ -31,12 +31,25 @@ X87_ONE, X87_TWO = 1, 2  # how many on x86-64's
 
 
 class Piece(NamedTuple):
-    """``size`` bytes of a value, from ``offset`` on, are at ``at`` of the row. ``fill``: bytes that follow, if they matter."""
+    """``size`` bytes of a value, from ``offset`` on, are at ``at`` of the row. ``fill``: bytes that follow, if they matter;
+    ``sign``: as many bytes again follow, copies of the highest bit (little-endian CPUs).
+    """
 
     at: int
     offset: int
     size: int
     fill: bytes = b""
+    sign: bool = False
+
+    @property
+    def width(self) -> int:
+        """How many bytes of the row it takes."""
+        return self.size * (1 + self.sign)
+
+    def part(self, value: bytes) -> bytes:
+        """What it has of a value."""
+        data = value[self.offset : self.offset + self.size]
+        return data + (b"\xff" if data[-1] & 0x80 else b"\0") * self.size if self.sign else data
 
 
 class Place(NamedTuple):
@@ -89,7 +102,7 @@ class Convention(NamedTuple):
 
 
 #: CPUs whose functions can be called.
-CALLED = ("i386", "x86_64", "arm", "aarch64", "riscv64", "s390x")
+CALLED = ("i386", "x86_64", "arm", "aarch64", "riscv64", "s390x", "mips64el")
 
 
 def convention(name: str) -> Convention:

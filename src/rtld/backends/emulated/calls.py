@@ -114,7 +114,7 @@ class Signature:
             yield Item(piece.at, _INTS[piece.size, signed], i, _integer(kind.size, signed))
         else:
             for piece in place.pieces:
-                yield Item(piece.at, f"{piece.size}s", i, _part(piece.offset, piece.size))
+                yield Item(piece.at, f"{piece.width}s", i, piece.part)
                 yield from _filling(piece, i)
 
     def values(self, arguments: Sequence[Raw], row: int) -> list[Any]:
@@ -198,7 +198,7 @@ class Signature:
             return row
         assert isinstance(value, bytes)
         for piece in place.pieces:
-            row[piece.at : piece.at + piece.size] = value[piece.offset : piece.offset + piece.size]
+            row[piece.at : piece.at + piece.width] = piece.part(value)
             row[piece.at + piece.size : piece.at + piece.size + len(piece.fill)] = piece.fill
         return row
 
@@ -224,10 +224,6 @@ def _same(value: Any) -> Any:
 
 def _address(value: Any) -> Any:
     return value
-
-
-def _part(offset: int, size: int) -> Callable[[Any], Any]:
-    return lambda value: value[offset : offset + size]
 
 
 def _integer(size: int, signed: bool) -> Callable[[int], int]:

@@ -50,7 +50,8 @@ QUIRKS = (
 
 #: CPUs that rtld links for and Unicorn cannot run, or not well enough.
 NOT_EMULATED = {
-    "ppc64le":     "Unicorn has no little-endian PowerPC, and 64-bit loads fail there (#1779); qemu-ppc64le runs its programs",
+    "ppc64le":     "Unicorn has no little-endian PowerPC (uc_open: UC_ERR_MODE), and stops a 64-bit one at its first instruction "
+                   "(UC_ERR_EXCEPTION; #1779); qemu-ppc64le runs its programs",
     "loongarch64": "Unicorn has no LoongArch; qemu-loongarch64 runs its programs",
     "mips64el":    "hooks in branch delay slots break it in Unicorn (#2272, #2134); qemu-mips64el runs its programs",
 }
