@@ -35,13 +35,14 @@ ASSEMBLERS = {
     "s390x":       ("s390x-linux-gnu-", []),
     "ppc64le":     ("powerpc64le-linux-gnu-", []),
     "mips64el":    ("mips64el-linux-gnuabi64-", []),
+    "mipsel":      ("mipsel-linux-gnu-", ["-mabi=32", "-mips32r2"]),
     "loongarch64": ("loongarch64-linux-gnu-", []),
 }
 # fmt: on
 
 
 #: Before the text: MIPS' own assembler would fill delay slots itself.
-FIRST = {"mips64el": ".set noreorder"}
+FIRST = {"mips64el": ".set noreorder", "mipsel": ".set noreorder"}
 
 
 def stubs(name: str) -> dict[str, Stub]:

@@ -102,7 +102,7 @@ class Convention(NamedTuple):
 
 
 #: CPUs whose functions can be called.
-CALLED = ("i386", "x86_64", "arm", "aarch64", "riscv64", "s390x", "mips64el")
+CALLED = ("i386", "x86_64", "arm", "aarch64", "riscv64", "s390x", "mips64el", "mipsel")
 
 
 def convention(name: str) -> Convention:

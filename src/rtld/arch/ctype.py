@@ -120,14 +120,15 @@ class DataModel(NamedTuple):
         members = Member("real", 0, part), Member("imag", part.size, part)
         return CType("complex", 2 * part.size, part.align, members=members)
 
-    def vector(self, size: int) -> CType:
-        """A SIMD vector of 8 or 16 bytes (gcc: vector_size)."""
+    def vector(self, element: CType, count: int) -> CType:
+        """A SIMD vector of 8 or 16 bytes (gcc: vector_size); its name is the element's kind."""
+        size = element.size * count
         if size not in (8, 16) or not self.vectors:
             raise Unsupported(
                 f"SIMD vectors of {size} bytes",
                 "vectors of 8 and 16 bytes are passed, on i386 none",
             )
-        return CType("vector", size, min(size, self.vectors))
+        return CType("vector", size, min(size, self.vectors), name=element.kind)
 
     def structure(self, members: Iterable[Field], *, pack: int = 0) -> CType:
         """A structure; *pack* is what #pragma pack says.

@@ -33,7 +33,7 @@ PLAIN = 2  # seeds of plain numbers and structures of them; then of everything
 SEEDS = range(4)
 COUNT = 60
 #: What a compiler does not have, or does not pass in a way of its own.
-WITHOUT = {"i386": {"int128", "vector"}, "arm": {"int128"}}
+WITHOUT = {"i386": {"int128", "vector"}, "arm": {"int128"}, "mipsel": {"int128"}}
 #: Options of CPUs, and for which seeds there are more than plain numbers and structures.
 OPTIONS = {"riscv64": ["-Wl,--no-relax"], "arm": ["-mfpu=neon"]}
 

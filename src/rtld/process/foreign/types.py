@@ -154,7 +154,7 @@ class Types:
         if issubclass(kind, Int128):
             return model.wide(signed=not issubclass(kind, UnsignedInt128))
         if is_vector(kind):
-            return model.vector(self.of(kind._type_).size * kind._length_)
+            return model.vector(self.of(kind._type_), kind._length_)
         if issubclass(kind, ctypes.Array):
             count: Any = kind._length_
             return model.array(self.of(kind._type_), count)
