@@ -4,9 +4,9 @@ Each CPU's rules are a function ``assign`` in ``arch/calls_NAME.py`` that walks 
 ``Layout``, the same for every CPU: where the bytes of each argument are to be in a *row*. A row is the memory image of one
 call, from which a piece of the CPU's own code (``Convention.stub``) fills registers and stack, and into which it puts results:
 
-    0    integer registers, a word each          (results: the first two)
-    80   floating-point registers, 8 bytes each  (results: the first four)
-    160  the stack, from the stack pointer upwards
+    0    integer registers, a word each                (results: the first two)
+    80   floating-point registers, 8 or 16 bytes each  (results: the first ones, or of x87's stack the top two)
+    208  the stack, from the stack pointer upwards
 
 The code is given a *cell* of seven words, one page after its own first byte: address of the first row, number of rows, stack
 pointer, function, bytes of a row, bytes of stack in it, and which kind of floating-point result there is (x87 only).
@@ -24,18 +24,32 @@ if TYPE_CHECKING:
     from rtld.arch.base import Stub
     from rtld.arch.ctype import CType, DataModel
 
-INTS, FLOATS, STACK = 0, 80, 160
+INTS, FLOATS, STACK = 0, 80, 208
 CELL_WORDS = 7
-SINGLE, DOUBLE = 1, 2  # kinds of results on the x87 stack
+SINGLE, DOUBLE, EXTENDED = 1, 2, 3  # kinds of results on i386's x87 stack
+X87_ONE, X87_TWO = 1, 2  # how many on x86-64's
 
 
 class Piece(NamedTuple):
-    """``size`` bytes of a value, from ``offset`` on, are at ``at`` of the row. ``fill``: bytes that follow, if they matter."""
+    """``size`` bytes of a value, from ``offset`` on, are at ``at`` of the row. ``fill``: bytes that follow, if they matter;
+    ``sign``: as many bytes again follow, copies of the highest bit (little-endian CPUs).
+    """
 
     at: int
     offset: int
     size: int
     fill: bytes = b""
+    sign: bool = False
+
+    @property
+    def width(self) -> int:
+        """How many bytes of the row it takes."""
+        return self.size * (1 + self.sign)
+
+    def part(self, value: bytes) -> bytes:
+        """What it has of a value."""
+        data = value[self.offset : self.offset + self.size]
+        return data + (b"\xff" if data[-1] & 0x80 else b"\0") * self.size if self.sign else data
 
 
 class Place(NamedTuple):
@@ -73,6 +87,7 @@ class Convention(NamedTuple):
     ints, floats     names of the registers with arguments, in the order of the row, for who reads them one by one
     frame            bytes between the stack pointer at a function's entry and its stack arguments
     int_results      registers with integer results;  float_results: with floating-point ones
+    float_size       bytes that the row has for each of these
     """
 
     model: DataModel
@@ -83,10 +98,11 @@ class Convention(NamedTuple):
     frame: int
     int_results: tuple[str, ...]
     float_results: tuple[str, ...]
+    float_size: int = 8
 
 
 #: CPUs whose functions can be called.
-CALLED = ("i386", "x86_64", "arm", "aarch64", "riscv64", "s390x")
+CALLED = ("i386", "x86_64", "arm", "aarch64", "riscv64", "s390x", "mips64el", "mipsel")
 
 
 def convention(name: str) -> Convention:
@@ -102,8 +118,9 @@ def convention(name: str) -> Convention:
 class Assigner:
     """Registers and stack that are left, as arguments take them."""
 
-    def __init__(self, word: int, ints: int, floats: int) -> None:
+    def __init__(self, word: int, ints: int, floats: int, float_size: int = 8) -> None:
         self.word = word
+        self.float_size = float_size
         self.ints, self.floats = ints, floats
         self.next_int = self.next_float = 0
         self.stack = 0
@@ -112,10 +129,9 @@ class Assigner:
         """The offset of an integer register in the row."""
         return INTS + self.word * index
 
-    @staticmethod
-    def float_slot(index: int) -> int:
+    def float_slot(self, index: int) -> int:
         """The offset of a floating-point register."""
-        return FLOATS + 8 * index
+        return FLOATS + self.float_size * index
 
     def take_ints(self, count: int) -> int | None:
         """The offset of so many integer registers in a row, or None; then nothing is taken."""
@@ -175,11 +191,26 @@ def whole(at: int, size: int) -> Place:
 
 
 def homogeneous(kind: CType) -> tuple[int, int] | None:
-    """(size, number) of the floating-point numbers that a value consists of, if it is one to four of one type (AAPCS: HFA)."""
-    found = list(kind.scalars())
-    if kind.scalar or kind.has_union or not 1 <= len(found) <= 4:
+    """(size, number) of the floating-point numbers or SIMD vectors that a value consists of, if it is one to four of one type
+    (AAPCS64, 5.9.5: HFA, HVA; of a union's members those that are the most).
+    """
+    found = None if kind.leaf else _alike(kind)
+    if found is None or not 1 <= found[1] <= 4 or kind.size != found[0].size * found[1]:
         return None
-    size = found[0][1].size
-    if any(each.kind != "float" or each.size != size for _, each in found):
+    return found[0].size, found[1]
+
+
+def _alike(kind: CType) -> tuple[CType, int] | None:
+    """(type, number) of what a value consists of; None where that is more than one type, or another."""
+    if kind.kind in ("float", "vector"):
+        return kind, 1
+    if kind.leaf or any(member.width for member in kind.members):
         return None
-    return (size, len(found)) if kind.size == size * len(found) else None
+    each = [_alike(member.type) for member in kind.members]
+    first = each[0] if each else None
+    if first is None or any(
+        e is None or (e[0].kind, e[0].size) != (first[0].kind, first[0].size) for e in each
+    ):
+        return None
+    counts = [e[1] for e in each if e is not None]
+    return first[0], max(counts) if kind.kind == "union" else sum(counts)

@@ -34,7 +34,7 @@ STUB = Stub("""
         08 00 94 e5  ldr r0, [r4, #8]
         14 10 94 e5  ldr r1, [r4, #20]
         01 d0 40 e0  sub sp, r0, r1
-        a0 20 85 e2  add r2, r5, #160
+        d0 20 85 e2  add r2, r5, #208
         04 10 51 e2  subs r1, r1, #4
         02 00 00 ba  blt . + 16
         01 30 92 e7  ldr r3, [r2, r1]
@@ -45,9 +45,9 @@ STUB = Stub("""
         0f 00 95 e8  ldm r5, {r0, r1, r2, r3}
         0c c0 94 e5  ldr r12, [r4, #12]
         3c ff 2f e1  blx r12
-        03 00 85 e8  stm r5, {r0, r1}
+        0f 00 85 e8  stm r5, {r0, r1, r2, r3}
         50 20 85 e2  add r2, r5, #80
-        08 0b 82 ec  vstmia r2, {d0-d3}
+        10 0b 82 ec  vstmia r2, {d0-d7}
         10 00 94 e5  ldr r0, [r4, #16]
         00 50 85 e0  add r5, r5, r0
         01 60 56 e2  subs r6, r6, #1
@@ -79,7 +79,7 @@ def assign(result: CType, arguments: Sequence[CType], fixed: int | None) -> Layo
     a = Assigner(4, 4, 0)
     same = _numbers(result) if fixed is None else None
     hidden = None
-    if result.kind in ("struct", "union") and result.size > 4 and same is None:
+    if result.kind in ("struct", "union", "complex") and result.size > 4 and same is None:
         hidden = whole(a.take_ints(1) or 0, 4)
     places = [_place(a, singles, kind) for kind in arguments]
     if result.kind == "void":
@@ -90,7 +90,7 @@ def assign(result: CType, arguments: Sequence[CType], fixed: int | None) -> Layo
 
 
 def _numbers(kind: CType) -> tuple[int, int] | None:
-    return (kind.size, 1) if kind.kind == "float" else homogeneous(kind)
+    return (kind.size, 1) if kind.kind in ("float", "vector") else homogeneous(kind)
 
 
 def _place(a: Assigner, singles: _Singles | None, kind: CType) -> Place:
@@ -118,7 +118,7 @@ def _place(a: Assigner, singles: _Singles | None, kind: CType) -> Place:
 
 
 CONVENTION = Convention(
-    DataModel(4, 8, char_signed=False, order="<"), STUB, assign,
+    DataModel(4, 8, char_signed=False, order="<", long_double=(8, 8, "double"), vectors=8), STUB, assign,
     ints=("r0", "r1", "r2", "r3"), floats=tuple(f"d{i}" for i in range(8)),
-    frame=0, int_results=("r0", "r1"), float_results=("d0", "d1", "d2", "d3"),
+    frame=0, int_results=("r0", "r1", "r2", "r3"), float_results=tuple(f"d{i}" for i in range(8)),
 )  # fmt: skip

@@ -20,7 +20,7 @@ STUB = Stub("""
         03 31 04 01  ld sp, 16(s0)
         83 32 84 02  ld t0, 40(s0)
         33 01 51 40  sub sp, sp, t0
-        13 83 04 0a  addi t1, s1, 160
+        13 83 04 0d  addi t1, s1, 208
         93 03 01 00  mv t2, sp
         33 0e 51 00  add t3, sp, t0
         63 8c c3 01  beq t2, t3, . + 24
@@ -83,13 +83,15 @@ def _place(a: Assigner, kind: CType, *, named: bool) -> Place:
         at = a.take_ints(1)
         return Place((Piece(a.push(8, 8) if at is None else at, 0, 8),), by_reference=True)
     words = a.words(kind.size)
+    if not named and kind.align == 16:
+        a.next_int += a.next_int % 2
     at = a.take_ints(words)
     if at is None and words == 2 and a.next_int < a.ints:
         first = a.take_ints(1)
         assert first is not None
         return Place((Piece(first, 0, 8), Piece(a.push(kind.size - 8, 8), 8, kind.size - 8)))
     if at is None:
-        at = a.push(kind.size, 8)
+        at = a.push(kind.size, max(8, kind.align))
     if not kind.scalar:
         return whole(at, kind.size)
     # Numbers of 32 bits have their sign extended, even those that have none.
@@ -97,9 +99,11 @@ def _place(a: Assigner, kind: CType, *, named: bool) -> Place:
 
 
 def _in_floats(a: Assigner, kind: CType) -> Place | None:
-    """A number, one or two numbers in a structure, or one beside an integer."""
+    """A number, one or two numbers in a structure, or one beside an integer or a bit-field."""
     found = list(kind.scalars())
     if kind.has_union or not 1 <= len(found) <= 2:
+        return None
+    if any(each.size > 8 or each.kind == "vector" for _, each in found):
         return None
     floats = [(offset, each) for offset, each in found if each.kind == "float"]
     ints = [(offset, each) for offset, each in found if each.kind != "float"]
@@ -112,7 +116,8 @@ def _in_floats(a: Assigner, kind: CType) -> Place | None:
             pieces.append(Piece(at, offset, each.size, BOXED if each.size == 4 else b""))
         else:
             at = a.take_ints(1) or 0
-            pieces.append(Piece(at, offset, each.size))
+            # The bytes of a bit-field are rounded up to those of a number.
+            pieces.append(Piece(at, offset, 1 << (each.size - 1).bit_length()))
     return Place(tuple(pieces))
 
 

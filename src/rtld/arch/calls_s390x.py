@@ -22,7 +22,7 @@ STUB = Stub("""
         b9 09 00 f1        sgr %r15, %r1
         a7 fb ff 60        aghi %r15, -160
         d7 07 f0 00 f0 00  xc 0(8,%r15), 0(%r15)
-        41 20 80 a0        la %r2, 160(%r8)
+        41 20 80 d0        la %r2, 208(%r8)
         41 30 f0 a0        la %r3, 160(%r15)
         b9 02 00 11        ltgr %r1, %r1
         a7 84 00 10        jz . + 32
@@ -42,17 +42,19 @@ STUB = Stub("""
         e3 20 80 00 00 24  stg %r2, 0(%r8)
         60 00 80 50        std %f0, 80(%r8)
         e3 80 70 20 00 08  ag %r8, 32(%r7)
-        a7 97 ff c6        brctg %r9, . - 116
+        a7 97 ff c6 07 07  brctg %r9, . - 116
 """)
 # fmt: on
 
 
 def assign(result: CType, arguments: Sequence[CType], fixed: int | None) -> Layout:
-    """Structures of 1, 2, 4 or 8 bytes are passed like a number of that size, others as the address of a copy."""
+    """Structures of 1, 2, 4 or 8 bytes are passed like a number of that size, others as the address of a copy; so are complex
+    numbers, vectors and what has 16 bytes.
+    """
     del fixed
     a = Assigner(8, 5, 4)
     hidden = None
-    if result.kind in ("struct", "union"):
+    if result.kind in ("struct", "union", "complex", "vector") or result.size > 8:
         hidden = whole(a.take_ints(1) or 0, 8)
     places = [_place(a, kind) for kind in arguments]
     if result.kind == "void":
@@ -68,7 +70,7 @@ def _is_float(kind: CType) -> bool:
     """A structure with one number counts as that; an array of one does not."""
     if kind.kind == "struct" and len(kind.members) == 1 and kind.members[0].type.size == kind.size:
         return _is_float(kind.members[0].type)
-    return kind.kind == "float"
+    return kind.kind == "float" and kind.scalar
 
 
 def _place(a: Assigner, kind: CType) -> Place:
@@ -81,13 +83,13 @@ def _place(a: Assigner, kind: CType) -> Place:
     at = a.push(8, 8) if register is None else register
     if kind.scalar:
         return a.scalar_place(at, kind, big=True)
-    if kind.size in (1, 2, 4, 8):
+    if kind.size in (1, 2, 4, 8) and kind.kind not in ("complex", "vector"):
         return Place((Piece(at + 8 - kind.size, 0, kind.size),))
     return Place((Piece(at, 0, 8),), by_reference=True)
 
 
 CONVENTION = Convention(
-    DataModel(8, 8, char_signed=False, order=">"), STUB, assign,
+    DataModel(8, 8, char_signed=False, order=">", long_double=(16, 8, "quad")), STUB, assign,
     ints=tuple(f"r{i}" for i in range(2, 7)), floats=("f0", "f2", "f4", "f6"),
     frame=160, int_results=("r2",), float_results=("f0",),
 )  # fmt: skip

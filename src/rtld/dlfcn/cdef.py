@@ -149,12 +149,16 @@ class Types:
             for field in node.decls:
                 made = self.type(field.type)
                 fields.append(
-                    (field.name, made, self.constant(field.bitsize))
+                    self.bit_field(kind, field.name, made, self.constant(field.bitsize))
                     if field.bitsize
                     else (field.name, made)
                 )
             kind._fields_ = fields
         return kind
+
+    def bit_field(self, kind: Any, name: str, made: Any, width: int) -> tuple[Any, ...]:  # noqa: ARG002
+        """What _fields_ has for one."""
+        return name, made, width
 
     def enumeration(self, node: Any) -> None:
         """The constants of an enum."""

@@ -6,6 +6,8 @@ float, double          2.5, 1e-3, inf
 char *, void *         text as it is; hex:00ff, bytes; file:PATH, a file's bytes; NULL; of void * also 0x1000
 T *                    1,2,3: an array, shown again after the call if it has changed; zeros:8; NULL
 struct                 1,2.5: its members
+_Complex               1+2j
+SIMD vector            1,2,3,4
 =====================  ============================================================================
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 import ctypes
 
 from rtld.errors import RtldError
+from rtld.process.foreign.types import COMPLEX, Int128, is_vector
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +48,12 @@ def argument(word: str, kind: Any) -> Any:
         return None if word == "NULL" else word
     if issubclass(kind, _Pointer):
         return _array(word, kind._type_)
+    if issubclass(kind, COMPLEX):
+        return _complex(word, kind)
+    if issubclass(kind, Int128):
+        return _number(word, ctypes.c_longlong)
+    if is_vector(kind):
+        return _vector(word, kind)
     if issubclass(kind, ctypes.Structure):
         return _structure(word, kind)
     if issubclass(kind, _Simple):
@@ -113,6 +122,20 @@ def _structure(word: str, kind: Any) -> Any:
     return kind(*[argument(part, field[1]) for part, field in zip(parts, fields, strict=False)])
 
 
+def _complex(word: str, kind: Any) -> complex:
+    try:
+        return complex(word.replace(" ", "").replace("i", "j"))
+    except ValueError:
+        raise WordError(word, kind, "a complex number, as 1+2j") from None
+
+
+def _vector(word: str, kind: Any) -> list[Any]:
+    items = [_number(part, kind._type_) for part in word.split(",")]
+    if len(items) != kind._length_:
+        raise WordError(word, kind, f"{kind._length_} numbers")
+    return items
+
+
 def _number(word: str, kind: Any) -> Any:
     word = word.strip()
     if kind._type_ in "fdg":
@@ -156,6 +179,8 @@ def shown(value: Any) -> str:
         )
     if isinstance(value, float):
         return repr(value)
+    if isinstance(value, complex):
+        return repr(value).strip("()")
     if value is None:
         return "NULL"
     if isinstance(value, int):

@@ -10,16 +10,32 @@ import pytest
 
 import toolchain
 from backends.emulated.programs import ALL, CC, load
-from backends.emulated.random_c import Function, Generator, Kind, source
+from backends.emulated.random_c import (
+    ALL_MORE,
+    FLOATING,
+    Function,
+    Generator,
+    Kind,
+    plain,
+    source,
+)
 from backends.emulated.test_machine import symbols
+from rtld.arch.calling import convention
 from rtld.backends.emulated import open_machine
 from rtld.backends.emulated.calls import Caller, Signature
 from rtld.backends.emulated.machine import Machine
+from rtld.process.foreign.convert import Converter
 from rtld.process.foreign.guest import Guest
+from rtld.process.foreign.types import COMPLEX
 
 FLAGS = ("-O1", "-nostdlib", "-static", "-no-pie", "-fno-pie", "-ffreestanding", "-fno-stack-protector", "-Wl,-e,0", "-w")  # fmt: skip
-SEEDS = range(2)
+PLAIN = 2  # seeds of plain numbers and structures of them; then of everything
+SEEDS = range(4)
 COUNT = 60
+#: What a compiler does not have, or does not pass in a way of its own.
+WITHOUT = {"i386": {"int128", "vector"}, "arm": {"int128"}, "mipsel": {"int128"}}
+#: Options of CPUs, and for which seeds there are more than plain numbers and structures.
+OPTIONS = {"riscv64": ["-Wl,--no-relax"], "arm": ["-mfpu=neon"]}
 
 
 @pytest.fixture(
@@ -37,16 +53,19 @@ class Both:
     """The functions of one seed, here and there."""
 
     def __init__(self, cpu: str, seed: int, machine: Machine, cc: CC) -> None:
-        self.generator = Generator(seed)
+        more = ALL_MORE - WITHOUT.get(cpu, set()) if seed >= PLAIN else frozenset()
+        self.generator = Generator(seed, frozenset(more))
         self.functions = [self.generator.function(n) for n in range(COUNT)]
         text = source(self.generator, self.functions)
-        gp = ["-Wl,--no-relax"] if cpu == "riscv64" else []
-        path = cc(text, "f", *FLAGS, *gp, arch=cpu)
+        path = cc(text, "f", *FLAGS, *OPTIONS.get(cpu, []), "-lgcc", arch=cpu)
         load(machine, path)
         self.addresses = symbols(path)
         self.native = ctypes.CDLL(str(cc(text, "f.so", "-O1", "-shared", "-fPIC", "-w")))
         self.caller = Caller(machine)
-        self.converter = Guest(machine).converter
+        self.guest = Guest(machine)
+        self.converter = self.guest.converter
+        nobody: Any = machine.cpu
+        self.here = Converter(nobody, convention(toolchain.HOST).model)
 
     def signature(self, f: Function) -> Signature:
         of = self.converter.types.of
@@ -61,28 +80,23 @@ class Both:
         return self.converter.result(kind.ctype)(raw)
 
     def natively(self, f: Function, values: list[Any]) -> Any:
-        held = [
-            v if isinstance(v, ctypes.Structure) else k.ctype(v)
-            for k, v in zip(f.arguments, values, strict=True)
-        ]
+        """What this machine's compiler has made of it says. ctypes itself lays bit-fields out otherwise than gcc."""
+        here = self.here
+        held = []
+        for kind, value in zip(f.arguments, values, strict=True):
+            data = here.pack(kind.ctype, here.object_of(kind.ctype, value), [])
+            held.append(ctypes.create_string_buffer(data, len(data) or 1))
         pointers = (ctypes.c_void_p * max(1, len(held)))(*map(ctypes.addressof, held))
-        result = f.result.ctype()
-        self.native[f"w{f.number}"](ctypes.byref(result), pointers)
-        return result
+        result = ctypes.create_string_buffer(here.types.of(f.result.ctype).size or 1)
+        self.native[f"w{f.number}"](result, pointers)
+        raw = here.unpack(f.result.ctype, result.raw)
+        return complex(raw.real, raw.imag) if f.result.ctype in COMPLEX else raw
 
 
 @pytest.fixture
 def both(case: tuple[str, int], cc: CC) -> Iterator[Both]:
     with open_machine(case[0], seconds=60) as machine:
         yield Both(*case, machine, cc)
-
-
-def plain(kind: Kind, value: Any) -> Any:
-    """Numbers, to be compared."""
-    if isinstance(value, ctypes.Structure):
-        found = [(path, eval(f"value{path}", {"value": value})) for path, _ in kind.members]
-        return [(path, getattr(number, "value", number)) for path, number in found]
-    return value.value if hasattr(value, "value") else value
 
 
 def test_functions_of_random_types(both: Both) -> None:
@@ -92,6 +106,29 @@ def test_functions_of_random_types(both: Both) -> None:
         got = both.caller.call(both.addresses[f"f{f.number}"], both.signature(f), raws)
         want = plain(f.result, both.natively(f, values))
         assert plain(f.result, both.value(f.result, got)) == want, f
+
+
+def test_layout_of_structures(both: Both) -> None:
+    """Each member, as the C compiler finds it in bytes that were packed here."""
+    place = ctypes.c_void_p
+    of = both.converter.types.of
+    signature = both.caller.signature(
+        both.converter.types.model.integer(8, signed=True), [of(place)]
+    )
+    for number, kind in enumerate(both.generator.structures):
+        value = both.generator.value(kind)
+        data = both.converter.pack(kind.ctype, value, [])
+        memory = both.guest.lend(data)
+        for i, part in enumerate(kind.parts):
+            want = eval(f"value{part.python}", {"value": value})
+            want = getattr(want, "value", want)
+            want = (
+                int(want * 16)
+                if part.c in FLOATING
+                else (want + (1 << 63) & (1 << 64) - 1) - (1 << 63)
+            )
+            got = both.caller.call(both.addresses[f"p{number}_{i}"], signature, [memory])
+            assert got == want, (part, both.generator.declarations)
 
 
 def test_many_calls_at_once(both: Both) -> None:
@@ -156,9 +193,7 @@ def test_what_is_stopped_goes_on_where_it_was(
     lacking = toolchain.missing(toolchain.target(cpu), run=False)
     if lacking:
         require(lacking)
-    path = cc(
-        COUNTING, "count", *FLAGS, *(["-Wl,--no-relax"] if cpu == "riscv64" else []), arch=cpu
-    )
+    path = cc(COUNTING, "count", *FLAGS, *OPTIONS.get(cpu, []), arch=cpu)
     with open_machine(cpu, seconds=60) as machine:
         load(machine, path)
         machine._watch.tick = 0.0005

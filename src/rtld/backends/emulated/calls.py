@@ -13,6 +13,7 @@ import struct
 from itertools import islice
 
 from rtld.arch.calling import CELL_WORDS, FLOATS, STACK, Piece, convention
+from rtld.arch.longdouble import encode_x87
 from rtld.backends.emulated.kernel import Ended
 from rtld.backends.emulated.machine import RED_ZONE
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE
@@ -103,7 +104,7 @@ class Signature:
         return self.size - size
 
     def _of_argument(self, i: int, kind: CType, place: Place) -> Iterator[Item]:
-        if kind.kind == "float":
+        if kind.kind == "float" and kind.scalar:
             (piece,) = place.pieces
             yield Item(piece.at, _FLOATS[kind.size], i, float)
             yield from _filling(piece, i)
@@ -113,7 +114,7 @@ class Signature:
             yield Item(piece.at, _INTS[piece.size, signed], i, _integer(kind.size, signed))
         else:
             for piece in place.pieces:
-                yield Item(piece.at, f"{piece.size}s", i, _part(piece.offset, piece.size))
+                yield Item(piece.at, f"{piece.width}s", i, piece.part)
                 yield from _filling(piece, i)
 
     def values(self, arguments: Sequence[Raw], row: int) -> list[Any]:
@@ -197,7 +198,7 @@ class Signature:
             return row
         assert isinstance(value, bytes)
         for piece in place.pieces:
-            row[piece.at : piece.at + piece.size] = value[piece.offset : piece.offset + piece.size]
+            row[piece.at : piece.at + piece.width] = piece.part(value)
             row[piece.at + piece.size : piece.at + piece.size + len(piece.fill)] = piece.fill
         return row
 
@@ -223,10 +224,6 @@ def _same(value: Any) -> Any:
 
 def _address(value: Any) -> Any:
     return value
-
-
-def _part(offset: int, size: int) -> Callable[[Any], Any]:
-    return lambda value: value[offset : offset + size]
 
 
 def _integer(size: int, signed: bool) -> Callable[[int], int]:
@@ -437,8 +434,7 @@ class Caller:
             machine.engine.set(rules.int_results[0], hidden)
             return back
         if layout.kind:
-            assert isinstance(value, int | float)
-            return self._x87(value, back)
+            return self._x87(self._numbers_for_x87(signature, value), back)
         self._put(signature, signature.result_row(value))
         return back
 
@@ -455,8 +451,11 @@ class Caller:
         places = [*signature.layout.arguments, *filter(None, [signature.layout.hidden])]
         pieces = [piece for place in places for piece in place.pieces]
         if self._float_registers is not None and any(FLOATS <= p.at < STACK for p in pieces):
-            floats = self._float_registers.read()
-            row += struct.pack(f"{signature.order}{len(floats)}Q", *floats)
+            if rules.float_size == 16:
+                row += self._float_registers.read_bytes()
+            else:
+                floats = self._float_registers.read()
+                row += struct.pack(f"{signature.order}{len(floats)}Q", *floats)
         row = row.ljust(STACK, b"\0")
         if signature.layout.stack:
             used = max((p.at + p.size for p in pieces), default=STACK) - STACK
@@ -473,23 +472,35 @@ class Caller:
             if any(p.at < word * (i + 1) and p.at + p.size > word * i for p in place.pieces):
                 (value,) = struct.unpack_from(signature.order + signature.word, row, word * i)
                 engine.set(name, value)
+        width = rules.float_size
+        order: Any = "little" if signature.order == "<" else "big"
         for i, name in enumerate(rules.float_results):
-            at = FLOATS + 8 * i
-            if any(p.at < at + 8 and p.at + p.size > at for p in place.pieces):
-                (value,) = struct.unpack_from(signature.order + "Q", row, at)
-                engine.set(name, value)
+            at = FLOATS + width * i
+            if any(p.at < at + width and p.at + p.size > at for p in place.pieces):
+                engine.set(name, int.from_bytes(row[at : at + width], order))
 
-    def _x87(self, value: float, back: int) -> int:
+    def _numbers_for_x87(self, signature: Signature, value: Raw) -> list[bytes]:
+        """The ten bytes of each number that the result is on the x87's stack."""
+        if isinstance(value, int | float):
+            return [encode_x87(float(value))]
+        assert isinstance(value, bytes)
+        assert signature.layout.result is not None
+        return [value[p.offset : p.offset + 10] for p in signature.layout.result.pieces]
+
+    def _x87(self, numbers: Sequence[bytes], back: int) -> int:
         """A result on the x87's stack: no register of Unicorn's pushes there, so the guest does it and returns."""
         memory = self.machine.memory
+        wide = self.machine.cpu.bits == 64
         if not self._push_float:
-            start = memory.reserve(2 * PAGE, high=True)
+            start = self._push_float = memory.reserve(2 * PAGE, high=True)
             memory.map(start, PAGE, READ | EXECUTE)
             memory.map(start + PAGE, PAGE, READ | WRITE)
-            # fldl address; jmp *address+8
-            code = b"\xdd\x05" + (start + PAGE).to_bytes(4, "little")
-            code += b"\xff\x25" + (start + PAGE + 8).to_bytes(4, "little")
+            # fldt 16(data); fldt (data); jmp *32(data): on x86-64 the same code counts from the next instruction on.
+            code = b""
+            for head, at in ((b"\xdb\x2d", 16), (b"\xdb\x2d", 0), (b"\xff\x25", 32)):
+                place = PAGE + at - len(code) - 6 if wide else start + PAGE + at
+                code += head + place.to_bytes(4, "little")
             memory.write(start, code)
-            self._push_float = start
-        memory.write(self._push_float + PAGE, struct.pack("<dI", value, back))
-        return self._push_float
+        data = b"".join(number.ljust(16, b"\0") for number in (*numbers, b"")[:2])
+        memory.write(self._push_float + PAGE, data + back.to_bytes(8, "little"))
+        return self._push_float + (6 if len(numbers) == 1 else 0)

@@ -68,6 +68,11 @@ class Bank:
         self._read(*self._arguments)
         return self._values[:: self._step]
 
+    def read_bytes(self) -> bytes:
+        """The same with all their bytes, the lowest first."""
+        self._read(*self._arguments)
+        return bytes(self._values)
+
 
 @functools.cache
 def _in_flight() -> int | None:

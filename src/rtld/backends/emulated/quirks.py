@@ -32,6 +32,7 @@ QUIRKS = (
     Quirk("all",    "after a hook for a forbidden write has changed memory, the write goes anywhere", "-",         "memory.Memory.fault: only when the CPU stands still"),
     Quirk("all",    "a count of instructions makes everything slow",                            "-",               "only where there is a limit"),
     Quirk("all",    "guests run in the privileged state: what only a kernel may do is done",     "-",               "none: it reaches the emulated CPU, and nothing else"),
+    Quirk("x86, aarch64, riscv64", "in a hook for accesses the program counter is that of the block's beginning", "-",  "none: Watch tells that place"),
     Quirk("x86",    "unmasked SSE exceptions are not raised (as in QEMU)",                      "-",               "none"),
     Quirk("x86",    "FPCW and MXCSR are 0 after a reset: other rounding, exceptions not masked", "-",              "cpus: setup"),
     Quirk("x86",    "an exception that a hook was told of stays in flight: the second division by zero is a double fault, the third stops the CPU", "-", "engine.Engine.exception_over"),
@@ -43,12 +44,14 @@ QUIRKS = (
     Quirk("s390x",  "bad addresses are a program check, and the hook for them is not called",   "-",               "the fault has no address"),
     Quirk("s390x",  "an illegal instruction is the same program check",                         "-",               "cpus: Cpu.illegal"),
     Quirk("s390x",  "code cannot run where mem_protect took the right to write",                "-",               "cpus: Cpu.remaps; engine.Engine.protect maps again"),
+    Quirk("s390x",  "SQXBR (square root of a long double) ends this process: a segmentation fault", "-",           "none"),
     Quirk("s390x",  "control registers have no name",                                           "-",               "cpus: Boot"),
 )
 
 #: CPUs that rtld links for and Unicorn cannot run, or not well enough.
 NOT_EMULATED = {
-    "ppc64le":     "Unicorn has no little-endian PowerPC, and 64-bit loads fail there (#1779); qemu-ppc64le runs its programs",
+    "ppc64le":     "Unicorn has no little-endian PowerPC (uc_open: UC_ERR_MODE), and stops a 64-bit one at its first instruction "
+                   "(UC_ERR_EXCEPTION; #1779); qemu-ppc64le runs its programs",
     "loongarch64": "Unicorn has no LoongArch; qemu-loongarch64 runs its programs",
     "mips64el":    "hooks in branch delay slots break it in Unicorn (#2272, #2134); qemu-mips64el runs its programs",
 }

@@ -10,16 +10,28 @@ import ctypes
 import gc
 import struct
 
+from rtld.arch.longdouble import decode_quad, decode_x87, encode_quad, encode_x87
 from rtld.errors import Unsupported
 from rtld.process.foreign.pointer import GuestPointer
-from rtld.process.foreign.types import Function, Pointer, Simple, Types, fields_of, is_pointer
+from rtld.process.foreign.types import (
+    COMPLEX,
+    DoubleComplex,
+    Function,
+    Int128,
+    Pointer,
+    Simple,
+    Types,
+    fields_of,
+    is_pointer,
+    is_vector,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any, Literal, Protocol
 
-    from rtld.arch.ctype import CType, DataModel
+    from rtld.arch.ctype import CType, DataModel, Member
 
     Raw = int | float | bytes | None
 
@@ -51,13 +63,16 @@ class Converter:
         self.types = Types(model)
         self.order = model.order
         self._word = model.word
+        self._byteorder: Literal["little", "big"] = "little" if model.order == "<" else "big"
 
     # -- arguments ------------------------------------------------------------------------------------
 
     def guess(self, value: Any) -> Any:
         """The type of an argument that nobody has declared, as ctypes takes it."""
-        if isinstance(value, Simple | ctypes.Structure | ctypes.Union):
+        if isinstance(value, Simple | ctypes.Structure | ctypes.Union) or is_vector(type(value)):
             return type(value)
+        if isinstance(value, complex):
+            return DoubleComplex
         if value is None or isinstance(
             value,
             bytes
@@ -82,12 +97,14 @@ class Converter:
 
     def argument_type(self, kind: Any) -> CType:
         """How an argument of that type is passed: arrays as addresses."""
-        if isinstance(kind, type) and issubclass(kind, ctypes.Array):
+        if isinstance(kind, type) and issubclass(kind, ctypes.Array) and not is_vector(kind):
             return self.types.model.pointer
         return self.types.of(kind)
 
     def maker(self, kind: Any) -> Callable[[Any, list[Callable[[], None]]], Raw]:
         """What turns an argument of that type into a raw value."""
+        if is_vector(kind) or (isinstance(kind, type) and issubclass(kind, (Int128, *COMPLEX))):
+            return lambda value, back: self.pack(kind, self.object_of(kind, value), back)
         if is_pointer(kind) or (isinstance(kind, type) and issubclass(kind, ctypes.Array)):
             return lambda value, back: self._address(kind, value, back)
         if issubclass(kind, Simple):
@@ -99,12 +116,13 @@ class Converter:
     def _number(self, kind: Any) -> Callable[[Any, list[Callable[[], None]]], Raw]:
         letter = kind._type_
         if letter in "fdg":
+            encode = self._encoder(kind)
 
-            def real(value: Any, _back: Any) -> float:
+            def real(value: Any, _back: Any) -> float | bytes:
                 value = value.value if isinstance(value, Simple) else value
                 if not isinstance(value, int | float):
                     raise Argument(f"a number is wanted, not {type(value).__name__}")
-                return float(value)
+                return float(value) if encode is None else encode(float(value))
 
             return real
         if letter in "cu":
@@ -135,6 +153,40 @@ class Converter:
             return int(value.__index__())
 
         return integer
+
+    def _encoder(self, kind: Any) -> Callable[[float], bytes] | None:
+        """What makes a long double of a number, where that is longer than a double."""
+        layout = self.types.of(kind)
+        if layout.size <= 8:
+            return None
+        if self.types.model.long_double[2] == "x87":
+            return lambda value: encode_x87(value, layout.size)
+        return lambda value: encode_quad(value, self._byteorder)
+
+    def _decode(self, data: bytes) -> float:
+        """The double nearest to a long double."""
+        if self.types.model.long_double[2] == "x87":
+            return decode_x87(data)
+        return decode_quad(data, self._byteorder)
+
+    def object_of(self, kind: Any, value: Any) -> Any:
+        """A complex number, a 128-bit integer or a vector as an object of ctypes; other values as they are."""
+        if isinstance(value, kind) or not (is_vector(kind) or issubclass(kind, (Int128, *COMPLEX))):
+            return value
+        made = kind()
+        if is_vector(kind):
+            if isinstance(value, str | bytes) or len(value) != kind._length_:
+                raise Argument(f"{kind._length_} numbers are wanted")
+            made[:] = list(value)
+        elif issubclass(kind, Int128):
+            if not hasattr(value, "__index__"):
+                raise Argument(f"an integer is wanted, not {type(value).__name__}")
+            made.value = value.__index__()
+        else:
+            if not isinstance(value, int | float | complex):
+                raise Argument(f"a complex number is wanted, not {type(value).__name__}")
+            made.real, made.imag = complex(value).real, complex(value).imag
+        return made
 
     def _structure(self, kind: Any, value: Any, back: list[Callable[[], None]]) -> bytes:
         if not isinstance(value, kind):
@@ -223,6 +275,9 @@ class Converter:
         layout = self.types.of(kind)
         if issubclass(kind, Simple) or is_pointer(kind):
             return self._pack_simple(kind, layout, value, back)
+        if issubclass(kind, Int128):
+            number: int = value.value & (1 << 128) - 1
+            return number.to_bytes(16, self._byteorder)
         if issubclass(kind, ctypes.Array):
             inner = kind._type_
             if inner in (ctypes.c_char, ctypes.c_byte, ctypes.c_ubyte):
@@ -230,15 +285,48 @@ class Converter:
             return b"".join([self.pack(inner, item, back) for item in value])
         out = bytearray(layout.size)
         if layout.kind == "union":
-            # Which member counts is not known: the widest, whose bytes are in the host's order of members.
-            name, inner = max(fields_of(kind), key=lambda field: self.types.of(field[1]).size)
+            (name, inner), member = self._members(kind, layout)[-1]
+            if member.width:
+                self._put_bits(out, member, getattr(value, name))
+                return bytes(out)
             data = self.pack(inner, getattr(value, name), back)
             out[: len(data)] = data
             return bytes(out)
         for (name, inner), member in zip(fields_of(kind), layout.members, strict=True):
+            if member.width:
+                self._put_bits(out, member, getattr(value, name))
+                continue
             data = self.pack(inner, getattr(value, name), back)
             out[member.offset : member.offset + len(data)] = data
         return bytes(out)
+
+    def _members(self, kind: Any, layout: CType) -> list[tuple[tuple[str, Any], Member]]:
+        """((name, type), place) of each member. Of a union nobody knows which one counts: the widest is the last."""
+        pairs = list(zip(fields_of(kind), layout.members, strict=True))
+        if layout.kind == "union" and pairs:
+            widest = max(pairs, key=lambda pair: pair[1].width or 8 * pair[1].type.size)
+            pairs = [pair for pair in pairs if pair is not widest] + [widest]
+        return pairs
+
+    def _put_bits(self, out: bytearray, member: Member, value: int) -> None:
+        """A bit-field into the bytes of its structure."""
+        order, size = self._byteorder, len(out)
+        shift = member.first
+        if order == "big":
+            shift = 8 * size - member.first - member.width
+        number = int.from_bytes(out, order) | (int(value) & (1 << member.width) - 1) << shift
+        out[:] = number.to_bytes(size, order)
+
+    def _bits(self, data: bytes, member: Member) -> int:
+        """The other way."""
+        order = self._byteorder
+        shift = member.first
+        if order == "big":
+            shift = 8 * len(data) - member.first - member.width
+        value = int.from_bytes(data, order) >> shift & (1 << member.width) - 1
+        if member.type.signed and value >> member.width - 1:
+            value -= 1 << member.width
+        return value
 
     def _pack_simple(
         self, kind: Any, layout: CType, value: Any, back: list[Callable[[], None]]
@@ -253,6 +341,8 @@ class Converter:
                 self._word, "little" if self.order == "<" else "big"
             )
         raw = self._number(kind)(value, back)
+        if isinstance(raw, bytes):
+            return raw  # long double
         letter = _NUMBERS[layout.kind, layout.size, layout.signed]
         if layout.kind == "int":
             assert isinstance(raw, int)
@@ -273,7 +363,13 @@ class Converter:
             for i in range(len(value)):
                 self._fill_item(value, i, inner, data[i * size : (i + 1) * size])
         elif isinstance(value, ctypes.Structure | ctypes.Union):
-            for (name, inner), member in zip(fields_of(kind), layout.members, strict=True):
+            if issubclass(kind, Int128):
+                value.value = int.from_bytes(data, self._byteorder)
+                return
+            for (name, inner), member in self._members(kind, layout):
+                if member.width:
+                    setattr(value, name, self._bits(data, member))
+                    continue
                 part = data[member.offset : member.offset + member.type.size]
                 if issubclass(inner, ctypes.Structure | ctypes.Union | ctypes.Array):
                     self.fill(getattr(value, name), part)
@@ -297,6 +393,8 @@ class Converter:
             self.fill(value, data)
             return value
         layout = self.types.of(kind)
+        if layout.kind == "float" and not layout.scalar:
+            return self._decode(data)
         letter = "Q" if self._word == 8 else "I"
         if layout.kind != "pointer":
             letter = _NUMBERS[layout.kind, layout.size, layout.signed]
@@ -308,7 +406,11 @@ class Converter:
         """What turns a raw result, or an argument of a callback, into what Python sees."""
         if kind is None:
             return lambda _raw: None
-        if issubclass(kind, ctypes.Structure | ctypes.Union):
+        if issubclass(kind, COMPLEX):
+            return lambda raw: _complex(self.unpack(kind, raw))
+        if issubclass(kind, Int128):
+            return lambda raw: self.unpack(kind, raw).value
+        if issubclass(kind, ctypes.Structure | ctypes.Union) or is_vector(kind):
             return lambda raw: self.unpack(kind, raw)
         if issubclass(kind, Pointer):
             return lambda raw: GuestPointer(self, raw, kind._type_)
@@ -327,6 +429,8 @@ class Converter:
             return lambda raw: chr(raw)  # noqa: PLW0108 - a built-in is no method of the types above
         if letter == "?":
             return bool
+        if letter == "g":
+            return lambda raw: self._decode(raw) if isinstance(raw, bytes) else raw
         return lambda raw: raw
 
     def _wide(self, raw: int) -> str | None:
@@ -343,6 +447,10 @@ class Converter:
     def store(self, kind: Any, address: int, value: Any) -> None:
         """Put a value there."""
         self.guest.write(address, self.pack(kind, value, []))
+
+
+def _complex(value: Any) -> complex:
+    return complex(value.real, value.imag)
 
 
 def python_function(function: Any) -> Callable[..., Any] | None:

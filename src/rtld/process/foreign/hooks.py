@@ -109,8 +109,12 @@ class GuestCall:
         self._rules = world.caller.rules
         cpu = machine.cpu
         self._sp = machine.engine.get(cpu.sp)
-        #: The return address.
-        self.caller = machine.engine.get(cpu.link) if cpu.link else machine.word(self._sp)
+        #: The return address; 0 where the stack pointer leads nowhere.
+        self.caller = 0
+        if cpu.link:
+            self.caller = machine.engine.get(cpu.link)
+        elif machine.memory.covers(self._sp, world.word):
+            self.caller = machine.word(self._sp)
 
     @property
     def integers(self) -> Any:
@@ -317,7 +321,10 @@ class Audit:
 
     def _enter(self, address: int) -> int:
         """The guest has jumped to a watched slot's trap: where to go on."""
-        call = GuestCall(self.world, self._traps[address])
+        watch = self._traps.get(address)
+        if watch is None:
+            return 0  # of a library that is not there any more: the guest has kept the address
+        call = GuestCall(self.world, watch)
         if self.hooks.pltenter(call):
             self._await(address, call)
         return int(call.target)

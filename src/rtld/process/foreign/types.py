@@ -2,7 +2,8 @@
 
 ctypes knows the types of the CPU that it runs on. Here only their names count: ``c_long`` is the guest's ``long``, 4 bytes on a
 32-bit one, ``c_void_p`` its pointer. On this machine ctypes has one object for ``long`` and ``long long`` (and ``int64_t``); it stands for
-``long``. ``LongLong`` and ``UnsignedLongLong`` are 8 bytes everywhere; declarations in C (``cdef``) use them.
+``long``. ``LongLong`` and ``UnsignedLongLong`` are 8 bytes everywhere; declarations in C (``cdef``) use them. ctypes has no bit-fields of
+such classes: a structure's ``_wide_`` has the names of bit-fields that are ``long long`` and not ``long``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from rtld.arch.ctype import CType, DataModel
+    from rtld.arch.ctype import CType, DataModel, Field
 
 
 class LongLong(ctypes.c_longlong):
@@ -25,6 +26,77 @@ class LongLong(ctypes.c_longlong):
 
 class UnsignedLongLong(ctypes.c_ulonglong):
     """``unsigned long long`` and ``uint64_t``."""
+
+
+class FloatComplex(ctypes.Structure):
+    """``float _Complex``. As arguments and results these three are Python's ``complex``."""
+
+    _fields_ = (("real", ctypes.c_float), ("imag", ctypes.c_float))
+
+
+class DoubleComplex(ctypes.Structure):
+    """``double _Complex``."""
+
+    _fields_ = (("real", ctypes.c_double), ("imag", ctypes.c_double))
+
+
+class LongDoubleComplex(ctypes.Structure):
+    """``long double _Complex``."""
+
+    _fields_ = (("real", ctypes.c_longdouble), ("imag", ctypes.c_longdouble))
+
+
+class Int128(ctypes.Structure):
+    """``__int128``: an ``int`` as an argument or result; as a member ``.value`` is read and set."""
+
+    _fields_ = (("low", ctypes.c_uint64), ("high", ctypes.c_int64))
+
+    @property
+    def value(self) -> int:
+        """The number."""
+        return int(self.high << 64 | self.low)
+
+    @value.setter
+    def value(self, number: int) -> None:
+        self.low = number & (1 << 64) - 1
+        self.high = number >> 64
+
+
+class UnsignedInt128(Int128):
+    """``unsigned __int128``."""
+
+    @property
+    def value(self) -> int:
+        """The number."""
+        return super().value & (1 << 128) - 1
+
+    @value.setter
+    def value(self, number: int) -> None:
+        self.low = number & (1 << 64) - 1
+        self.high = (number >> 64) & (1 << 64) - 1
+
+
+_vectors: dict[tuple[Any, int], Any] = {}
+
+
+def vector(element: Any, count: int) -> Any:
+    """The type of SIMD vectors of *count* elements: of 8 or 16 bytes, as gcc's ``vector_size``. A sequence of numbers is one."""
+    found = _vectors.get((element, count))
+    if found is None:
+        name = f"{element.__name__}x{count}"
+        found = type(
+            name, (ctypes.Array,), {"_type_": element, "_length_": count, "_vector_": True}
+        )
+        _vectors[element, count] = found
+    return found
+
+
+def is_vector(kind: Any) -> bool:
+    """Made by ``vector``."""
+    return isinstance(kind, type) and "_vector_" in kind.__dict__
+
+
+COMPLEX: tuple[Any, ...] = (FloatComplex, DoubleComplex, LongDoubleComplex)
 
 
 class WideChar(ctypes.c_uint32):
@@ -66,16 +138,23 @@ class Types:
             found = self._known[kind] = self._make(kind)
         return found
 
-    def _make(self, kind: Any) -> CType:
+    def _make(self, given: Any) -> CType:
         model = self.model
-        if not isinstance(kind, type):
-            raise TypeError(f"{kind!r} is no type of ctypes")
+        if not isinstance(given, type):
+            raise TypeError(f"{given!r} is no type of ctypes")
+        kind: Any = given
         if issubclass(kind, LongLong | UnsignedLongLong):
             return model.integer(8, signed=issubclass(kind, LongLong))
         if is_pointer(kind):
             return model.pointer
         if issubclass(kind, Simple):
             return self._simple(kind)
+        if issubclass(kind, COMPLEX):
+            return model.complex(self.of(kind._fields_[0][1]))
+        if issubclass(kind, Int128):
+            return model.wide(signed=not issubclass(kind, UnsignedInt128))
+        if is_vector(kind):
+            return model.vector(self.of(kind._type_), kind._length_)
         if issubclass(kind, ctypes.Array):
             count: Any = kind._length_
             return model.array(self.of(kind._type_), count)
@@ -98,16 +177,21 @@ class Types:
         size, signed = _INTEGERS[letter]
         return self.model.integer(size or self.model.word, signed=signed)
 
-    def _fields(self, kind: Any) -> list[tuple[str, CType]]:
-        found: list[tuple[str, CType]] = []
+    def _fields(self, kind: Any) -> list[Field]:
+        fields: list[Any] = []
         for base in kind.__mro__[::-1]:
-            for field in base.__dict__.get("_fields_", ()):
-                if len(field) > 2:
+            wide = base.__dict__.get("_wide_", ())
+            for name, inner, *width in base.__dict__.get("_fields_", ()):
+                made = self.of(inner)
+                if name in wide:
+                    made = self.model.integer(8, signed=made.signed)
+                if width and not 0 < width[0] <= 8 * made.size:
                     raise Unsupported(
-                        f"{kind.__name__}.{field[0]}: bit-fields in structures of another CPU"
+                        f"{kind.__name__}.{name}: a bit-field of {width[0]} bits in a type of {8 * made.size}",
+                        "long long is said by _wide_ (see rtld.process.foreign.types)",
                     )
-                found.append((field[0], self.of(field[1])))
-        return found
+                fields.append((name, made, *width))
+        return fields
 
 
 def fields_of(kind: Any) -> list[tuple[str, Any]]:
