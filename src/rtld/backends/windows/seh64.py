@@ -173,6 +173,7 @@ def unwind(system: System, target: int, target_ip: int, at: int, value: int, con
         at = below = dispatcher - 0xA0
         c.Record(c.UNWIND, 0, context.pc).store(system, at)
     context_at = context_at or dispatcher + 0x60
+    system.threads.current.frames[-1].low = below
     flags = at + 4
     system.put(flags, system.number(flags, 4) | c.UNWINDING | (0 if target else c.EXIT_UNWIND), 4)
     walk = Walk(system, context.copy(), UHANDLER)
@@ -187,6 +188,8 @@ def unwind(system: System, target: int, target_ip: int, at: int, value: int, con
             if status:
                 yield from raised(system, status, at)
             collided = True
+        elif ours is not None and hasattr(ours.state, "left"):  # a handler of C++
+            yield from ours.state.left(system, at)
         context = walk.before
         frame = walk.found.frame
         if not in_stack(system, frame) and walk.context.rip:

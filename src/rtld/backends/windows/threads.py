@@ -39,7 +39,7 @@ class GuestMemory:
 class Frame:
     """A function of ours that waits for the program: its generator, and the stack as it was when it called."""
 
-    __slots__ = ("api", "called", "context", "kind", "pc", "room", "sp", "state", "task")
+    __slots__ = ("api", "called", "context", "kind", "low", "pc", "room", "sp", "state", "task")
 
     def __init__(self, task: Generator[Any, Any, Any], api: Api | None, sp: int, pc: int = 0) -> None:  # fmt: skip
         self.task = task
@@ -52,6 +52,7 @@ class Frame:
         )
         self.room = 0
         self.kind = 0
+        self.low = 0  # what it calls goes below that; 0: below ``sp``
         self.state: Any = None  # see ``Place``
 
 
