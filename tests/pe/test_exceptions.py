@@ -230,3 +230,27 @@ def test_cxx_of_microsoft(arch: str, flag: str, need: Need) -> None:
     native = subprocess.run([_native(need, "msvc.cpp")], capture_output=True, check=False).stdout
     # GCC copies the object for a handler after the stack is unwound, Microsoft before
     assert sorted(done.stdout.split()) == sorted(native.split())
+
+
+@functools.cache
+def _handlers(arch: str, need: Need) -> Path:
+    steps = [[f"{PREFIX[arch]}-gcc", "-w", "-O1", "handlers.c", "-o", "handlers.exe"]]
+    return place(arch, need, steps, "handlers.c") / "handlers.exe"
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("word", ["", "0", "4"])
+def test_handlers_of_the_programs_own(arch: str, word: str, need: Need) -> None:
+    """Language handlers and registrations, what they are told and what becomes of their answers; tables added at run time;
+    the pass over all frames when nobody has handled it."""  # fmt: skip
+    words = [word] if word else []
+    judged = judge(_handlers("x86_64", need), need, *words)
+    done = ours(_handlers(arch, need), *words)
+    lines = judged.out.splitlines()
+    if (
+        arch == "i386" and not word
+    ):  # the target's own handler is not asked once more there, and the tables are x64's
+        lines = [line for line in lines[: lines.index(b"none 1")] if b"flags 22" not in line]
+    assert done.stdout.splitlines() == lines
+    assert done.returncode == judged.status
+    assert done.stderr == b""

@@ -7,7 +7,7 @@ import struct
 from rtld.backends.windows import context as c
 from rtld.backends.windows import cxx
 from rtld.backends.windows.api import Api, Call, Place
-from rtld.backends.windows.seh64 import unwind
+from rtld.backends.windows.seh64 import Goal, unwind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def frame_handler(system: System, at: int, frame: int, _context: int, dispatcher
     values = (_caller(system), parent, handler.code, outside & 0xFFFFFFFF, number[0])
     c.Record(c.UNWIND_CONSOLIDATE, c.NONCONTINUABLE, pc, values).store(system, place)
     context_room = system.number(dispatcher + 0x28)
-    return (yield from unwind(system, frame, pc, place, 0, context_room, 0, place))
+    return (yield from unwind(system, Goal(frame, pc, 0), place, context_room, 0, place))
 
 
 def _handler_that_runs(info: cxx.FunctionInfo, state: int, begin: int) -> tuple[Any, Any]:

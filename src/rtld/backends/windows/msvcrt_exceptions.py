@@ -80,7 +80,7 @@ def local_unwind4(system: System, cookie: int, frame: int, level: int) -> Task:
 @runtime("_local_unwind", "pp", "v")
 @NTDLL("_local_unwind", "pp", "v")
 def local_unwind(system: System, frame: int, target_ip: int) -> Task:
-    return (yield from seh64.unwind(system, frame, target_ip, 0, 0))
+    return (yield from seh64.unwind(system, seh64.Goal(frame, target_ip, 0), 0))
 
 
 # -- setjmp -------------------------------------------------------------------------------------------
@@ -146,7 +146,8 @@ def longjmp(system: System, buffer: int, value: int) -> Task:
         at = context.sp - 0x200 & -16
         record = c.Record(c.LONGJUMP, 0, context.pc, (buffer,))
         record.store(system, at)
-        return (yield from seh64.unwind(system, frame, system.number(buffer + 0x50), at, value, free=at))  # fmt: skip
+        goal = seh64.Goal(frame, system.number(buffer + 0x50), value)
+        return (yield from seh64.unwind(system, goal, at, free=at))  # fmt: skip
     seh64.jump(system, context, buffer)
     context.gpr[REGISTERS.index("rax")] = value & 0xFFFFFFFF
     return Resume(context)
