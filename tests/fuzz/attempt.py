@@ -184,9 +184,11 @@ def pe(data: bytes, place: str) -> str:
     from rtld.pe.file import PeFile
     from rtld.pe.image import map_image, move
     from rtld.pe.imports import bound_imports, delay_imports, imports
-    from rtld.pe.loadconfig import load_config
+    from rtld.pe.loadconfig import handlers_of, load_config
     from rtld.pe.resources import manifest
+    from rtld.pe.symbols import symbol_before
     from rtld.pe.tls import tls_directory
+    from rtld.pe.unwindtable import faults, unwind_table
     from rtld.process.link_pe import link
 
     refused: list[RtldError] = []
@@ -205,6 +207,10 @@ def pe(data: bytes, place: str) -> str:
             lambda: base_relocs(file).counts(),
             lambda: tls_directory(file),
             lambda: load_config(file),
+            lambda: handlers_of(file),
+            lambda: list(map(str, faults(file))),
+            lambda: [unwind_table(file).find(rva) for rva in (0, 0x1000, 1 << 31)],
+            lambda: symbol_before(file, 0x1100),
             lambda: manifest(file),
             lambda: move(file, map_image(file), 0x12340000) if file.span < 1 << 22 else None,
         ]

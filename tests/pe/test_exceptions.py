@@ -199,3 +199,58 @@ def test_stack_overflow(arch: str, need: Need) -> None:
     done = ours(_raw(arch, need), "sp")
     assert done.returncode == 0xC0000005 & 0xFF
     assert b"there is no stack to handle it on" in done.stderr
+
+
+DEF = "LIBRARY msvcrt.dll\nEXPORTS\n__CxxFrameHandler3\n"
+THROW = {"x86_64": "_CxxThrowException\n", "i386": "_CxxThrowException@8 == _CxxThrowException\n"}
+
+
+def _visual(arch: str, need: Need, flag: str) -> Path:
+    triple = {"x86_64": "x86_64-pc-windows-msvc", "i386": "i686-pc-windows-msvc"}[arch]
+    flags = ["-fms-extensions", "-fcxx-exceptions", "-fexceptions", "-std=c++14", "-fno-threadsafe-statics", "-w", flag]  # fmt: skip
+    steps: list[Sequence[str] | toolchain.Step] = [
+        toolchain.Step("file", "cxx.def", DEF + THROW[arch]),
+        [f"{PREFIX[arch]}-dlltool", *(["-k"] if arch == "i386" else []), "-d", "cxx.def", "-l", "libcxx.a"],
+        ["clang-14", "-target", triple, *flags, "-c", "msvc.cpp", "-o", "msvc.o"],
+        *([[f"{PREFIX[arch]}-objcopy", "-R", ".sxdata", "msvc.o"]] if arch == "i386" else []),
+        [f"{PREFIX[arch]}-gcc", "msvc.o", "libcxx.a", "-o", "msvc.exe"],
+    ]  # fmt: skip
+    return place(arch, need, steps, "msvc.cpp") / "msvc.exe"
+
+
+@pytest.mark.parametrize("flag", ["-O0", "-O2"])
+@pytest.mark.parametrize("arch", ARCHES)
+def test_cxx_of_microsoft(arch: str, flag: str, need: Need) -> None:
+    """__CxxFrameHandler3 and _CxxThrowException: handlers in handlers, throw; again and again, virtual bases, return out of a handler."""  # fmt: skip
+    judged = judge(_visual("x86_64", need, flag), need)
+    done = ours(_visual(arch, need, flag))
+    assert done.stdout == judged.out
+    assert done.returncode == judged.status == 5
+    assert done.stderr == b""
+    native = subprocess.run([_native(need, "msvc.cpp")], capture_output=True, check=False).stdout
+    # GCC copies the object for a handler after the stack is unwound, Microsoft before
+    assert sorted(done.stdout.split()) == sorted(native.split())
+
+
+@functools.cache
+def _handlers(arch: str, need: Need) -> Path:
+    steps = [[f"{PREFIX[arch]}-gcc", "-w", "-O1", "handlers.c", "-o", "handlers.exe"]]
+    return place(arch, need, steps, "handlers.c") / "handlers.exe"
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("word", ["", "0", "4"])
+def test_handlers_of_the_programs_own(arch: str, word: str, need: Need) -> None:
+    """Language handlers and registrations, what they are told and what becomes of their answers; tables added at run time;
+    the pass over all frames when nobody has handled it."""  # fmt: skip
+    words = [word] if word else []
+    judged = judge(_handlers("x86_64", need), need, *words)
+    done = ours(_handlers(arch, need), *words)
+    lines = judged.out.splitlines()
+    if (
+        arch == "i386" and not word
+    ):  # the target's own handler is not asked once more there, and the tables are x64's
+        lines = [line for line in lines[: lines.index(b"none 1")] if b"flags 22" not in line]
+    assert done.stdout.splitlines() == lines
+    assert done.returncode == judged.status
+    assert done.stderr == b""

@@ -10,8 +10,9 @@ from rtld.pe import types as t
 from rtld.pe.basereloc import base_relocs
 from rtld.pe.exports import exports
 from rtld.pe.imports import bound_imports
-from rtld.pe.loadconfig import load_config
+from rtld.pe.loadconfig import handlers_of, load_config
 from rtld.pe.tls import tls_directory
+from rtld.pe.unwindtable import faults as unwind_faults
 from rtld.report.check import Finding, finding_lines
 from rtld.report.pe_json import closure, tls_rows
 from rtld.report.pe_text import message
@@ -57,12 +58,18 @@ def examine(link: PeLink) -> list[Finding]:
 def _tables(module: PeModule) -> Iterator[Finding]:
     """Tables that linking does not look at, decoded for the errors in them; an export table that is not sorted."""
     file = module.file
-    for decode in (base_relocs, tls_directory, load_config, bound_imports):
+    for decode in (base_relocs, tls_directory, load_config, handlers_of, bound_imports):
         try:
             decode(file)
         except FormatError as error:
             problem = Problem("malformed", module.path, error.field, str(error))
             yield Finding("error", problem)
+    try:
+        for fault in unwind_faults(file):
+            problem = Problem("exceptions", module.path, fault.field, str(fault), False)
+            yield Finding("warning", problem)
+    except FormatError as error:
+        yield Finding("error", Problem("malformed", module.path, error.field, str(error)))
     try:
         names = exports(file).names()
     except FormatError as error:

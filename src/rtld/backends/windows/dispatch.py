@@ -73,9 +73,12 @@ def dispatch(system: System, record: c.Record, context: Any, at: int = 0, free: 
         answer, own = yield from unhandled(system, pointers, place)
         if answer != _CONTINUE:
             now = c.Record.load(system, at)
-            if own:  # the program has said what it had to say
-                raise Exited(now.code)
-            raise unhandled_end(system, now, original)
+            end = Exited(now.code) if own else unhandled_end(system, now, original)
+            if system.bits == 64:
+                yield from seh64.unwind(system, None, at, 0, 0, below)
+            else:
+                yield from seh32.unwind_chain(system, seh32.END, at, original, below)
+            raise end
     yield from _ask(state.continued, pointers, original, below)
     context.load(system.memory, context_at)
     return Resume(context, saved)

@@ -194,16 +194,16 @@ def rtl_unwind(system: System, target: int, target_ip: int, record: int, value: 
         from rtld.backends.windows.seh32 import unwind as unwind32
 
         return (yield from unwind32(system, target, record, value))
-    from rtld.backends.windows.seh64 import unwind
+    from rtld.backends.windows.seh64 import Goal, unwind
 
-    return (yield from unwind(system, target, target_ip, record, value))
+    return (yield from unwind(system, Goal(target, target_ip, value), record))
 
 
 @_export("RtlUnwindEx", "pppppp", "v")
 def rtl_unwind_ex(system: System, target: int, target_ip: int, record: int, value: int, context: int, history: int) -> Task:  # fmt: skip
-    from rtld.backends.windows.seh64 import unwind
+    from rtld.backends.windows.seh64 import Goal, unwind
 
-    return (yield from unwind(system, target, target_ip, record, value, context, history))
+    return (yield from unwind(system, Goal(target, target_ip, value), record, context, history))
 
 
 @_export("RtlLookupFunctionEntry", "ppp", "p")

@@ -470,7 +470,7 @@ class Machine:
         """Arguments where a function of the program looks for them."""
         engine = self.engine
         place = call.place or _NOWHERE
-        sp = ((place.below or frame.sp) - 256) & -16
+        sp = ((place.below or frame.low or frame.sp) - 256) & -16
         mask = (1 << self.bits) - 1
         arguments = [int(a) & mask for a in call.arguments]
         if place.registers is not None:

@@ -6,11 +6,11 @@ import struct
 
 from rtld.arch.x86_64_unwind import REGISTERS
 from rtld.backends.windows import context as c
-from rtld.backends.windows import seh32, seh64
+from rtld.backends.windows import cxx, cxx32, cxx64, seh32, seh64
 from rtld.backends.windows.api import Call, Exited, Resume
 from rtld.backends.windows.crt import UCRT, VCRUNTIME
 from rtld.backends.windows.crt_streams import flush_all
-from rtld.backends.windows.dispatch import unhandled
+from rtld.backends.windows.dispatch import dispatch, unhandled
 from rtld.backends.windows.exceptions import NTDLL, own_context, popped
 from rtld.backends.windows.msvcrt import MSVCRT
 from rtld.errors import TargetFault
@@ -81,7 +81,7 @@ def local_unwind4(system: System, cookie: int, frame: int, level: int) -> Task:
 @runtime("_local_unwind", "pp", "v")
 @NTDLL("_local_unwind", "pp", "v")
 def local_unwind(system: System, frame: int, target_ip: int) -> Task:
-    return (yield from seh64.unwind(system, frame, target_ip, 0, 0))
+    return (yield from seh64.unwind(system, seh64.Goal(frame, target_ip, 0), 0))
 
 
 # -- setjmp -------------------------------------------------------------------------------------------
@@ -147,7 +147,8 @@ def longjmp(system: System, buffer: int, value: int) -> Task:
         at = context.sp - 0x200 & -16
         record = c.Record(c.LONGJUMP, 0, context.pc, (buffer,))
         record.store(system, at)
-        return (yield from seh64.unwind(system, frame, system.number(buffer + 0x50), at, value, free=at))  # fmt: skip
+        goal = seh64.Goal(frame, system.number(buffer + 0x50), value)
+        return (yield from seh64.unwind(system, goal, at, free=at))  # fmt: skip
     seh64.jump(system, context, buffer)
     context.gpr[REGISTERS.index("rax")] = value & 0xFFFFFFFF
     return Resume(context)
@@ -232,3 +233,32 @@ def resetstkoflw(system: System) -> int:
     guard.arm()
     system.threads.put_limit(guard.limit)
     return 1
+
+
+# -- C++ of Microsoft ---------------------------------------------------------------------------------
+
+
+@runtime("_CxxThrowException", "pp", "v")
+def cxx_throw_exception(system: System, thing: int, info: int) -> Task:
+    """The object is the thrower's, on its stack; no object: what is being handled is thrown on."""
+    context = own_context(system)
+    values: tuple[int, ...] = (cxx.MAGICS[0], thing, info)
+    if system.bits == 64:
+        module = system.loader.module_of(info) if info else None
+        values += (module.base if module is not None else 0,)
+    return (
+        yield from dispatch(
+            system, c.Record(cxx.CXX, c.NONCONTINUABLE, context.pc, values), context
+        )
+    )
+
+
+@runtime("__CxxFrameHandler __CxxFrameHandler2 __CxxFrameHandler3", "pppp", "i")
+def cxx_frame_handler(system: System, at: int, frame: int, context_at: int, dispatcher: int) -> Task:  # fmt: skip
+    module = cxx64 if system.bits == 64 else cxx32
+    return (yield from module.frame_handler(system, at, frame, context_at, dispatcher))
+
+
+@runtime("__uncaught_exception", "", "i")
+def uncaught_exception(system: System) -> int:
+    return int(bool(cxx.pending(system)))

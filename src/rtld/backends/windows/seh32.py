@@ -142,11 +142,11 @@ def unwind(system: System, target: int, at: int, value: int) -> Task:
     return Resume(context)
 
 
-def unwind_chain(system: System, target: int, at: int, context: Any) -> Task:
-    """The handlers between fs:[0] and ``target``; the chain begins at ``target`` then."""
+def unwind_chain(system: System, target: int, at: int, context: Any, free: int = 0) -> Task:
+    """The handlers between fs:[0] and ``target``; the chain begins at ``target`` then. ``free`` as in ``seh64.unwind``."""
     from rtld.backends.windows.dispatch import raised
 
-    below = (system.threads.current.frames[-1].sp - 64 & -16) - 0x400
+    below = ((free or system.threads.current.frames[-1].sp) - 64 & -16) - 0x400
     context_at = below
     if not at:
         at = below = below - 0x60

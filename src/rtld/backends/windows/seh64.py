@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import struct
+from collections import namedtuple
 
 from rtld.arch.x86_64_unwind import EHANDLER, UHANDLER, BadUnwindInfo, Step, leaf
 from rtld.backends.emulated.memory import NotMapped
 from rtld.backends.windows import context as c
 from rtld.backends.windows import returns
 from rtld.backends.windows.api import Call, Place, Resume
+from rtld.backends.windows.dispatch import raised
 from rtld.backends.windows.unwinding import Tables, tables
 
 TYPE_CHECKING = False
@@ -30,6 +32,10 @@ DISPATCHER = {"pc": 0, "base": 8, "function": 0x10, "frame": 0x18, "target": 0x2
 _DISPATCHER = struct.Struct("<9QII")
 #: Room below the stack pointer: a DISPATCHER_CONTEXT, then a CONTEXT.
 AREA = 0x550
+
+
+#: Where unwinding ends: the frame, where its function goes on, what is in rax then.
+Goal = namedtuple("Goal", "frame pc value")
 
 
 class Walk:
@@ -158,14 +164,13 @@ def own_context(system: System) -> c.Context64:
     return context
 
 
-def unwind(system: System, target: int, target_ip: int, at: int, value: int, context_at: int = 0, history: int = 0, free: int = 0) -> Task:  # fmt: skip
-    """RtlUnwindEx: call the termination handlers of the frames up to ``target``, then go on at ``target_ip`` there.
+def unwind(system: System, goal: Goal | None, at: int, context_at: int = 0, history: int = 0, free: int = 0) -> Task:  # fmt: skip
+    """RtlUnwindEx: call the termination handlers of the frames up to the goal's, then go on there; None: of all frames.
 
     ``at``: the record, 0: one of our own; ``context_at``: room for a CONTEXT, 0: our own; ``free``: below that the stack
-    is free, 0: where the function that runs was called. Returns a Resume, or raises an exception of the program.
+    is free, 0: where the function that runs was called. Returns a Resume (None without a goal), or raises an exception
+    of the program.
     """
-    from rtld.backends.windows.dispatch import raised
-
     context = own_context(system)
     dispatcher = ((free or context.sp) - 128 & -16) - AREA
     below = dispatcher
@@ -173,24 +178,15 @@ def unwind(system: System, target: int, target_ip: int, at: int, value: int, con
         at = below = dispatcher - 0xA0
         c.Record(c.UNWIND, 0, context.pc).store(system, at)
     context_at = context_at or dispatcher + 0x60
+    system.threads.current.frames[-1].low = below
+    target, target_ip, value = goal or Goal(0, 0, 0)
+    exiting = c.EXIT_UNWIND if goal is not None and not target else 0
     flags = at + 4
-    system.put(flags, system.number(flags, 4) | c.UNWINDING | (0 if target else c.EXIT_UNWIND), 4)
+    system.put(flags, system.number(flags, 4) | c.UNWINDING | exiting, 4)
     walk = Walk(system, context.copy(), UHANDLER)
-    while True:
-        status = walk.step() if walk.context.rip else c.INVALID_UNWIND_TARGET
-        if status:
-            yield from raised(system, status, at)
-        collided = False
-        ours = walk.call_of_ours()
-        if ours is not None and ours.kind == returns.UNWIND:
-            status = walk.again(ours.state)
-            if status:
-                yield from raised(system, status, at)
-            collided = True
-        context = walk.before
-        frame = walk.found.frame
-        if not in_stack(system, frame) and walk.context.rip:
-            yield from raised(system, c.BAD_STACK, at)
+    while walk.context.rip or goal is not None:
+        collided = yield from _up(system, walk, at)
+        context, frame = walk.before, walk.found.frame
         if walk.found.handler:
             if target and frame > target:
                 yield from raised(system, c.INVALID_UNWIND_TARGET, at)
@@ -205,13 +201,34 @@ def unwind(system: System, target: int, target_ip: int, at: int, value: int, con
             if answer & 0xFFFFFFFF != c.CONTINUE_SEARCH:
                 yield from raised(system, c.INVALID_DISPOSITION, at)
             context.load(system.memory, context_at)  # a handler may set registers of the target
-        if frame == target:
+        if goal is not None and frame == target:
             break
+    if goal is None:
+        return None
     record = c.Record.load(system, at)
     if record.code != c.UNWIND_CONSOLIDATE:
         context.rip = target_ip
     context.gpr[0] = value
     return (yield from restored(system, context, record, below))
+
+
+def _up(system: System, walk: Walk, at: int) -> Task:
+    """One frame up while unwinding; True when another unwinding was there before, which this one takes over."""
+    status = walk.step() if walk.context.rip else c.INVALID_UNWIND_TARGET
+    if status:
+        yield from raised(system, status, at)
+    collided = False
+    ours = walk.call_of_ours()
+    if ours is not None and ours.kind == returns.UNWIND:
+        status = walk.again(ours.state)
+        if status:
+            yield from raised(system, status, at)
+        collided = True
+    elif ours is not None and hasattr(ours.state, "left"):  # a handler of C++
+        yield from ours.state.left(system, at)
+    if not in_stack(system, walk.found.frame) and walk.context.rip:
+        yield from raised(system, c.BAD_STACK, at)
+    return collided
 
 
 #: Offsets in _JUMP_BUFFER, as numbers of REGISTERS.
@@ -285,5 +302,6 @@ def c_specific_handler(system: System, at: int, frame: int, context_at: int, dis
         if answer > 0:
             context_room = system.number(dispatcher + DISPATCHER["context"])
             history = system.number(dispatcher + DISPATCHER["history"])
-            return (yield from unwind(system, frame, base + jump_to, at, record.code, context_room, history))  # fmt: skip
+            goal = Goal(frame, base + jump_to, record.code)
+            return (yield from unwind(system, goal, at, context_room, history))
     return c.CONTINUE_SEARCH

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Frame:
     """A function of ours that waits for the program: its generator, and the stack as it was when it called."""
 
-    __slots__ = ("api", "called", "context", "kind", "pc", "room", "sp", "state", "task")
+    __slots__ = ("api", "called", "context", "kind", "low", "pc", "room", "sp", "state", "task")
 
     def __init__(self, task: Generator[Any, Any, Any], api: Api | None, sp: int, pc: int = 0) -> None:  # fmt: skip
         self.task = task
@@ -26,6 +26,7 @@ class Frame:
         self.called = 0
         self.room = 0
         self.kind = 0
+        self.low = 0  # what it calls goes below that; 0: below ``sp``
         self.state: Any = None  # see ``Place``
 
 
