@@ -221,19 +221,19 @@ def test_sqlite3_answers_as_this_pythons_does(way: str, need: Need, tmp_path: Pa
         }.items():  # fmt: skip
             getattr(library, name).argtypes = types
     place = b"test.db" if way == "emulated" else b":memory:"
-    database, statement = ctypes.c_uint64(), ctypes.c_uint64()
+    database, query_handle = ctypes.c_uint64(), ctypes.c_uint64()
     assert library.sqlite3_open(place, ctypes.byref(database)) == 0
     for text in SQL:
         assert library.sqlite3_exec(database.value, text.encode(), 0, 0, 0) == 0
     query = QUERY.encode()
-    assert library.sqlite3_prepare_v2(database.value, query, len(query), ctypes.byref(statement), 0) == 0  # fmt: skip
+    assert library.sqlite3_prepare_v2(database.value, query, len(query), ctypes.byref(query_handle), 0) == 0  # fmt: skip
     library.sqlite3_column_text.restype = ctypes.c_char_p
     got = []
-    while library.sqlite3_step(statement.value) == 100:
-        count = library.sqlite3_column_count(statement.value)
-        got.append(tuple(library.sqlite3_column_text(statement.value, i).decode() for i in range(count)))  # fmt: skip
+    while library.sqlite3_step(query_handle.value) == 100:
+        count = library.sqlite3_column_count(query_handle.value)
+        got.append(tuple(library.sqlite3_column_text(query_handle.value, i).decode() for i in range(count)))  # fmt: skip
     assert got == rows
-    assert library.sqlite3_finalize(statement.value) == 0
+    assert library.sqlite3_finalize(query_handle.value) == 0
     assert library.sqlite3_close(database.value) == 0
     if way == "emulated":
         found = sqlite3.connect(os.fspath(tmp_path / "test.db"))
