@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
+import importlib.util
+import pathlib
 import sys
+import types
 
 from rtld.backends.emulated.brake import Brake
 from rtld.errors import TargetFault, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from rtld.backends.emulated.cpus import Cpu
@@ -24,11 +28,37 @@ _WORDS = {"UNMAPPED": "where nothing is mapped", "PROT": "which is not allowed t
 def load_unicorn() -> Any:
     """The package. Unsupported says how to get it."""
     try:
-        return importlib.import_module("unicorn")
+        with _quickly():
+            return importlib.import_module("unicorn")
     except ImportError as error:
         raise Unsupported(
             f"emulating a CPU needs the package unicorn ({error})", f"pip install 'rtld[{EXTRA}]'"
         ) from None
+
+
+@contextlib.contextmanager
+def _quickly() -> Iterator[None]:
+    """While Unicorn's package is imported: stand-ins for two modules that it asks for nothing but where it lies itself.
+
+    importlib.resources and inspect bring 50 others with them, and take as long as all else here. Only where no other
+    thread could meet the stand-ins.
+    """
+    names = [n for n in ("inspect", "importlib.resources") if n not in sys.modules]
+    if "unicorn" in sys.modules or not names or len(sys._current_frames()) > 1:
+        yield
+        return
+    spec = importlib.util.find_spec("unicorn")
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
+    if places:
+        for name in names:
+            sys.modules[name] = stand_in = types.ModuleType(name)
+            stand_in.getfile = lambda function: function.__code__.co_filename  # type: ignore[attr-defined]
+            stand_in.files = lambda _package: pathlib.Path(places[0])  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for name in names if places else ():
+            del sys.modules[name]
 
 
 class Stopped(Exception):
@@ -45,7 +75,7 @@ class _Closed:
 class Bank:
     """Some registers, to be read together: one call of Unicorn's library, a fifth of the time of its Python face."""
 
-    __slots__ = ("_arguments", "_read", "_step", "_uc", "_values")
+    __slots__ = ("_arguments", "_read", "_step", "_uc", "_values", "_write")
 
     def __init__(self, uc: Any, library: Any, numbers: list[int], width: int = 8) -> None:
         count = len(numbers)
@@ -58,11 +88,17 @@ class Bank:
         places = (ctypes.c_void_p * count)(*range(here, here + width * count, width))
         self._arguments = (uc._uch, (ctypes.c_int * count)(*numbers), places, count)
         self._read = library.uc_reg_read_batch
+        self._write = library.uc_reg_write_batch
 
     def read(self) -> list[int]:
         """Their values; the lowest 64 bits of each."""
         self._read(*self._arguments)
         return self._values[:: self._step]
+
+    def write(self, *values: int) -> None:
+        """Set them, registers of up to 64 bits."""
+        self._values[:] = list(values)
+        self._write(*self._arguments)
 
 
 class Engine:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from rtld.backends.windows.api import TRAP, Api, Jump
 from rtld.errors import TargetFault, Unsupported
-from rtld.pe.basereloc import base_relocs
 from rtld.pe.faults import explained
 from rtld.pe.imports import Descriptor, delay_imports
 from rtld.pe.load import symbol_text
@@ -62,6 +61,8 @@ def _action(loader: Loader, module: PeModule, descriptor: Descriptor, name: str,
 
 def unload_delayed(loader: Loader, module: PeModule, dll: str) -> Generator[Any, Any, bool]:
     """What __FUnloadDelayLoadedDLL2 does: the IAT as it was, the DLL freed. False without an unload table, or not loaded."""
+    from rtld.pe.basereloc import base_relocs
+
     system, word = loader.system, module.file.bits // 8
     for descriptor in delay_imports(module.file).descriptors:
         if descriptor.dll.lower() != dll.lower() or not descriptor.delay.unload:
