@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+import toolchain
 from cli.support import environment
 from pe import windows
 
 Need = Callable[[str], None]
+#: Where scripts/wine32 puts Wine's DLLs for i386.
+WINE_I386 = toolchain.cache_root() / "wine32/usr/lib/i386-linux-gnu/wine/i386-windows"
 SOURCES = Path(__file__).parent / "api"
 #: source -> libraries
 PROGRAMS = {
@@ -56,3 +59,64 @@ def test_functions_do_what_wines_do(name: str, need: Need, tmp_path: Path) -> No
         assert done.stdout.decode("latin-1") == judged.out.decode("latin-1"), arch
         assert done.returncode == judged.status
         assert b"rtld:" not in done.stderr
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_wines_own_c_library_runs_emulated(arch: str, need: Need, tmp_path: Path) -> None:
+    """msvcrt.dll of Wine, on our KERNEL32 and NTDLL: printf, scanf, sorting, files say what they say under Wine."""
+    directory = windows.WINE_DLLS if arch == "x86_64" else WINE_I386
+    if not directory.is_dir():
+        need("Wine's DLLs" if arch == "x86_64" else "Wine for i386 (scripts/wine32)")
+    source = (SOURCES / "crt.c").read_text()
+    outputs = []
+    for judge in (True, False):
+        here = tmp_path / str(judge)
+        here.mkdir()
+        built = windows.build(source, "crt.exe", need, "-O1", arch="x86_64" if judge else arch)
+        (here / "crt.exe").write_bytes(built.read_bytes())
+        if judge:
+            judged = windows.wine([here / "crt.exe"], need, cwd=here)
+            outputs.append((judged.status, judged.out.decode("latin-1")))
+        else:
+            words = ("--crt", "guest", "--windows-dir", str(directory))
+            done = ours(here / "crt.exe", cwd=here, words=words)
+            assert b"rtld:" not in done.stderr
+            outputs.append((done.returncode, done.stdout.decode("latin-1")))
+    assert outputs[1] == outputs[0]
+
+
+UNIVERSAL = r"""
+#include <stdio.h>
+#include <windows.h>
+int main(void) {
+    HMODULE dll = LoadLibraryA("api-ms-win-crt-string-l1-1-0.dll"), host = GetModuleHandleA("ucrtbase.dll");
+    HMODULE core = LoadLibraryA("api-ms-win-core-processthreads-l1-1-1.dll");
+    size_t (__cdecl *length)(const char *) = (void *)GetProcAddress(dll, "strlen");
+    DWORD (WINAPI *id)(void) = (void *)GetProcAddress(core, "GetCurrentThreadId");
+    printf("%d %d %d %d\n", dll != 0, dll == host, core != 0, (int)length("seven 7"));
+    printf("%d %d\n", id() == GetCurrentThreadId(), GetProcAddress(core, "NoSuchFunction") == 0);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_api_sets_lead_to_the_same_tables(arch: str, need: Need, tmp_path: Path) -> None:
+    built = windows.build(UNIVERSAL, "sets.exe", need, "-O1", arch=arch)
+    done = ours(built, cwd=tmp_path)
+    assert done.stdout == b"1 1 1 7\r\n1 1\r\n"
+    assert not done.stderr
+
+
+def test_what_nobody_has_is_ranked(need: Need, tmp_path: Path) -> None:
+    """The most wanted function first; --strict ends the program at the first one."""
+    calls = (
+        "EndUpdateResourceA(0, 1);" * 2 + "SetMailslotInfo(0, 0);" * 3 + "return GetLastError();"
+    )
+    built = windows.build(f"#include <windows.h>\nint main(void) {{ {calls} }}", "ranked.exe", need)
+    done = ours(built, cwd=tmp_path)
+    assert done.returncode == 120
+    assert b"KERNEL32.dll!SetMailslotInfo (3), KERNEL32.dll!EndUpdateResourceA (2)" in done.stderr
+    strict = ours(built, cwd=tmp_path, words=("--strict",))
+    assert strict.returncode == 126
+    assert b"KERNEL32.dll!EndUpdateResourceA is not supplied" in strict.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -19,9 +20,15 @@ _SHOWN = 20
 
 def run_windows(options: Options, seconds: float | None) -> int:
     """Run it; its exit status, of which the lowest 8 bits are left, as under Wine."""
+    from rtld.pe import small
     from rtld.pe.module import Policies
     from rtld.process.windows.run import WindowsProcess
 
+    gc.freeze()
+    gc.set_threshold(
+        50_000
+    )  # start and end of a short program are mostly imports, and nothing of them is garbage
+    small.prefer()
     environ = {**os.environ, **assignments(options.env)}
     sink = None
     if options.trace is not None:
@@ -54,6 +61,7 @@ def run_windows(options: Options, seconds: float | None) -> int:
         process.close()
         if sink is not None:
             sink.flush()
+        gc.freeze()
     return status & 0xFF
 
 

@@ -6,8 +6,6 @@ Wine never takes them. ``verify`` says where they would be wrong; ``use`` takes 
 
 from __future__ import annotations
 
-import numpy as np
-
 from rtld.core.module import Problem
 from rtld.errors import FormatError
 from rtld.pe.imports import bound_imports
@@ -67,6 +65,8 @@ def iat_values(file: PeFile, descriptor: Descriptor) -> Array:
     """uint64[count]: what stands in the IAT of the file."""
     word = file.bits // 8
     raw = file.read(descriptor.iat, word * descriptor.count, "import directory, IAT")
+    import numpy as np
+
     return np.frombuffer(raw, f"<u{word}").astype(np.uint64)
 
 

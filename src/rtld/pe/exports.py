@@ -9,9 +9,7 @@ from __future__ import annotations
 import itertools
 import struct
 
-import numpy as np
-
-from rtld.pe.columns import offsets, table
+from rtld.pe import small
 from rtld.pe.types import EXPORT
 
 TYPE_CHECKING = False
@@ -40,16 +38,33 @@ class Exports:
     )  # fmt: skip
 
     def __init__(self, file: PeFile) -> None:
-        self.file = file
-        self.dll = b""
-        self.rva = self.size = self.stamp = 0
-        self.ordinal_base = 0
-        self.functions: Array = np.zeros(0, np.uint32)
-        self.ordinals: Array = np.zeros(0, np.uint16)
-        self.name_offsets: Array = np.zeros(0, np.int64)
         self._names: list[bytes] | None = None
         self._index: dict[bytes, int] | None = None
         self._searches = 0
+        self.file = file
+        self.functions: Array
+        self.ordinals: Array
+        self.name_offsets: Array
+        if small.wanted():
+            try:
+                (self.dll, self.rva, self.size, self.stamp, self.ordinal_base, self.functions, self.ordinals,
+                 self.name_offsets) = small.read_exports(file)  # fmt: skip
+                return
+            except small.GiveUp:
+                pass
+        self._read(file)
+
+    def _read(self, file: PeFile) -> None:
+        import numpy as np
+
+        from rtld.pe.columns import offsets, table
+
+        self.dll = b""
+        self.rva = self.size = self.stamp = 0
+        self.ordinal_base = 0
+        self.functions = np.zeros(0, np.uint32)
+        self.ordinals = np.zeros(0, np.uint16)
+        self.name_offsets = np.zeros(0, np.int64)
         directory = file.directory(EXPORT)
         if directory is None:
             return
@@ -73,7 +88,7 @@ class Exports:
 
     def __len__(self) -> int:
         """How many functions are exported, by name or ordinal."""
-        return int(np.count_nonzero(self.functions))
+        return sum(map(bool, self.functions.tolist()))
 
     # -- names ------------------------------------------------------------------------------------
 
@@ -98,6 +113,10 @@ class Exports:
 
     def _together(self) -> list[bytes] | None:
         at = self.name_offsets
+        if isinstance(at, small.Column):
+            return None
+        import numpy as np
+
         if len(at) < 2 or int(at.min()) < 0 or not bool((at[1:] > at[:-1]).all()):
             return None
         first, last = int(at[0]), int(at[-1])
@@ -169,7 +188,7 @@ class Exports:
 
     def by_ordinal(self, ordinal: int) -> int | None:
         """The function index of an ordinal; None when nothing is exported by it."""
-        index = ordinal - self.ordinal_base
+        index: int = ordinal - self.ordinal_base
         if not 0 <= index < len(self.functions) or not self.functions.item(index):
             return None
         return index
@@ -183,7 +202,11 @@ class Exports:
 
     def forwarders(self) -> Array:
         """bool[NumberOfFunctions]: which of them are forwarders."""
-        return (self.functions >= self.rva) & (self.functions < self.rva + self.size)
+        import numpy as np
+
+        functions = np.asarray(self.functions, np.uint32)
+        found: Array = (functions >= self.rva) & (functions < self.rva + self.size)
+        return found
 
 
 def exports(file: PeFile) -> Exports:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from rtld.core.module import Problem
 from rtld.errors import FormatError, RelocationError
-from rtld.pe import basereloc
+from rtld.pe import small
 from rtld.pe.types import IMAGE_FILE_RELOCS_STRIPPED
 
 TYPE_CHECKING = False
@@ -21,6 +19,8 @@ NOWHERE = 0x0BADBEEF
 
 def map_image(file: PeFile) -> Array:
     """uint8[span]: the image as it is mapped, at its preferred base."""
+    import numpy as np
+
     image = np.zeros(file.span, np.uint8)
     octets = np.frombuffer(file.data, np.uint8)
     for section in file.sections:
@@ -32,6 +32,10 @@ def map_image(file: PeFile) -> Array:
 
 def move(file: PeFile, image: Array, base: int) -> dict[str, int]:
     """Apply base relocations, and keep the header's ImageBase true (as Windows does). RelocationError."""
+    import numpy as np
+
+    from rtld.pe import basereloc
+
     delta = base - file.base
     if not delta:
         return {}
@@ -48,12 +52,14 @@ def fill_iat(ns: PeNamespace, module: PeModule, table: Table, image: Array) -> N
     """The address of every definition into its slot."""
     if not len(table.imports):
         return
+    import numpy as np
+
     bases = np.array([m.base for m in ns.modules] + [0], np.uint64)
     definer = np.array(table.definer, np.int64)
     values = bases[definer] + np.array(table.rva, np.uint64)
     values[definer < 0] = NOWHERE
     width = module.file.bits // 8
-    slots = table.imports.slot
+    slots = np.asarray(table.imports.slot, np.int64)
     inside = (slots >= 0) & (slots + width <= len(image))
     if not inside.all():
         bad = int(slots[int(np.argmin(inside))])
@@ -70,6 +76,12 @@ def rights_of(characteristics: int) -> int:
 def build_images(ns: PeNamespace, modules: list[PeModule]) -> None:
     """``module.image`` of every module: relocated, its imports filled in. What fails is a problem of the namespace."""
     for module in modules:
+        if small.wanted():
+            try:
+                module.image = small.build_image(ns, module)
+                continue
+            except small.GiveUp:
+                pass
         image = map_image(module.file)
         try:
             ns.counts[module] = move(module.file, image, module.base)
@@ -83,6 +95,8 @@ def build_images(ns: PeNamespace, modules: list[PeModule]) -> None:
 
 def count_relocations(ns: PeNamespace, modules: list[PeModule]) -> None:
     """``ns.counts`` without an image: what being moved costs each module that is not at its preferred base."""
+    from rtld.pe import basereloc
+
     for module in modules:
         try:
             relocs = basereloc.base_relocs(module.file)

@@ -9,10 +9,8 @@ from __future__ import annotations
 import struct
 from collections import namedtuple
 
-import numpy as np
-
 from rtld.errors import FormatError
-from rtld.pe.columns import offsets, until_zero
+from rtld.pe import small
 from rtld.pe.types import BOUND_IMPORT, DELAY_IMPORT, IMPORT
 
 TYPE_CHECKING = False
@@ -48,30 +46,50 @@ class Imports:
     def __init__(self, file: PeFile, rows: list[tuple[Descriptor, Array, int]], what: str) -> None:
         """``rows``: descriptors with their look-up tables and what to take off the addresses in them."""
         self.file = file
+        self.descriptors: list[Descriptor]
+        self.descriptor: Array
+        self.slot: Array
+        self.ordinal: Array
+        self.hint: Array
+        self.name_offsets: Array
+        if all(isinstance(values, small.Column) for _, values, _ in rows) and small.wanted():
+            try:
+                (self.descriptors, self.descriptor, self.slot, self.ordinal, self.hint,
+                 self.name_offsets) = small.import_columns(file, rows)  # fmt: skip
+                return
+            except small.GiveUp:
+                pass
+        self._read(file, rows, what)
+
+    def _read(self, file: PeFile, rows: list[tuple[Descriptor, Array, int]], what: str) -> None:
+        import numpy as np
+
+        from rtld.pe.columns import offsets
+
         word = file.bits // 8
-        self.descriptors: list[Descriptor] = []
+        self.descriptors = []
         first = 0
         for descriptor, values, _ in rows:
             self.descriptors.append(descriptor._replace(first=first, count=len(values)))
             first += len(values)
         counts = [d.count for d in self.descriptors]
         values = (
-            np.concatenate([v for _, v, _ in rows]).astype(np.uint64)
+            np.concatenate([np.asarray(v, np.uint64) for _, v, _ in rows])
             if rows
             else np.zeros(0, np.uint64)
         )
-        self.descriptor: Array = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        self.descriptor = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         starts = np.repeat(np.array([d.iat - word * d.first for d in self.descriptors], np.int64), counts)  # fmt: skip
-        self.slot: Array = starts + word * np.arange(first, dtype=np.int64)
+        self.slot = starts + word * np.arange(first, dtype=np.int64)
         flag = np.uint64(1 << (file.bits - 1))
         by_ordinal = (values & flag) != 0
-        self.ordinal: Array = np.where(by_ordinal, values & np.uint64(0xFFFF), -1).astype(np.int32)
+        self.ordinal = np.where(by_ordinal, values & np.uint64(0xFFFF), -1).astype(np.int32)
         bias = [b for _, _, b in rows]
         rvas = (values & ~flag).astype(np.int64)
         if any(bias):
             rvas = rvas - np.repeat(np.array(bias, np.int64), counts)
-        self.hint: Array = np.full(first, -1, np.int32)
-        self.name_offsets: Array = np.full(first, -1, np.int64)
+        self.hint = np.full(first, -1, np.int32)
+        self.name_offsets = np.full(first, -1, np.int64)
         named = np.flatnonzero(~by_ordinal) if by_ordinal.any() else slice(None)
         at = offsets(file, rvas[named], 3, f"{what}, hint and name")
         octets = np.frombuffer(file.data, np.uint8)
@@ -114,6 +132,15 @@ def imports(file: PeFile) -> Imports:
 
 def _thunks(file: PeFile, rva: int, what: str) -> Array:
     """The look-up table at an address, without its zero. It also ends where the section's bytes do."""
+    if small.wanted():
+        try:
+            return small.thunks(file, rva, what)  # type: ignore[return-value]
+        except small.GiveUp:
+            pass
+    import numpy as np
+
+    from rtld.pe.columns import until_zero
+
     at, left = file.room(rva, what)
     word = file.bits // 8
     values = np.frombuffer(file.data, f"<u{word}", left // word, at)

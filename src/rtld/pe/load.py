@@ -15,7 +15,6 @@ from rtld.pe import apiset
 from rtld.pe.exports import exports, split_forwarder
 from rtld.pe.faults import DllNotFound, ProcNotFound
 from rtld.pe.imports import delay_imports, imports
-from rtld.pe.manifest import parse, private_files
 from rtld.pe.module import HOW, Edge, PeModule, PeNamespace, Table
 from rtld.pe.resources import manifest
 from rtld.pe.search import Candidate, Found
@@ -109,6 +108,8 @@ def _read_manifest(ns: PeNamespace, module: PeModule) -> None:
     try:
         data = manifest(module.file)
         if data is not None:
+            from rtld.pe.manifest import parse, private_files
+
             directory = module.path.rpartition("/")[0]
             module.private = private_files(directory or ".", parse(data, module.path))
     except FormatError as error:

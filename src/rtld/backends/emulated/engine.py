@@ -48,7 +48,7 @@ class _Closed:
 class Bank:
     """Some registers, to be read together: one call of Unicorn's library."""
 
-    __slots__ = ("_arguments", "_kept", "_read", "_step", "_values")
+    __slots__ = ("_arguments", "_kept", "_read", "_step", "_values", "_write")
 
     def __init__(self, uc: Uc, numbers: list[int], width: int = 8) -> None:
         count = len(numbers)
@@ -62,11 +62,17 @@ class Bank:
         self._kept = uc, places, listed
         self._arguments = (uc.handle, ctypes.addressof(listed), ctypes.addressof(places), count)
         self._read = uc.library.c.uc_reg_read_batch
+        self._write = uc.library.c.uc_reg_write_batch
 
     def read(self) -> list[int]:
         """Their values; the lowest 64 bits of each."""
         self._read(*self._arguments)
         return self._values[:: self._step]
+
+    def write(self, *values: int) -> None:
+        """Set them, registers of up to 64 bits."""
+        self._values[:] = list(values)
+        self._write(*self._arguments)
 
     def read_bytes(self) -> bytes:
         """The same with all their bytes, the lowest first."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import ROUND_HALF_UP, Context, Decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,6 +157,8 @@ def _not_finite(value: float, sign: str, precision: int | None, kind: str, ucrt:
 
 def _ties_away(value: float, kind: str, digits: int) -> float:
     """What lies in the middle of two results goes away from zero in msvcrt.dll, and to the even one in Python."""
+    from decimal import ROUND_HALF_UP, Context, Decimal
+
     exact = Decimal(value)
     _, places, exponent = exact.as_tuple()
     if places[-1] != 5 or not isinstance(exponent, int):

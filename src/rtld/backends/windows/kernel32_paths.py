@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import struct
 
@@ -349,6 +348,8 @@ def move_file_ex(system: System, _wide: bool, old: str, new: str, flags: int) ->
 
 @KERNEL32.both("CopyFile", "ttu")
 def copy_file(system: System, _wide: bool, old: str, new: str, keep: int) -> int:
+    import shutil
+
     found = _status(system, old)
     if found is None:
         return 0

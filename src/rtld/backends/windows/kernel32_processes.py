@@ -146,6 +146,52 @@ def set_process_dep_policy(_system: System, *_: int) -> int:
     return 1
 
 
+# -- what is loaded, and what it takes (psapi.h) ---------------------------------------------------
+
+
+@KERNEL32("K32GetModuleFileNameExA", "pppu")
+def get_module_file_name_ex_a(system: System, _process: int, module: int, out: int, room: int) -> int:  # fmt: skip
+    return system.put_string(False, out, room, system.loader.file_name(module))
+
+
+@KERNEL32("K32GetModuleFileNameExW", "pppu")
+def get_module_file_name_ex_w(system: System, _process: int, module: int, out: int, room: int) -> int:  # fmt: skip
+    return system.put_string(True, out, room, system.loader.file_name(module))
+
+
+@KERNEL32("K32EnumProcessModules", "ppup")
+def enum_process_modules(system: System, _process: int, out: int, room: int, needed: int) -> int:
+    bases = [int(m.base) for m in system.loader.live]
+    bases.sort(key=lambda base: base != system.loader.main.base)
+    for number, base in enumerate(bases[: room // system.word]):
+        system.put(out + number * system.word, base)
+    system.put(needed, len(bases) * system.word, 4)
+    return 1
+
+
+@KERNEL32("K32GetModuleInformation", "pppu")
+def get_module_information(system: System, _process: int, module: int, out: int, room: int) -> int:
+    found = system.loader.by_handle(module)
+    if found is None or room < 3 * system.word:
+        return system.fail(6 if found is None else 122)
+    system.put(out, found.base)
+    system.put(out + system.word, found.file.span, 4)
+    system.put(out + 2 * system.word, found.base + found.file.entry if found.file.entry else 0)
+    return 1
+
+
+@KERNEL32("K32GetProcessMemoryInfo", "ppu")
+def get_process_memory_info(system: System, _process: int, out: int, room: int) -> int:
+    size = 8 + 8 * system.word
+    if room < size:
+        return system.fail(122)
+    used = sum(area.size for area in system.areas.values()) + (4 << 20)
+    system.put(out, size, 4)
+    for number in range(8):
+        system.put(out + 8 + number * system.word, used)
+    return 1
+
+
 # -- starting another program ---------------------------------------------------------------------
 
 

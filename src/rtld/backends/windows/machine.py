@@ -49,6 +49,7 @@ STACK = 1 << 20
 TEB_SIZE = 2 * PAGE
 ARGUMENTS64 = ("rcx", "rdx", "r8", "r9")
 _FLOAT64 = ("xmm0", "xmm1", "xmm2", "xmm3")
+_MASK64 = (1 << 64) - 1
 _TEB_SELECTOR = 3 << 3
 _NOWHERE = Place()
 #: What an exception of the CPU runs: it is called by nobody.
@@ -90,8 +91,10 @@ class Machine:
         if self.bits == 64:
             self._bank = self.engine.bank("rip", "rsp", "rcx", "rdx", "r8", "r9")
             self._floats = self.engine.bank(*_FLOAT64, width=16)
+            self._result = self.engine.bank("rsp", "rax")
         else:
             self._bank = self.engine.bank("eip", "esp")
+            self._result = self.engine.bank("esp", "eax")
             self._segments()
 
     # -- memory of images -------------------------------------------------------------------------
@@ -397,13 +400,11 @@ class Machine:
             self._return_double(float(result))
         elif api.result != "v":
             value = int(result or 0)
-            if self.bits == 64:
-                mask = 0xFFFFFFFF if api.result in "ui" else (1 << 64) - 1
-                engine.set("rax", value & mask)
-            else:
-                engine.set("eax", value & 0xFFFFFFFF)
-                if api.result == "q":
-                    engine.set("edx", value >> 32 & 0xFFFFFFFF)
+            if self.bits == 32 and api.result == "q":
+                engine.set("edx", value >> 32 & 0xFFFFFFFF)
+            narrow = self.bits == 32 or api.result in "ui"
+            self._result.write(sp, value & (0xFFFFFFFF if narrow else _MASK64))
+            return back
         engine.set(self.cpu.sp, sp)
         return back
 

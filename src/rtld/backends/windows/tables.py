@@ -1,9 +1,12 @@
-"""All tables of functions, filled. The C libraries are one: what msvcrt.dll has ucrtbase.dll has, too, where it has none of its own."""
+"""All tables of functions: those that every program needs, filled; those of other DLLs when they are wanted.
+
+The C libraries are one: what msvcrt.dll has ucrtbase.dll has, too, where it has none of its own."""
 
 from __future__ import annotations
 
+import importlib
+
 from rtld.backends.windows import (  # noqa: F401  (they fill TABLES)
-    advapi32,
     crt,
     crt_files,
     crt_time,
@@ -29,15 +32,32 @@ from rtld.backends.windows import (  # noqa: F401  (they fill TABLES)
     msvcrt_strings,
     msvcrt_wide,
     ntdll,
-    others,
-    user32,
-    ws2_32,
 )
-from rtld.backends.windows.api import TABLES
+from rtld.backends.windows.api import TABLES, Dll
 from rtld.backends.windows.crt import UCRT, VCRUNTIME
 from rtld.backends.windows.msvcrt import MSVCRT
 
-__all__ = ["TABLES"]
+__all__ = ["LATER", "TABLES", "names", "table"]
+
+#: DLL -> the file that declares its functions, of those that few programs need.
+LATER = {
+    "advapi32.dll": "advapi32", "cryptsp.dll": "advapi32", "bcrypt.dll": "advapi32", "bcryptprimitives.dll": "advapi32",
+    "user32.dll": "user32", "ws2_32.dll": "ws2_32", "crypt32.dll": "others", "shell32.dll": "others",
+    "ole32.dll": "others", "winmm.dll": "others", "version.dll": "others", "psapi.dll": "others",
+}  # fmt: skip
+
+
+def names() -> list[str]:
+    """The DLLs that there are tables of."""
+    return [*(name for name in TABLES if name not in LATER), *LATER]
+
+
+def table(name: str) -> Dll | None:
+    """The table of a DLL, filled; None when there is none."""
+    if name in LATER and name not in TABLES:
+        importlib.import_module(f"rtld.backends.windows.{LATER[name]}")
+    return TABLES.get(name)
+
 
 for _name, _api in MSVCRT.functions.items():
     if _name not in UCRT.functions:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 
-from rtld.backends.windows import crt, kernel32
+from rtld.backends.windows import kernel32
 from rtld.backends.windows.api import Api, Call
 from rtld.backends.windows.peb import Peb
 from rtld.backends.windows.stubs import SLOT, StubDll
 from rtld.backends.windows.system import System
-from rtld.backends.windows.tables import TABLES
+from rtld.backends.windows.tables import names as table_names
+from rtld.backends.windows.tables import table as table_of
 from rtld.backends.windows.unwinding import tables
 from rtld.errors import FormatError, NoSpace, TargetFault, Unsupported
 from rtld.pe import types as t
-from rtld.pe.apiset import ApiSets
 from rtld.pe.exports import exports
 from rtld.pe.file import PeFile
 from rtld.pe.image import build_images, rights_of
@@ -29,6 +29,7 @@ from rtld.pe.tls import tls_directory
 from rtld.pe.windows import Windows, windows_for
 from rtld.process.windows.delay import set_traps
 from rtld.process.windows.places import Places
+from rtld.process.windows.supplied import StubExports, SuppliedSets, guest_crt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,32 +44,6 @@ if TYPE_CHECKING:
 
 _STUB_BASE = {"x86_64": 0x7_7000_0000, "i386": 0x7700_0000}
 _MOST_TLS = 64
-GUEST_CRT = ("msvcrt.dll", "ucrtbase.dll")
-
-
-class SuppliedSets(ApiSets):
-    """API sets where there is no system: what our tables stand behind."""
-
-    def __init__(self) -> None:
-        super().__init__("tables", 6, {})
-
-    def resolve(self, dll: str, importer: str = "") -> str | None:  # noqa: ARG002
-        return crt.host_of(dll)
-
-
-def guest_crt(arch: str, windows_dir: str | None) -> dict[str, str]:
-    """The system's C libraries, name -> path: they need KERNEL32 and NTDLL only, which are ours. Unsupported without them."""
-    found = {}
-    for directory in windows_for(arch, windows_dir).system:
-        for name in GUEST_CRT:
-            path = os.path.join(directory, name)
-            if name not in found and os.path.exists(path):
-                found[name] = path
-    if not found:
-        raise Unsupported(
-            f"no C library of Windows for {arch} is installed", "install Wine (Debian: libwine), or name a directory with --windows-dir"
-        )  # fmt: skip
-    return found
 
 
 class Loader(Places):
@@ -101,6 +76,7 @@ class Loader(Places):
         *directory*: the command line and the current directory, where another program has given them; *crt*: "guest" for
         the C libraries of the system (Wine's msvcrt.dll and ucrtbase.dll) in place of ours.
         """
+        self.arch = file.arch
         self.strict = strict
         self.trace = trace
         self.moved = moved
@@ -132,13 +108,10 @@ class Loader(Places):
         guests = guest_crt(file.arch, windows_dir) if crt == "guest" else {}
         for name, path_of in guests.items():
             self.ns.search.supplied[name] = lambda p=path_of: PeFile(p)  # type: ignore[misc]
-        for number, table in enumerate(TABLES.values()):
-            if table.name in guests:
-                continue
+        self.supplied = tuple(name for name in table_names() if name not in guests)
+        for number, name in enumerate(self.supplied):
             base = _STUB_BASE[file.arch] + 0x20_0000 * number
-            stub = StubDll(table.name, table.functions, table.data, file.arch, base)
-            self.stubs[table.name] = stub
-            self.ns.search.supplied[table.name] = lambda s=stub: PeFile(s.image, name=s.name)  # type: ignore[misc]
+            self.ns.search.supplied[name] = lambda n=name, b=base: self._stub(n, b)  # type: ignore[misc]
         load(self.ns, file, os.path.abspath(path), self, ("kernel32.dll",))
         finish(self.ns)
         self.main = self.ns.main
@@ -146,6 +119,16 @@ class Loader(Places):
         if not self.failures:
             self._commit(self.ns.modules)
             self.peb = Peb(self.system, self.main, self.live)
+
+    def _stub(self, name: str, base: int) -> PeFile:
+        """The image of a table, when the DLL is wanted first."""
+        table = table_of(name)
+        assert table is not None
+        stub = StubDll(name, table.functions, table.data, self.arch, base)
+        self.stubs[name] = stub
+        file = PeFile(stub.image, name=name)
+        file.cache["exports"] = StubExports(file, stub)
+        return file
 
     # -- addresses --------------------------------------------------------------------------------
 
@@ -159,7 +142,7 @@ class Loader(Places):
     def _lacking(self, since: int) -> list[Problem]:
         """What keeps the modules from ``since`` on from being loaded: not what a table of ours lacks."""
         paths = {module.path for module in self.ns.modules[since:]}
-        supplied = tuple(f" by {name} (error" for name in self.stubs)
+        supplied = tuple(f" by {name} (error" for name in self.supplied)
         return [
             problem
             for problem in self.ns.problems
@@ -182,9 +165,12 @@ class Loader(Places):
             self.machine.commit(module.base, memoryview(module.image))
             stub = self.stubs.get(module.path)
             if stub is not None:
-                table = TABLES[stub.name].functions
+                supplied = table_of(stub.name)
+                assert supplied is not None
                 for name, number in stub.slots.items():
-                    self.machine.add_slot(module.base + stub.code + SLOT * number, table[name])
+                    self.machine.add_slot(
+                        module.base + stub.code + SLOT * number, supplied.functions[name]
+                    )
             for section in module.file.sections:
                 size = min(section.extent, module.file.span - section.address)
                 if size > 0:
@@ -215,7 +201,7 @@ class Loader(Places):
                 raise TargetFault(f"{key} is not supplied")
             return system.fail(120)
 
-        known = TABLES.get(self.ns.search.complete(dll).lower())
+        known = table_of(self.ns.search.complete(dll).lower())
         convention = known.convention if known is not None else "stdcall"
         return Api(dll, name, "", "p", convention, action)
 
@@ -387,7 +373,7 @@ class Loader(Places):
     def reason(self) -> str:
         """What the last load has failed of, in words."""
         lacking = [p for p in self.ns.problems[self._problems :] if p.fatal]
-        supplied = tuple(f" by {name} (error" for name in self.stubs)
+        supplied = tuple(f" by {name} (error" for name in self.supplied)
         return "; ".join([str(p.message) for p in lacking if not any(s in p.message for s in supplied)][:3])  # fmt: skip
 
     def free_library(self, handle: int) -> Task:
@@ -495,11 +481,13 @@ class Loader(Places):
     def variable(self, dll: str, name: str) -> int:
         """The address of a variable that a table exports."""
         module = self.ns.by_base.get(dll)
-        if module is not None:
+        if module is not None and dll in self.stubs:
             return module.base + self.stubs[dll].places[name]
         at = self.system.cache.get(f"variable {name}")  # another C library of the tables asks
         if at is None:
-            size = TABLES[dll].data[name][self.system.bits == 64]
+            table = table_of(dll)
+            assert table is not None
+            size = table.data[name][self.system.bits == 64]
             at = self.system.cache[f"variable {name}"] = self.system.heap.allocate(size)
         return int(at)
 
