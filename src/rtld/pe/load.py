@@ -110,7 +110,12 @@ def _read_manifest(ns: PeNamespace, module: PeModule) -> None:
         data = manifest(module.file)
         if data is not None:
             directory = module.path.rpartition("/")[0]
-            module.private = private_files(directory or ".", parse(data, module.path))
+            module.private = private_files(
+                directory or ".",
+                parse(data, module.path),
+                module.file.arch,
+                ns.windows.windows or "",
+            )
     except FormatError as error:
         ns.problems.append(Problem("manifest", module.path, "manifest", str(error), False))
 

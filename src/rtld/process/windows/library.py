@@ -258,3 +258,16 @@ def open_library(
     if arch not in _emulated:
         _emulated[arch] = EmulatedProcess(arch, dll_path=[os.getcwd()])
     return EmulatedLibrary(_emulated[arch], _emulated[arch].open(full, flags))
+
+
+def loaded_library(name: str) -> WindowsLibrary | None:
+    """A DLL by its base name, if one of the processes has it; this process, if it runs Windows code, comes last."""
+    for process in _emulated.values():
+        module = process.loaded(name)
+        if module is not None:
+            return EmulatedLibrary(process, module)
+    from rtld.process.windows import native
+
+    process_here = native._process
+    module = process_here.loaded(name) if process_here is not None else None
+    return None if module is None else NativeLibrary(process_here, module)

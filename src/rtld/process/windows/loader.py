@@ -34,6 +34,7 @@ from rtld.pe.link import finish, load, open_namespace
 from rtld.pe.load import follow, load_dll, run, symbol_text
 from rtld.pe.tls import tls_directory
 from rtld.pe.windows import Windows, windows_for
+from rtld.process.windows.datafiles import AS_DATA, DataFiles
 from rtld.process.windows.delay import set_traps
 
 TYPE_CHECKING = False
@@ -101,6 +102,7 @@ class Loader:
         self.quiet: set[PeModule] = set()  # DisableThreadLibraryCalls
         self.tls: list[PeModule | None] = []
         self.live: list[PeModule] = []
+        self.data_files = DataFiles(self)
         self._closing = False
         self._problems = 0
         windows = (
@@ -224,7 +226,11 @@ class Loader:
     def _give_tls(self, module: PeModule) -> None:
         """A slot for the module's data, its number where the module looks for it, a block for each thread."""
         directory = tls_directory(module.file)
-        if directory is None or (self.attached and self.ns.policies.tls == "static-only"):
+        if (
+            directory is None
+            or not module.resolved
+            or (self.attached and self.ns.policies.tls == "static-only")
+        ):
             return
         if len(self.tls) == _MOST_TLS:
             raise TargetFault(f"more than {_MOST_TLS} modules with thread-local data")
@@ -306,6 +312,8 @@ class Loader:
 
     def load_library(self, name: str, flags: int = 0) -> Task:
         """(module, 0) or (None, Win32 error)."""
+        if flags & AS_DATA:
+            return self.data_files.open(name, flags)
         since, self._problems = len(self.ns.modules), len(self.ns.problems)
         self._search_as(flags, os.path.dirname(name.replace("\\", "/")))
         loaded = run(load_dll(self.ns, self, name, self.main, flags))
@@ -342,8 +350,8 @@ class Loader:
         self.peb.refresh(self.live)
         done = set(self.attached) | {self.main}
         for each in attach_order([module], done):
-            if each in self.attached or each is self.main:
-                continue
+            if each in self.attached or each is self.main or not each.resolved:
+                continue  # not resolved: it was mapped only (DONT_RESOLVE_DLL_REFERENCES), and stays so
             if not (yield from self._dll_main(each, t.DLL_PROCESS_ATTACH, 0)):
                 yield from self._dll_main(each, t.DLL_PROCESS_DETACH, 0)
                 yield from self._unload([m for m in fresh if m is not each], tell=True)
@@ -408,7 +416,7 @@ class Loader:
         """(address, 0) or (0, Win32 error) of a name or an ordinal; forwarders may load DLLs."""
         module = self.by_handle(handle) if handle else self.main
         if module is None:
-            return 0, 6
+            return 0, 126
         try:
             table = exports(module.file)
             index = table.by_ordinal(wanted) if isinstance(wanted, int) else (table.by_name(wanted) or (None,))[0]  # fmt: skip
