@@ -191,6 +191,8 @@ class Loader:
         def action(system: System) -> int:
             key = f"{dll}!{name}"
             self.unknown[key] = self.unknown.get(key, 0) + 1
+            if known is None:  # a DLL of the program's: Wine raises an exception here
+                raise TargetFault(f"{key} has been called, and {dll} does not export it")
             if self.strict or (system.bits == 32 and convention == "stdcall"):
                 raise TargetFault(f"{key} is not supplied")
             return system.fail(120)
