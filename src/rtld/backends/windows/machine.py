@@ -25,9 +25,9 @@ from rtld.backends.windows.api import (
     Wait,
     words,
 )
-from rtld.backends.windows.stubs import SLOT
+from rtld.backends.windows.stubs import HALTS, SLOT
 from rtld.core.space import page_up
-from rtld.errors import TargetFault, Unsupported
+from rtld.errors import TargetFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,11 +98,11 @@ class Thread:
 
 
 class Machine:
-    """An x86-64 or i386 CPU with Windows' threads on it."""
+    """An x86-64 or i386 CPU with Windows' threads on it (``machine_aarch64`` is another's; ``machine_for`` knows which)."""
+
+    halt = 1  # bytes of the instruction that stops the CPU
 
     def __init__(self, arch: str, *, seconds: float | None = None, memory: int = 1 << 32) -> None:
-        if arch not in ("x86_64", "i386"):
-            raise Unsupported(f"Windows programs of {arch} cannot be run yet")
         self.cpu = cpu_named(arch)
         self.bits = self.cpu.bits
         self.word = self.bits // 8
@@ -120,6 +120,11 @@ class Machine:
         self.on_thread: Callable[[Thread], None] = lambda _thread: None
         for register, value, _, keep in self.cpu.setup:
             self.engine.set(register, (self.engine.get(register) if keep else 0) | value)
+        self._watch = Watch(self.engine)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What depends on the CPU: code of ours, registers that are read together."""
         low = self.memory.reserve(PAGE)
         self.memory.map(low, PAGE, READ | EXECUTE)
         self.memory.write(low, b"\xf4" * 64)
@@ -127,7 +132,6 @@ class Machine:
         self.memory.write(low + 64, b"\xdd\x05" + struct.pack("<I", self._scratch) + b"\xf4")
         self._load_st0 = low + 64
         self._returned = low
-        self._watch = Watch(self.engine)
         if self.bits == 64:
             self._bank = self.engine.bank("rip", "rsp", "rcx", "rdx", "r8", "r9")
             self._floats = self.engine.bank(*_FLOAT64, width=16)
@@ -297,7 +301,7 @@ class Machine:
         except Stopped as error:
             raise self._fault(error) from None
         registers = self._bank.read()
-        slot = registers[0] - 1
+        slot = registers[0] - self.halt
         if slot == self._returned:
             return self._back()
         api = self.slots.get(slot)
@@ -482,7 +486,7 @@ class Machine:
         """The address of a new slot, for a function that no table has."""
         if not hasattr(self, "_extra"):
             self._extra = self.guest.allocate(4 * PAGE, READ | EXECUTE)
-            self.memory.write(self._extra, b"\xf4" * (4 * PAGE))
+            self.memory.write(self._extra, HALTS[self.cpu.name] * (4 * PAGE // self.halt))
             self._extra_end = self._extra + 4 * PAGE
         if self._extra >= self._extra_end:
             raise TargetFault("too many functions that nobody has")

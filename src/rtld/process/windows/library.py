@@ -7,6 +7,7 @@ import ctypes
 import os
 
 from rtld.backends.windows.machine import Frame, Machine, Thread
+from rtld.backends.windows.machine_aarch64 import machine_for
 from rtld.backends.windows.stubs import StubDll
 from rtld.errors import RtldError, TargetFault, Unsupported
 from rtld.pe.faults import CannotLoad
@@ -132,7 +133,7 @@ class EmulatedProcess(Loader):
     def __init__(self, arch: str, **options: Any) -> None:
         stub = StubDll("python.exe", (), {}, arch, 0x40_0000 if arch == "i386" else 0x7_6000_0000)
         file = PeFile(stub.image, name="python.exe")
-        super().__init__(Machine(arch), file, "python.exe", **options)
+        super().__init__(machine_for(arch), file, "python.exe", **options)
         self.main.references = -1
         self._caller: Thread | None = None
         self.caller = Caller(self)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     Task = Generator[Any, Any, Any]
 
-_STUB_BASE = {"x86_64": 0x7_7000_0000, "i386": 0x7700_0000}
+_STUB_BASE = {"x86_64": 0x7_7000_0000, "i386": 0x7700_0000, "aarch64": 0x7_7000_0000}
 _MOST_TLS = 64
 
 
@@ -182,16 +182,21 @@ class Loader:
         for row, definer in enumerate(module.table.definer):
             if definer < 0:
                 columns = module.table.imports
-                dll = columns.descriptors[columns.descriptor.item(row)].dll
-                address = self.machine.new_slot(self._nobody(dll, symbol_text(columns, row)))
+                owner = columns.descriptor.item(row)
+                target = module.table.edges[owner].module
+                ours = target is not None and target.path in self.stubs
+                api = self._nobody(columns.descriptors[owner].dll, symbol_text(columns, row), ours)
+                address = self.machine.new_slot(api)
                 at = columns.slot.item(row)
                 module.image[at : at + word] = memoryview(address.to_bytes(word, "little"))
 
-    def _nobody(self, dll: str, name: str) -> Api:
+    def _nobody(self, dll: str, name: str, ours: bool) -> Api:
+        """*ours*: a table of ours stands for the DLL, and lacks the function."""
+
         def action(system: System) -> int:
             key = f"{dll}!{name}"
             self.unknown[key] = self.unknown.get(key, 0) + 1
-            if known is None:  # a DLL of the program's: Wine raises an exception here
+            if not ours:  # Wine raises an exception here
                 raise TargetFault(f"{key} has been called, and {dll} does not export it")
             if self.strict or (system.bits == 32 and convention == "stdcall"):
                 raise TargetFault(f"{key} is not supplied")

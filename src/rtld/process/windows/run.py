@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rtld.backends.windows import msvcrt
 from rtld.backends.windows.api import Call, Exited
-from rtld.backends.windows.machine import Machine, Thread
+from rtld.backends.windows.machine_aarch64 import machine_for
 from rtld.errors import TargetFault
 from rtld.pe import types as t
 from rtld.pe.faults import InitFailed
@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from typing import Any
+
+    from rtld.backends.windows.machine import Machine, Thread
 
     Task = Generator[Any, Any, Any]
 
@@ -34,7 +36,7 @@ class WindowsProcess(Loader):
     ) -> None:
         """*seconds*: that it may take; further keywords are those of ``Loader``."""
         file = PeFile(path)
-        super().__init__(Machine(file.arch, seconds=seconds), file, path, arguments, **options)
+        super().__init__(machine_for(file.arch, seconds=seconds), file, path, arguments, **options)
 
     def run(self) -> int:
         """The exit status of the program. TargetFault when it cannot go on."""
