@@ -89,7 +89,7 @@ class DataFile:
         if image:
             from rtld.pe.image import map_image
 
-            self.data = memoryview(map_image(self.file).tobytes())
+            self.data = map_image(self.file).data
         else:
             self.data = memoryview(bytes(self.file.data))
         self.handle = id(self) & -65536 | (2 if image else 1)

@@ -142,6 +142,9 @@ NESTED = r"""
 #define EXPORT __declspec(dllexport)
 EXPORT int twice(int (*f)(int), int x) { return f(f(x)); }
 EXPORT double halves(double (*f)(double), double x) { int i; double sum = 0; for (i = 0; i < 20; i++) sum += f(x + i) / 2; return sum; }
+static int (*kept)(int);
+EXPORT void keep(int (*f)(int)) { kept = f; }
+EXPORT int again(int x) { return kept(x); }
 EXPORT int text(const char *s, const unsigned short *w) { return s[1] * 1000 + w[1]; }
 """
 
@@ -169,6 +172,15 @@ def test_calls_inside_calls(arch: str, need: Need) -> None:
         with pytest.raises(KeyError, match="of Python's"):
             library.twice(failing, 1)
         assert library.twice(plain, 1) == 3
+        # Thousands of functions that come and go; one that is gone, and one that is kept.
+        assert [library.twice(lambda x, n=n: x + n, 0) for n in range(3000)] == [2 * n for n in range(3000)]  # fmt: skip
+        library.keep.argtypes = [kind]
+        library.keep(lambda x: x + 5)
+        with pytest.raises(TargetFault, match="a callback that Python has no longer"):
+            library.again(1)
+        library.keep.argtypes = None
+        library.keep(library.callback(lambda x: x + 6, kind))
+        assert library.again(1) == 7
         endless: Any = kind(lambda x: library.twice(endless, x))
         with pytest.raises(
             TargetFault, match="more than 32 calls into the program inside one another"

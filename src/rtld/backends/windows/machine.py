@@ -117,6 +117,7 @@ class Machine:
         self.threads: list[Thread] = []
         self.current: Thread
         self._numbers = 0x20
+        self._extra = self._extra_end = 0  # slots that no DLL has
         self.on_thread: Callable[[Thread], None] = lambda _thread: None
         for register, value, _, keep in self.cpu.setup:
             self.engine.set(register, (self.engine.get(register) if keep else 0) | value)
@@ -484,12 +485,10 @@ class Machine:
 
     def new_slot(self, api: Api) -> int:
         """The address of a new slot, for a function that no table has."""
-        if not hasattr(self, "_extra"):
+        if self._extra == self._extra_end:
             self._extra = self.guest.allocate(4 * PAGE, READ | EXECUTE)
             self.memory.write(self._extra, HALTS[self.cpu.name] * (4 * PAGE // self.halt))
             self._extra_end = self._extra + 4 * PAGE
-        if self._extra >= self._extra_end:
-            raise TargetFault("too many functions that nobody has")
         address = self._extra
         self._extra += SLOT
         self.slots[address] = api

@@ -46,7 +46,7 @@ _SYS_ARCH_PRCTL = 158
 _PRIVATE, _ANONYMOUS, _NOREPLACE = 0x02, 0x20, 0x100000
 _FAILED = (1 << 64) - 1
 _AT_HWCAP2 = 26
-_THUNKS = 1 << 20
+_THUNKS = 1 << 24
 
 #: Functions of msvcrt and its like that are our C library's, with their signatures.
 LIBC = {

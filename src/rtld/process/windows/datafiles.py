@@ -12,7 +12,6 @@ from collections import namedtuple
 from rtld.errors import FormatError
 from rtld.pe.faults import DllNotFound
 from rtld.pe.file import PeFile
-from rtld.pe.image import map_image
 from rtld.pe.types import (
     LOAD_LIBRARY_AS_DATAFILE,
     LOAD_LIBRARY_AS_DATAFILE_EXCLUSIVE,
@@ -54,11 +53,16 @@ class DataFiles:
         except OSError:
             return None, 2
         image = bool(flags & LOAD_LIBRARY_AS_IMAGE_RESOURCE)
-        data = map_image(file).tobytes() if image else bytes(file.data)
-        at = loader.machine.guest.allocate(len(data))
-        loader.machine.guest.write(at, data)
-        loader.machine.protect(at, len(data), _READ)
-        made = DataFile(at + (2 if image else 1), path, at, len(data))
+        size = file.span if image else file.size
+        guest = loader.machine.guest
+        at = guest.allocate(size)
+        if image:  # what no section fills is zero, and costs nothing
+            for each in file.sections:
+                guest.write(at + each.address, bytes(file.data[each.offset : each.offset + each.filled]))  # fmt: skip
+        else:
+            guest.write(at, bytes(file.data))
+        loader.machine.protect(at, size, _READ)
+        made = DataFile(at + (2 if image else 1), path, at, size)
         self._open[made.base] = made
         file.close()
         return made, 0

@@ -17,7 +17,6 @@ from rtld.process.windows.functions import Caller, EmulatedFunction
 from rtld.process.windows.loader import Loader
 from rtld.process.windows.native_functions import native_callback, native_function
 from rtld.process.windows.types import Function as FunctionPointer
-from rtld.process.windows.types import python_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,7 +136,6 @@ class EmulatedProcess(Loader):
         self.main.references = -1
         self._caller: Thread | None = None
         self.caller = Caller(self)
-        self._callbacks_of: dict[Any, tuple[Any, int]] = {}
 
     def finish(self, task: Generator[Any, Any, Any]) -> Any:
         """Run a generator of effects on the CPU, to its result."""
@@ -201,15 +199,14 @@ class EmulatedProcess(Loader):
         """FreeLibrary."""
         self.finish(self.free_library(module.base))
 
-    def callback_for(self, function: Any, kind: Any, convention: str = "cdecl") -> int:
-        """The address of a callback: a function of ctypes, or a Python function and its type. One for each."""
-        own = type(function) if isinstance(function, FunctionPointer) else kind
-        key = id(function), own, convention
-        if key not in self._callbacks_of:
-            inner = python_function(function) if own is type(function) else function
-            at = self.caller.callback(convention, inner or function, own._restype_, own._argtypes_)
-            self._callbacks_of[key] = function, at  # it must live as long as code may call it
-        return self._callbacks_of[key][1]
+    def new_thread(self, start: int, argument: int, stack: int) -> Thread:
+        """A thread of a DLL: it runs while functions are called."""
+        size = stack or 1 << 20
+        thread = self.machine.new_thread(self.peb.address, self._thread(start, argument), size)
+        for module in self.tls:
+            if module is not None:
+                self._give_block(thread, module)
+        return thread
 
 
 class EmulatedLibrary(WindowsLibrary):
@@ -228,7 +225,8 @@ class EmulatedLibrary(WindowsLibrary):
             return function.address
         if kind is None and not isinstance(function, FunctionPointer):
             raise TypeError("a Python function needs its type: callback(function, CFUNCTYPE(...))")
-        return self._process.callback_for(function, kind, convention)  # type: ignore[no-any-return]
+        address: int = self._process.caller.callback_for(function, kind, convention, kept=True)
+        return address
 
     def read(self, address: int, size: int) -> bytes:
         """The program's bytes."""
