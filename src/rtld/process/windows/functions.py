@@ -116,7 +116,8 @@ class Caller:
     def _fill(self, signature: Signature, row: bytes) -> None:
         """The registers that calls of the tables do not use."""
         engine, rules = self.machine.engine, signature.rules
-        for i, name in enumerate(rules.floats):
+        in_floats = any(row[FLOATS:STACK])
+        for i, name in enumerate(rules.floats if in_floats else ()):
             engine.set(name, int.from_bytes(row[FLOATS + 8 * i : FLOATS + 8 * i + 8], "little"))
         if self.arch == "i386":
             for i, name in enumerate(rules.ints):
@@ -128,13 +129,17 @@ class Caller:
         """The registers with results as a row."""
         engine, rules, layout = self.machine.engine, signature.rules, signature.layout
         row = bytearray(STACK)
-        for i, name in enumerate(rules.int_results):
+        place = layout.result
+        wide = place is not None and any(
+            piece.at + piece.size > self.word for piece in place.pieces
+        )
+        for i, name in enumerate(rules.int_results if wide else rules.int_results[:1]):
             number = value if i == 0 else engine.get(name)
             row[self.word * i : self.word * (i + 1)] = (number & (1 << 8 * self.word) - 1).to_bytes(self.word, "little")  # fmt: skip
         if layout.kind:
             kind = "<f" if layout.kind == 1 else "<d"
             struct.pack_into(kind, row, FLOATS, self._pop_double())
-        else:
+        elif wide:
             for i, name in enumerate(rules.float_results):
                 struct.pack_into("<Q", row, FLOATS + 8 * i, engine.get(name) & _MASK)
         return bytes(row)
