@@ -153,6 +153,26 @@ def test_without_the_helper_of_the_image(arch: str, need: Need, capfdbinary: pyt
         process.close()
 
 
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_unloading_what_the_trap_has_bound(arch: str, need: Need, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:  # fmt: skip
+    """First we bind; the image's helper unloads, and binds from then on."""
+    for name in ("again.exe", "far.dll"):
+        shutil.copy(zig.delayed(arch, need) / name, tmp_path)
+    exe = tmp_path / "again.exe"
+    assert run(["bind", "--unload-table", str(exe)]) == 0
+    judged = windows.wine([exe], need, cwd=tmp_path, arch=arch)
+    first, unloaded, then = judged.out.partition(b"far: process detach\nunload 1\n")
+    assert b"start far.dll" in first
+    assert b"start far.dll" in then
+    for moved in (False, True):
+        process = WindowsProcess(str(exe), policies=Policies(delay="trap"), seconds=60, moved=moved)
+        capfdbinary.readouterr()
+        assert process.run() == judged.status
+        without = re.sub(rb"(start|load|address|end) far.dll .*\n", b"", first)
+        assert capfdbinary.readouterr().out == without + unloaded + then
+        process.close()
+
+
 def test_no_room_for_an_unload_table(need: Need) -> None:
     plain = PeFile(str(zig.delayed("x86_64", need) / "far.dll"))
     with pytest.raises(Unsupported, match="it has no delay imports"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+import shutil
 import subprocess
 import threading
 import zlib
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 import rtld
+from dlfcn.foreign import sysroots
 from pe import windows
 from pe.native_support import NATIVE
 from rtld import libloaderapi as ll
@@ -92,6 +95,23 @@ def test_four_zlibs_say_the_same(need: Need) -> None:
         results.append((library.crc32(0, data, len(data)), library.adler32(1, data, 100) & 0xFFFFFFFF))  # fmt: skip
         assert library.zlibVersion().startswith(b"1.")
     assert set(results) == {(zlib.crc32(data), zlib.adler32(data[:100]))}
+
+
+def test_the_example_of_the_documentation(need: Need, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """A .so of this machine, an ARM one and a .dll, in the words of docs/pe.md."""
+    root = sysroots.debian("arm")
+    if root is None:
+        need("Debian's package archive")
+    assert root is not None
+    (tmp_path / "armroot").symlink_to(root)
+    shutil.copy(zlib1("x86_64", need), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs" / "pe.md").read_text()
+    (code,) = re.findall(r"```python\n(import ctypes, rtld\n.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert {crc for crc, _ in names["results"].values()} == {zlib.crc32(names["data"])}
+    assert {zlib.decompress(packed) for _, packed in names["results"].values()} == {names["data"]}
 
 
 def test_calls(calls: Any) -> None:

@@ -215,13 +215,26 @@ EXPORT int faulting(void) {
 """
 
 
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_threads_of_emulated_dlls(arch: str, need: Need) -> None:
+    path = windows.build(THREADS, "threads.dll", need, "-O1", "-shared", arch=arch)
+    with rtld.dlopen(str(path)) as library:
+        codes = (ctypes.c_uint32 * 4)()
+        assert library.run(codes) == (1 + 2 + 3 + 4) * 200 * 100 + 44
+        assert list(codes) == [n * 10000 + 1000 + n for n in (1, 2, 3, 4)]
+        with pytest.raises(rtld.TargetFault, match=r"read .*at 0x10"):
+            library.faulting()
+
+
 def test_threads(need: Need, capfd: pytest.CaptureFixture[str]) -> None:
     path = windows.build(THREADS, "threads.dll", need, "-O1", "-shared")
     with rtld.dlopen(str(path), native=True) as library:
-        before = threading.active_count()
         codes = (ctypes.c_uint32 * 4)()
         assert library.run(codes) == (1 + 2 + 3 + 4) * 200 * 100 + 44
         assert list(codes) == [n * 10000 + 1000 + n for n in (1, 2, 3, 4)]
         assert ctypes.c_uint32(library.faulting()).value == 0xC0000005
-        assert threading.active_count() == before
+        for thread in threading.enumerate():
+            if thread.name == "Windows":
+                thread.join(5)
+                assert not thread.is_alive()
     assert "thread of threads.dll: exception 0xc0000005" in capfd.readouterr().err

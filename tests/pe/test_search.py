@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import subprocess
 from collections.abc import Callable, Sequence
@@ -212,6 +213,63 @@ def test_private_assemblies(tmp_path: Path, need: Callable[[str], None]) -> None
     assert part.path == str(tmp_path / "My.Parts" / "part.dll")
     assert part.found.rule == "side by side"
     assert not ns.problems
+
+
+DEPENDENCY = """<dependency><dependentAssembly><assemblyIdentity type="win32" name="{0}" version="{1}"
+processorArchitecture="*" publicKeyToken="{2}" language="*"/></dependentAssembly></dependency>"""
+
+
+def with_manifest(place: Path, source: str, output: str, manifest: str, need: Callable[[str], None], number: int = 1, *flags: str) -> None:  # fmt: skip
+    """Compile a file with that manifest in its resources."""
+    compiler = windows.compiler("x86_64", need)
+    (place / "app.manifest").write_text(manifest)
+    (place / "app.rc").write_text(f'{number} 24 "app.manifest"\n')
+    (place / "app.c").write_text(source)
+    for argv in (
+        [compiler.replace("-gcc", "-windres"), "app.rc", "app.o"],
+        [compiler, "app.c", "app.o", "-o", output, *flags],
+    ):
+        subprocess.run(argv, cwd=place, check=True, capture_output=True)
+
+
+def loaded_by_wine(place: Path, name: str, need: Callable[[str], None]) -> str:
+    """The path of a DLL, in lower case, from where Wine has loaded it."""
+    judged = windows.wine([place / "app.exe"], need, debug="+loaddll,+pid", cwd=place)
+    assert judged.status == 3, judged
+    found = re.search(rf'Loaded L"([^"]*{name})"', judged.err, re.IGNORECASE)
+    assert found
+    return found[1].replace("\\\\", "\\").lower()
+
+
+@pytest.mark.parametrize(("version", "shared"), [("6.0.0.0", True), ("6.0.2600.2982", True), ("6.0.2600.2983", False), ("6.1.0.0", False)])  # fmt: skip
+def test_assemblies_of_the_system(version: str, shared: bool, tmp_path: Path, need: Callable[[str], None]) -> None:  # fmt: skip
+    """winsxs: the same major and minor version, a build that is not older. Where there is none, Wine and we go on without."""
+    dependency = DEPENDENCY.format("Microsoft.Windows.Common-Controls", version, "6595b64144ccf1df")
+    source = "#include <windows.h>\n#include <commctrl.h>\nint main(void) { InitCommonControls(); return 3; }"
+    with_manifest(tmp_path, source, "app.exe", MANIFEST.format("App", dependency), need, 1, "-lcomctl32")  # fmt: skip
+    theirs = loaded_by_wine(tmp_path, "comctl32.dll", need)
+    assert ("winsxs" in theirs) == shared
+    system = windows.prefix() / "drive_c" / "windows"
+    ns = find(str(tmp_path / "app.exe"), windows_dir=str(system)).namespace
+    mine = ns.by_base["comctl32.dll"]
+    assert mine.path.lower().replace(str(system).lower(), "c:/windows").replace("/", "\\") == theirs
+    assert (mine.found.rule == "side by side") == shared
+
+
+def test_an_assembly_that_is_a_dll(tmp_path: Path, need: Callable[[str], None]) -> None:
+    """NAME/NAME.dll with a manifest as its resource number 1."""
+    (tmp_path / "Own.Parts").mkdir()
+    assembly = MANIFEST.format("Own.Parts", '<file name="Own.Parts.dll"/>')
+    source = "__declspec(dllexport) int f(void) { return 3; }"
+    with_manifest(tmp_path / "Own.Parts", source, "Own.Parts.dll", assembly, need, 1, "-shared", "-Wl,--out-implib,../libparts.a")  # fmt: skip
+    dependency = '<dependency><dependentAssembly><assemblyIdentity name="Own.Parts" version="1.0.0.0" type="win32"/></dependentAssembly></dependency>'  # fmt: skip
+    program = "__declspec(dllimport) int f(void); int main(void) { return f(); }"
+    with_manifest(tmp_path, program, "app.exe", MANIFEST.format("App", dependency), need, 1, "libparts.a")  # fmt: skip
+    theirs = loaded_by_wine(tmp_path, r"own[.]parts[.]dll", need)
+    assert theirs.endswith("\\own.parts\\own.parts.dll")
+    found = find(str(tmp_path / "app.exe"), windows_dir=str(windows.WINE_DLLS)).namespace.by_base["own.parts.dll"]  # fmt: skip
+    assert found.path == str(tmp_path / "Own.Parts" / "Own.Parts.dll")
+    assert found.found.rule == "side by side"
 
 
 def test_a_manifest_cannot_grow() -> None:

@@ -96,7 +96,7 @@ def thread_local(arch: str, require: Callable[[str], None]) -> Path:
 
 
 def delayed(arch: str, require: Callable[[str], None]) -> Path:
-    """delayed.exe; unloaded.exe, which also unloads; plain.exe without errors; far.dll, half.dll. near.dll is not there."""
+    """delayed.exe; unloaded.exe, which also unloads; plain.exe and again.exe: the same without errors; far.dll, half.dll. near.dll is not there."""
     half = "int __stdcall DllMain(void *m, unsigned long r, void *p) { return 1; }\n__declspec(dllexport) int half_there(int x) { return x + 1; }\n"
     build = Build(arch, require, ("half.c", half), *[SOURCES / n for n in ("own.h", "delay.h", "far.c", "delayed.c")])  # fmt: skip
     build.image("far.dll", "far.c", "-export:far_numbered,@33,noname", "-implib:far.lib")
@@ -104,6 +104,6 @@ def delayed(arch: str, require: Callable[[str], None]) -> Path:
     build.library("half", "half_there", "half_missing")
     build.library("near", "near_nothing")
     late = [f"-delayload:{n}.dll" for n in ("far", "near", "half")]
-    for output, defines in (("delayed.exe", ["FAILING"]), ("unloaded.exe", ["FAILING", "UNLOADED"]), ("plain.exe", [])):  # fmt: skip
+    for output, defines in (("delayed.exe", ["FAILING"]), ("unloaded.exe", ["FAILING", "UNLOADED"]), ("plain.exe", []), ("again.exe", ["UNLOADED"])):  # fmt: skip
         build.image(output, "delayed.c", "far.lib", "near.lib", "half.lib", *late, defines=defines)
     return build.run()

@@ -70,7 +70,7 @@ the program; its input, output and signals are the program's own.""",
   rtld run --lazy --trace=bindings ls          every function as it is called first
   rtld run --trace=files,libs --trace-output trace.txt gdb --version
   rtld run --interp --no-aslr ./app            let the platform's ld.so do the linking
-  rtld run prog.exe ARG                        a Windows program, x86-64 or i386, on an emulated CPU
+  rtld run prog.exe ARG                        a Windows program, x86-64, i386 or AArch64, on an emulated CPU
   zcat app.gz | rtld run - --version           a program that is in no file
 """,
     search=False,

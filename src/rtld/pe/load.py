@@ -111,7 +111,12 @@ def _read_manifest(ns: PeNamespace, module: PeModule) -> None:
             from rtld.pe.manifest import parse, private_files
 
             directory = module.path.rpartition("/")[0]
-            module.private = private_files(directory or ".", parse(data, module.path))
+            module.private = private_files(
+                directory or ".",
+                parse(data, module.path),
+                module.file.arch,
+                ns.windows.windows or "",
+            )
     except FormatError as error:
         ns.problems.append(Problem("manifest", module.path, "manifest", str(error), False))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from rtld.arch.x86_64_unwind import REGISTERS, Registers
+from rtld.errors import TargetFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -219,6 +220,10 @@ class Context32:
 def capture(system: System) -> Any:
     """The CPU's registers, as a context of its width."""
     engine = system.threads.engine
+    if engine.cpu.name not in ("x86_64", "i386"):
+        raise TargetFault(
+            f"the program wants an exception, of which there are none on {engine.cpu.name}"
+        )
     return Context64.capture(engine) if system.bits == 64 else Context32.capture(engine)
 
 

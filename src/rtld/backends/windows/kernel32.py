@@ -42,6 +42,8 @@ def load_library_ex(system: System, name: Any, _file: int, flags: int) -> Any:
 
 @KERNEL32("FreeLibrary", "p")
 def free_library(system: System, handle: int) -> Any:
+    if handle & 3:  # of a data file
+        return int(system.loader.data_files.close(handle)) or system.fail(193)
     if system.loader.by_handle(handle) is None:
         return system.fail(126)
     return _free(system, handle)
@@ -94,12 +96,16 @@ def get_module_handle_ex(system: System, flags: int, name: int, out: int) -> int
 
 @KERNEL32("GetModuleFileNameA", "ppu")
 def get_module_file_name_a(system: System, handle: int, out: int, room: int) -> int:
-    return system.put_text(out, system.loader.file_name(handle).encode("latin-1", "replace"), room)
+    name = system.loader.file_name(handle)
+    return (
+        system.put_text(out, name.encode("latin-1", "replace"), room) if name else system.fail(126)
+    )
 
 
 @KERNEL32("GetModuleFileNameW", "ppu")
 def get_module_file_name_w(system: System, handle: int, out: int, room: int) -> int:
-    return system.put_text(out, system.loader.file_name(handle), room)
+    name = system.loader.file_name(handle)
+    return system.put_text(out, name, room) if name else system.fail(126)
 
 
 @KERNEL32("DisableThreadLibraryCalls", "p")

@@ -33,10 +33,10 @@ from rtld.backends.windows.api import (
 from rtld.backends.windows.dispatch import dispatch
 from rtld.backends.windows.guestmemory import GuestMemory
 from rtld.backends.windows.hardware import Guard, bad_pointer, hardware
-from rtld.backends.windows.stubs import SLOT
+from rtld.backends.windows.stubs import HALTS, SLOT
 from rtld.backends.windows.threads import Frame, Thread
 from rtld.core.space import page_up
-from rtld.errors import TargetFault, Unsupported
+from rtld.errors import TargetFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ _DISPATCHER = Api("ntdll.dll", "KiUserExceptionDispatcher", TRAP, "v", "stdcall"
 
 
 class Machine:
-    """An x86-64 or i386 CPU with Windows' threads on it."""
+    """An x86-64 or i386 CPU with Windows' threads on it (``machine_aarch64`` is another's; ``machine_for`` knows which)."""
+
+    halt = 1  # bytes of the instruction that stops the CPU
 
     def __init__(self, arch: str, *, seconds: float | None = None, memory: int = 1 << 32) -> None:
-        if arch not in ("x86_64", "i386"):
-            raise Unsupported(f"Windows programs of {arch} cannot be run yet")
         self.cpu = cpu_named(arch)
         self.bits = self.cpu.bits
         self.word = self.bits // 8
@@ -76,18 +76,23 @@ class Machine:
         self.threads: list[Thread] = []
         self.current: Thread
         self._numbers = 0x20
+        self._extra = self._extra_end = 0  # slots that no DLL has
         self.on_thread: Callable[[Thread], None] = lambda _thread: None
         for register, value, _, keep in self.cpu.setup:
             self.engine.set(register, (self.engine.get(register) if keep else 0) | value)
+        self._watch = Watch(self.engine)
+        self._interrupt: int | None = None
+        self.unhandled = ""  # what is to be said about the exception that has ended the process
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What depends on the CPU: code of ours, registers that are read together."""
         low = self.memory.reserve(PAGE)
         self.memory.map(low, PAGE, READ | EXECUTE)
         self.memory.write(low, returns.page(low, self.bits))
         self.returns = low
-        self._interrupt: int | None = None
         pc = (self.cpu.pc,)
         self.gate = self.engine.gate(pc, pc, self._on_interrupt, syscall=False)
-        self.unhandled = ""  # what is to be said about the exception that has ended the process
-        self._watch = Watch(self.engine)
         if self.bits == 64:
             self._bank = self.engine.bank("rip", "rsp", "rcx", "rdx", "r8", "r9")
             self._floats = self.engine.bank(*_FLOAT64, width=16)
@@ -269,29 +274,37 @@ class Machine:
             with self._watch:
                 engine.run(pc, 1)
         except Stopped as error:
-            return self._exception(hardware(self, error, None))
+            return self._failed(error)
         if self._interrupt is not None:
             engine.exception_over()
-            return self._exception(hardware(self, None, self._interrupt))
+            return self._failed(None, self._interrupt)
         registers = self._bank.read()
-        slot = registers[0] - 1
+        slot = registers[0] - self.halt
         api = self.slots.get(slot)
         if api is None:
             if returns.kind_at(slot - self.returns) >= 0:
                 return self._back(registers[1])
             if stops != self._watch.stops:
                 return self._turn_is_over(registers[0])
-            return self._exception(hardware(self, None, None))
+            return self._failed(None)
         try:
             return self._call(api, registers)
         except NotMapped as error:
             self._forget_dead(registers[1] + 1)
-            return self._exception(bad_pointer(self, error, registers[0], registers[1]))
+            return self._bad_pointer(error, registers)
 
     def _on_interrupt(self) -> int:
         self._interrupt = self.gate.found()[0]
         self.engine.stop()
         return NOTHING
+
+    def _failed(self, error: Stopped | None, number: int | None = None) -> int | None:
+        """The CPU cannot go on; see ``hardware``."""
+        return self._exception(hardware(self, error, number))
+
+    def _bad_pointer(self, error: NotMapped, registers: list[int]) -> int | None:
+        """A function of ours was given a pointer to nowhere."""
+        return self._exception(bad_pointer(self, error, registers[0], registers[1]))
 
     def _exception(self, found: tuple[Any, Any]) -> int | None:
         """A record and a context: the program's handlers are looked for; where to go on."""
@@ -505,12 +518,10 @@ class Machine:
 
     def new_slot(self, api: Api) -> int:
         """The address of a new slot, for a function that no table has."""
-        if not hasattr(self, "_extra"):
+        if self._extra == self._extra_end:
             self._extra = self.guest.allocate(4 * PAGE, READ | EXECUTE)
-            self.memory.write(self._extra, b"\xf4" * (4 * PAGE))
+            self.memory.write(self._extra, HALTS[self.cpu.name] * (4 * PAGE // self.halt))
             self._extra_end = self._extra + 4 * PAGE
-        if self._extra >= self._extra_end:
-            raise TargetFault("too many functions that nobody has")
         address = self._extra
         self._extra += SLOT
         self.slots[address] = api

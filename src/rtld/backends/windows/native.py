@@ -47,7 +47,7 @@ _SHARED, _PRIVATE, _FIXED, _ANONYMOUS, _NOREPLACE = 0x01, 0x02, 0x10, 0x20, 0x10
 _GRANULARITY = 0x10000
 _FAILED = (1 << 64) - 1
 _AT_HWCAP2 = 26
-_THUNKS = 1 << 20
+_THUNKS = 1 << 24
 
 #: Functions of msvcrt and its like that are our C library's, with their signatures.
 LIBC = {

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 PAGE = 0x1000
 SLOT = 16  # bytes of code of one function
-HALT = b"\xf4"  # hlt: Unicorn stops there, without a hook
-MACHINES = {"x86_64": (0x8664, 64), "i386": (0x14C, 32)}
+#: The instruction at which Unicorn stops without a hook: hlt; wfi.
+HALTS = {"x86_64": b"\xf4", "i386": b"\xf4", "aarch64": b"\x7f\x20\x03\xd5"}
+MACHINES = {"x86_64": (0x8664, 64), "i386": (0x14C, 32), "aarch64": (0xAA64, 64)}
 MOST_EXTRA = 4096
 
 
@@ -33,6 +34,7 @@ class StubDll:
         self.code = PAGE
         self.slots = {f: n for n, f in enumerate(sorted(functions))}
         self._machine, self._bits = MACHINES[arch]
+        self._halt = HALTS[arch]
         wide = self._bits == 64
         variables = {n: sizes[wide] for n, sizes in sorted(data.items())}
         code_size = _up(max(len(self.slots), 1) * SLOT)
@@ -50,7 +52,7 @@ class StubDll:
 
     def _file(self, base: int, code: int, data: int, exports: int, table: bytes) -> bytes:
         sections = [
-            (b".text", PAGE, HALT * code, 0x60000020),
+            (b".text", PAGE, self._halt * (code // len(self._halt)), 0x60000020),
             (b".data", self.data_rva, bytes(data), 0xC0000040),
             (b".edata", exports, table + bytes(_up(len(table)) - len(table)), 0x40000040),
         ]

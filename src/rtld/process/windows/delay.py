@@ -41,7 +41,11 @@ def set_traps(loader: Loader, module: PeModule) -> None:
 
 def _action(loader: Loader, module: PeModule, descriptor: Descriptor, name: str, slot: int) -> Any:
     def first_call(system: System) -> Generator[Any, Any, Any]:
-        target, error = yield from loader.load_library(descriptor.dll)
+        place = module.base + descriptor.delay.handle if descriptor.delay.handle else 0
+        # One reference for the DLL, not one for each function: unloading gives one back.
+        target, error = loader.by_handle(system.number(place)) if place else None, 0
+        if target is None:
+            target, error = yield from loader.load_library(descriptor.dll)
         if target is None:
             raise TargetFault(f"{module.path}: delay import of {descriptor.dll}: error {explained(error)}: {loader.reason()}")  # fmt: skip
         wanted = int(name[1:]) if name.startswith("#") else name.encode("utf-8", "surrogateescape")
@@ -49,8 +53,8 @@ def _action(loader: Loader, module: PeModule, descriptor: Descriptor, name: str,
         if not address:
             raise TargetFault(f"{module.path}: delay import {name} of {descriptor.dll}: error {explained(error)}")  # fmt: skip
         system.put(module.base + slot, address)
-        if descriptor.delay.handle:
-            system.put(module.base + descriptor.delay.handle, target.base)
+        if place:
+            system.put(place, target.base)
         if loader.trace is not None:
             digits = module.file.bits // 4
             loader.trace.write(f"trace:imports:first_call --- {name} {descriptor.dll} = {address:0{digits}X}\n")  # fmt: skip

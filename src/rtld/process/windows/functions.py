@@ -7,13 +7,23 @@ filled.
 from __future__ import annotations
 
 import ctypes
+import inspect
 import struct
+import weakref
 
 from rtld.arch.calling import FLOATS, STACK
 from rtld.arch.calls_windows import callee_pops, windows_convention
 from rtld.backends.emulated.calls import Signature
 from rtld.backends.windows.api import Api, Call
-from rtld.process.windows.types import Function, Pointer, Simple, ctype_of, is_pointer
+from rtld.errors import TargetFault
+from rtld.process.windows.types import (
+    Function,
+    Pointer,
+    Simple,
+    ctype_of,
+    is_pointer,
+    python_function,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +48,9 @@ class Caller:
         self.arch = process.machine.cpu.name
         self.word = process.machine.word
         self._signatures: dict[Any, Signature] = {}
+        self._callbacks: dict[Any, tuple[Any, int]] = {}
+        self._kept: list[Any] = []
+        self._free: list[int] = []  # slots of callbacks that are no more
         self._pop_code = 0
         engine = self.machine.engine
         self._rules = rules = windows_convention(self.arch, "cdecl")
@@ -103,7 +116,8 @@ class Caller:
     def _fill(self, signature: Signature, row: bytes) -> None:
         """The registers that calls of the tables do not use."""
         engine, rules = self.machine.engine, signature.rules
-        for i, name in enumerate(rules.floats):
+        in_floats = any(row[FLOATS:STACK])
+        for i, name in enumerate(rules.floats if in_floats else ()):
             engine.set(name, int.from_bytes(row[FLOATS + 8 * i : FLOATS + 8 * i + 8], "little"))
         if self.arch == "i386":
             for i, name in enumerate(rules.ints):
@@ -115,13 +129,17 @@ class Caller:
         """The registers with results as a row."""
         engine, rules, layout = self.machine.engine, signature.rules, signature.layout
         row = bytearray(STACK)
-        for i, name in enumerate(rules.int_results):
+        place = layout.result
+        wide = place is not None and any(
+            piece.at + piece.size > self.word for piece in place.pieces
+        )
+        for i, name in enumerate(rules.int_results if wide else rules.int_results[:1]):
             number = value if i == 0 else engine.get(name)
             row[self.word * i : self.word * (i + 1)] = (number & (1 << 8 * self.word) - 1).to_bytes(self.word, "little")  # fmt: skip
         if layout.kind:
             kind = "<f" if layout.kind == 1 else "<d"
             struct.pack_into(kind, row, FLOATS, self._pop_double())
-        else:
+        elif wide:
             for i, name in enumerate(rules.float_results):
                 struct.pack_into("<Q", row, FLOATS + 8 * i, engine.get(name) & _MASK)
         return bytes(row)
@@ -140,18 +158,46 @@ class Caller:
 
     # -- callbacks --------------------------------------------------------------------------------
 
-    def callback(self, convention: str, function: Callable[..., Any], result: Any, kinds: Sequence[Any]) -> int:  # fmt: skip
-        """The address of a function of that type that is a Python function."""
-        signature = self.signature(convention, result, kinds, None)
+    def callback_for(self, function: Any, kind: Any, convention: str = "cdecl", *, kept: bool = False) -> int:  # fmt: skip
+        """The address of a callback: a function of ctypes, or a Python function and its type.
+
+        It is there as long as the function is; *kept*: as long as the process.
+        """
+        own = type(function) if isinstance(function, Function) else kind
+        key = id(function), own, convention
+        if key not in self._callbacks:
+            inner = (python_function(function) or function) if own is type(function) else function
+            # A method, say, is gone at once: what refers to it must be kept.
+            weak = function if inspect.isfunction(function) or isinstance(function, Function) else None  # fmt: skip
+            signature = self.signature(convention, own._restype_, own._argtypes_, None)
+            at = self._free.pop() if self._free else 0
+            holder: Any = weakref.ref(weak, lambda _: self._gone(key)) if weak is not None else None
+            called = inner if holder is None else _through(holder, inner is function, inner)
+            at = self._slot(at, convention, signature, called, own)
+            self._callbacks[key] = holder or function, at
+        if kept:
+            self._kept.append(function)
+        return self._callbacks[key][1]
+
+    def _gone(self, key: Any) -> None:
+        """A function is no more: its slot is another's from now on, and says so when it is called."""
+        _, at = self._callbacks.pop(key)
+        self.machine.add_slot(at, Api("python", "callback", "", "v", "cdecl", _collected))
+        self._free.append(at)
+
+    def _slot(self, at: int, convention: str, signature: Signature, function: Callable[..., Any], kind: Any) -> int:  # fmt: skip
         pops = callee_pops(self.arch, convention)
         words = signature.layout.stack // 4 if pops else 0
 
         def action(_system: Any, *_: int) -> int:
-            return self._called(signature, function, result, kinds)
+            return self._called(signature, function, kind._restype_, kind._argtypes_)
 
         api = Api("python", getattr(function, "__name__", "callback"), "p" * words, "v",
                   "stdcall" if pops else "cdecl", action)  # fmt: skip
-        return self.machine.new_slot(api)
+        if not at:
+            return self.machine.new_slot(api)
+        self.machine.add_slot(at, api)
+        return at
 
     def _called(self, signature: Signature, function: Callable[..., Any], result: Any, kinds: Sequence[Any]) -> int:  # fmt: skip
         """The program has called: arguments from registers and stack, the result to where it belongs."""
@@ -217,6 +263,23 @@ class Caller:
         if isinstance(value, bytes) and len(value) == 1:
             value = value[0]
         return 0 if value is None else value
+
+
+def _through(holder: Any, direct: bool, inner: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that is not kept by those that may call it; *direct*: it is what *holder* holds, and not part of that."""
+    if not direct:
+        return inner  # the thunk of ctypes is gone with what it was made of
+
+    def called(*values: Any) -> Any:
+        return holder()(*values)
+
+    return called
+
+
+def _collected(_system: Any) -> int:
+    raise TargetFault(
+        "the program calls a callback that Python has no longer: keep what was passed"
+    )
 
 
 class EmulatedFunction:
@@ -324,4 +387,4 @@ class EmulatedFunction:
 
     def _function(self, kind: Any, value: Any) -> int:
         """A callback, made once for a function and its type."""
-        return self._caller.process.callback_for(value, kind)
+        return self._caller.callback_for(value, kind)

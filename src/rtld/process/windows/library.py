@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 
-from rtld.backends.windows.machine import Machine
+from rtld.backends.windows.machine_aarch64 import machine_for
 from rtld.backends.windows.stubs import StubDll
 from rtld.backends.windows.threads import Frame, Thread
 from rtld.errors import RtldError, TargetFault, Unsupported
@@ -17,13 +17,13 @@ from rtld.process.windows.functions import Caller, EmulatedFunction
 from rtld.process.windows.loader import Loader
 from rtld.process.windows.native_functions import native_callback, native_function
 from rtld.process.windows.types import Function as FunctionPointer
-from rtld.process.windows.types import python_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any, Self
 
+    from rtld.backends.windows.machine import Machine
     from rtld.pe.module import PeModule
     from rtld.process.windows.native import NativeProcess
 
@@ -133,11 +133,10 @@ class EmulatedProcess(Loader):
     def __init__(self, arch: str, **options: Any) -> None:
         stub = StubDll("python.exe", (), {}, arch, 0x40_0000 if arch == "i386" else 0x7_6000_0000)
         file = PeFile(stub.image, name="python.exe")
-        super().__init__(Machine(arch), file, "python.exe", **options)
+        super().__init__(machine_for(arch), file, "python.exe", **options)
         self.main.references = -1
         self._caller: Thread | None = None
         self.caller = Caller(self)
-        self._callbacks_of: dict[Any, tuple[Any, int]] = {}
 
     def finish(self, task: Generator[Any, Any, Any]) -> Any:
         """Run a generator of effects on the CPU, to its result."""
@@ -206,15 +205,16 @@ class EmulatedProcess(Loader):
         """FreeLibrary."""
         self.finish(self.free_library(module.base))
 
-    def callback_for(self, function: Any, kind: Any, convention: str = "cdecl") -> int:
-        """The address of a callback: a function of ctypes, or a Python function and its type. One for each."""
-        own = type(function) if isinstance(function, FunctionPointer) else kind
-        key = id(function), own, convention
-        if key not in self._callbacks_of:
-            inner = python_function(function) if own is type(function) else function
-            at = self.caller.callback(convention, inner or function, own._restype_, own._argtypes_)
-            self._callbacks_of[key] = function, at  # it must live as long as code may call it
-        return self._callbacks_of[key][1]
+    def new_thread(self, start: int, argument: int, stack: int) -> Thread:
+        """A thread of a DLL: it runs while functions are called."""
+        size = stack or 1 << 20
+        thread = self.machine.new_thread(
+            self.peb.address, self._thread(self._start(start, argument)), size
+        )
+        for module in self.tls:
+            if module is not None:
+                self._give_block(thread, module)
+        return thread
 
 
 class EmulatedLibrary(WindowsLibrary):
@@ -233,7 +233,8 @@ class EmulatedLibrary(WindowsLibrary):
             return function.address
         if kind is None and not isinstance(function, FunctionPointer):
             raise TypeError("a Python function needs its type: callback(function, CFUNCTYPE(...))")
-        return self._process.callback_for(function, kind, convention)  # type: ignore[no-any-return]
+        address: int = self._process.caller.callback_for(function, kind, convention, kept=True)
+        return address
 
     def read(self, address: int, size: int) -> bytes:
         """The program's bytes."""
@@ -264,3 +265,16 @@ def open_library(
     if arch not in _emulated:
         _emulated[arch] = EmulatedProcess(arch, dll_path=[os.getcwd()])
     return EmulatedLibrary(_emulated[arch], _emulated[arch].open(full, flags))
+
+
+def loaded_library(name: str) -> WindowsLibrary | None:
+    """A DLL by its base name, if one of the processes has it; this process, if it runs Windows code, comes last."""
+    for process in _emulated.values():
+        module = process.loaded(name)
+        if module is not None:
+            return EmulatedLibrary(process, module)
+    from rtld.process.windows import native
+
+    process_here = native._process
+    module = process_here.loaded(name) if process_here is not None else None
+    return None if module is None else NativeLibrary(process_here, module)

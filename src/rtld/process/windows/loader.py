@@ -27,6 +27,7 @@ from rtld.pe.link import finish, load, open_namespace
 from rtld.pe.load import follow, load_dll, run, symbol_text
 from rtld.pe.tls import tls_directory
 from rtld.pe.windows import Windows, windows_for
+from rtld.process.windows.datafiles import AS_DATA, DataFiles
 from rtld.process.windows.delay import set_traps
 from rtld.process.windows.places import Places
 from rtld.process.windows.supplied import StubExports, SuppliedSets, guest_crt
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     Task = Generator[Any, Any, Any]
 
-_STUB_BASE = {"x86_64": 0x7_7000_0000, "i386": 0x7700_0000}
+_STUB_BASE = {"x86_64": 0x7_7000_0000, "i386": 0x7700_0000, "aarch64": 0x7_7000_0000}
 _MOST_TLS = 64
 
 
@@ -94,6 +95,7 @@ class Loader(Places):
         self.quiet: set[PeModule] = set()  # DisableThreadLibraryCalls
         self.tls: list[PeModule | None] = []
         self.live: list[PeModule] = []
+        self.data_files = DataFiles(self)
         self._closing = False
         self._problems = 0
         windows = (
@@ -188,15 +190,22 @@ class Loader(Places):
         for row, definer in enumerate(module.table.definer):
             if definer < 0:
                 columns = module.table.imports
-                dll = columns.descriptors[columns.descriptor.item(row)].dll
-                address = self.machine.new_slot(self._nobody(dll, symbol_text(columns, row)))
+                owner = columns.descriptor.item(row)
+                target = module.table.edges[owner].module
+                ours = target is not None and target.path in self.stubs
+                api = self._nobody(columns.descriptors[owner].dll, symbol_text(columns, row), ours)
+                address = self.machine.new_slot(api)
                 at = columns.slot.item(row)
                 module.image[at : at + word] = memoryview(address.to_bytes(word, "little"))
 
-    def _nobody(self, dll: str, name: str) -> Api:
+    def _nobody(self, dll: str, name: str, ours: bool) -> Api:
+        """*ours*: a table of ours stands for the DLL, and lacks the function."""
+
         def action(system: System) -> int:
             key = f"{dll}!{name}"
             self.unknown[key] = self.unknown.get(key, 0) + 1
+            if not ours:  # Wine raises an exception here
+                raise TargetFault(f"{key} has been called, and {dll} does not export it")
             if self.strict or (system.bits == 32 and convention == "stdcall"):
                 raise TargetFault(f"{key} is not supplied")
             return system.fail(120)
@@ -232,7 +241,11 @@ class Loader(Places):
     def _give_tls(self, module: PeModule) -> None:
         """A slot for the module's data, its number where the module looks for it, a block for each thread."""
         directory = tls_directory(module.file)
-        if directory is None or (self.attached and self.ns.policies.tls == "static-only"):
+        if (
+            directory is None
+            or not module.resolved
+            or (self.attached and self.ns.policies.tls == "static-only")
+        ):
             return
         if len(self.tls) == _MOST_TLS:
             raise TargetFault(f"more than {_MOST_TLS} modules with thread-local data")
@@ -324,6 +337,8 @@ class Loader(Places):
 
     def load_library(self, name: str, flags: int = 0) -> Task:
         """(module, 0) or (None, Win32 error)."""
+        if flags & AS_DATA:
+            return self.data_files.open(name, flags)
         since, self._problems = len(self.ns.modules), len(self.ns.problems)
         self._search_as(flags, os.path.dirname(name.replace("\\", "/")))
         loaded = run(load_dll(self.ns, self, name, self.main, flags))
@@ -360,8 +375,8 @@ class Loader(Places):
         self.peb.refresh(self.live)
         done = set(self.attached) | {self.main}
         for each in attach_order([module], done):
-            if each in self.attached or each is self.main:
-                continue
+            if each in self.attached or each is self.main or not each.resolved:
+                continue  # not resolved: it was mapped only (DONT_RESOLVE_DLL_REFERENCES), and stays so
             if not (yield from self._dll_main(each, t.DLL_PROCESS_ATTACH, 0)):
                 yield from self._dll_main(each, t.DLL_PROCESS_DETACH, 0)
                 yield from self._unload([m for m in fresh if m is not each], tell=True)
@@ -427,7 +442,7 @@ class Loader(Places):
         """(address, 0) or (0, Win32 error) of a name or an ordinal; forwarders may load DLLs."""
         module = self.by_handle(handle) if handle else self.main
         if module is None:
-            return 0, 6
+            return 0, 126
         try:
             table = exports(module.file)
             index = table.by_ordinal(wanted) if isinstance(wanted, int) else (table.by_name(wanted) or (None,))[0]  # fmt: skip

@@ -7,7 +7,7 @@ import time
 
 from rtld.backends.windows.api import Call, Exited
 from rtld.backends.windows.crt_streams import flush_all
-from rtld.backends.windows.machine import Machine
+from rtld.backends.windows.machine_aarch64 import machine_for
 from rtld.errors import TargetFault
 from rtld.pe import types as t
 from rtld.pe.faults import InitFailed
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from typing import Any
 
+    from rtld.backends.windows.machine import Machine
     from rtld.backends.windows.system import Handle
     from rtld.backends.windows.threads import Thread
 
@@ -42,7 +43,7 @@ class WindowsProcess(Loader):
         """*seconds*: that it may take; further keywords are those of ``Loader``."""
         file = PeFile(path)
         self._options = {k: v for k, v in options.items() if k not in ("environ", "line", "directory", "process_id")}  # fmt: skip
-        super().__init__(Machine(file.arch, seconds=seconds), file, path, arguments, **options)
+        super().__init__(machine_for(file.arch, seconds=seconds), file, path, arguments, **options)
 
     def run(self) -> int:
         """The exit status of the program. TargetFault when it cannot go on."""
