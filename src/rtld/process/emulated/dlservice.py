@@ -435,8 +435,8 @@ class GuestServices(Services):
             align = 4 if guest.arch.name == "i386" else 8
             head += bytes(-at % align)
             head += adds.to_bytes(8, order) + self._unloads.to_bytes(8, order)
-            number = self._tls_number(module)
-            head += guest.pack(number, self._tls_data(module))
+            block = self._tls_number(module)
+            head += guest.pack(block, self._tls_data(module))
             info = self._scratch(head)
             result = guest.call(callback, info, len(head), data) & 0xFFFFFFFF
             if result:
