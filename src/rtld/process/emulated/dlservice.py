@@ -61,7 +61,7 @@ class GuestServices(Services):
         self._room = (0, 0)
         self._unloads = 0
         self._offsets: dict[
-            Module, int
+            Module, int | None
         ] = {}  # of hosted modules: where their thread-local storage is
 
     def table(self) -> dict[str, tuple[Callable[..., int], int, bool]]:
@@ -75,7 +75,7 @@ class GuestServices(Services):
 
     # -- records in the guest -----------------------------------------------------------------------
 
-    def _allocate(self, size: int) -> int:
+    def allocate(self, size: int) -> int:
         """Room that stays."""
         size = -(-size // 16) * 16
         start, end = self._room
@@ -89,7 +89,7 @@ class GuestServices(Services):
     def keep(self, text: bytes) -> int:
         at = self._kept.get(text)
         if at is None:
-            at = self._kept[text] = self._allocate(len(text) + 1)
+            at = self._kept[text] = self.allocate(len(text) + 1)
             self.world.machine.write(at, text + b"\0")
         return at
 
@@ -99,7 +99,7 @@ class GuestServices(Services):
         key = (guest.home.get(module, LM_ID_BASE), module.path)
         at = self._records.get(key)
         if at is None:
-            at = self._records[key] = self._allocate(_RECORD * guest.word)
+            at = self._records[key] = self.allocate(_RECORD * guest.word)
         if self._handles.get(at) is not module:
             self._handles[at] = module
             self._chain(key[0])
@@ -114,7 +114,7 @@ class GuestServices(Services):
             key = (number, module.path)
             at = self._records.get(key)
             if at is None:
-                at = self._records[key] = self._allocate(_RECORD * guest.word)
+                at = self._records[key] = self.allocate(_RECORD * guest.word)
             self._handles[at] = module
             places.append(at)
         for i, (module, at) in enumerate(zip(modules, places, strict=True)):
@@ -168,7 +168,7 @@ class GuestServices(Services):
         at, size = self._said.get(thread, (0, 0))
         if size < len(text) + 1:
             size = max(256, len(text) + 1)
-            at = self._allocate(size)
+            at = self.allocate(size)
             self._said[thread] = (at, size)
         self.world.machine.write(at, text + b"\0")
         return at

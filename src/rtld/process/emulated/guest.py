@@ -154,10 +154,7 @@ class Guest(World):
             ns.lazy = link.lazy and not ns.search.env.get("LD_BIND_NOW")
             ns.leaves_out = leaves_out
             find_closure(ns, self.file, path)
-            for module in ns.modules:
-                module.hosted = is_hosted(module, ns)
-            if ns.interp is not None:
-                ns.interp.hosted = True
+            self.marks_hosted(ns)
             return ns
 
         if link.lazy_load:
@@ -169,6 +166,13 @@ class Guest(World):
         refuse_missing(ns, self.program, self.reporter)
         layout_tls(ns)
         return ns
+
+    def marks_hosted(self, ns: Namespace) -> None:
+        """Which modules the guest's ld.so loads."""
+        for module in ns.modules:
+            module.hosted = is_hosted(module, ns)
+        if ns.interp is not None:
+            ns.interp.hosted = True
 
     # -- the anchor -------------------------------------------------------------------------------------
 

@@ -26,13 +26,14 @@ MEMORY = 1 << 32
 
 class Link(NamedTuple):
     """How our linker links: PLT slots at their first call (*lazy*) or all at once; LD_LIBRARY_PATH and LD_PRELOAD instead of
-    the environment's; *lazy_load*: libraries when a function of them is called first.
+    the environment's; *lazy_load*: libraries when a function of them is called first; *pure*: without the guest's ld.so.
     """
 
     lazy: bool = True
     library_path: str | None = None
     preload: Any = None
     lazy_load: bool = False
+    pure: bool = False
 
 
 class StartFailed(RtldError):
