@@ -13,6 +13,7 @@ import struct
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ
 from rtld.elf import types as t
 from rtld.elf.scalar import dynsym
+from rtld.elf.tables import tables
 from rtld.errors import Unsupported
 
 TYPE_CHECKING = False
@@ -149,8 +150,10 @@ class State:
         guest.set_thread_pointer(pointer)
         self.allocate(pointer)
 
-    def finish_thread(self, pointer: int) -> None:
-        """struct pthread, once libc's code can run: it says itself where that is."""
+    def finish_thread(self, pointer: int, rseq: int) -> None:
+        """struct pthread, once libc's code can run: it says itself where that is. *rseq*: from the thread pointer to room for a
+        struct rseq.
+        """
         guest, word = self.guest, self.guest.word
         pthread = self.machine.call(self.function("pthread_self"))
         self.head = pthread - pointer
@@ -162,6 +165,16 @@ class State:
             guest.write_word(robust, robust + word)
             robust += word
         guest.write_word(robust, robust)
+        # cpu_id of struct rseq: RSEQ_CPU_ID_REGISTRATION_FAILED, which new threads believe. Until glibc 2.40 it is the last
+        # member of struct pthread.
+        if any(each.name == b"GLIBC_2.41" for each in tables(self.libc.file).verdefs):
+            self.set_variable("__rseq_offset", rseq)
+            area = pointer + rseq
+        else:
+            area = pthread + self.sizeof_pthread - 32
+        guest.machine.write(
+            area & guest.machine.kernel.mask, guest.pack_int(0) + guest.pack_int(-2)
+        )
         specific = pthread + self._offset("_thread_db_pthread_specific")
         level2 = self._number("_thread_db_sizeof_pthread_key_data_level2")
         guest.write_word(specific, specific - level2)  # specific[0] = &specific_1stblock

@@ -516,13 +516,17 @@ class Guest(World):
         if number >= MOST_NAMESPACES:
             raise DlError("no more namespaces available for dlmopen()")
         ns = copy_namespace(self.space(0)[0])
-        ns.modules = [module for module in ns.modules if module.hosted]
-        ns.by_name = {name: module for name, module in ns.by_name.items() if module.hosted}
-        ns.by_identity = {key: module for key, module in ns.by_identity.items() if module.hosted}
+        ns.modules = [module for module in ns.modules if self.is_shared(module)]
+        ns.by_name = {name: m for name, m in ns.by_name.items() if self.is_shared(m)}
+        ns.by_identity = {key: m for key, m in ns.by_identity.items() if self.is_shared(m)}
         ns.global_scope = Scope("global", ())
         ns.unique, ns.preloads = {}, []
         self.spaces[number] = ns, Opened(ns.modules)
         return number
+
+    def is_shared(self, module: Module) -> bool:
+        """Whether all namespaces have the same copy of a module."""
+        return module.hosted
 
     @contextmanager
     def inside(self, number: int) -> Iterator[None]:

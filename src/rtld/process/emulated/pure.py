@@ -20,6 +20,7 @@ from rtld.process.emulated.glibcstate import State, refuse
 from rtld.process.emulated.guest import RESERVE, Guest
 from rtld.process.emulated.refusal import refuse_unbound
 from rtld.process.foreign.world import TLS_ALIGN
+from rtld.process.live.loading import is_hosted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 FINISH = {
     "aarch64": "x0", "arm": "r0", "i386": "edx", "x86_64": "rdx", "riscv64": "a0", "s390x": "r14",
 }  # fmt: skip
+
+RSEQ = 32  # struct rseq, which stands there from glibc 2.41 on
 
 
 class Block:
@@ -69,6 +72,9 @@ class PureGuest(Guest):
     @property
     def libc(self) -> Module | None:
         return next((m for m in self.ns.modules if m.soname == "libc.so.6"), None)
+
+    def is_shared(self, module: Module) -> bool:
+        return is_hosted(module, self.ns)
 
     def plant(self) -> None:
         """There is no anchor, and the interpreter is not started."""
@@ -130,7 +136,8 @@ class PureGuest(Guest):
         pthread = round_up(self.state.sizeof_pthread, align)
         if self.arch.tls.variant == 2:
             size = round_up(tls.size + RESERVE, align)
-            self.tls_start, self.tls_used = -size, 0
+            self.tls_start, self.rseq = -size, -size
+            self.tls_used = RSEQ
             before, behind = size, pthread
         else:
             offsets = [m.tls_offset for m in tls.modules]
@@ -139,7 +146,8 @@ class PureGuest(Guest):
                 (m.tls_offset + m.file.segment(t.PT_TLS).memsz for m in tls.modules),
                 default=self.tls_start,
             )
-            self.tls_used = end - self.tls_start
+            self.rseq = round_up(end, RSEQ)
+            self.tls_used = self.rseq + RSEQ - self.tls_start
             size = round_up(end - self.tls_start + RESERVE, align)
             before, behind = pthread + align, self.tls_start + size
         self.static = size + pthread if self.arch.tls.variant == 2 else round_up(behind, align)
@@ -185,7 +193,7 @@ class PureGuest(Guest):
         first = min(at for at, _ in aux.values()) - self.word
         hwcap = aux[AT_HWCAP][1] if AT_HWCAP in aux else HWCAP.get(self.arch.name, 0)
         state.fill(first, hwcap, self.static, self.align)
-        state.finish_thread(self.pointer)
+        state.finish_thread(self.pointer, self.rseq)
         state.link_map(machine.function(self._initialise, 3))
 
     def pack_int(self, value: int) -> bytes:
