@@ -142,6 +142,10 @@ class GuestServices(Services):
             raise DlError(f"Invalid library handle {handle:#x}" if self.musl else "invalid handle")
         return module
 
+    def opened(self, handle: int) -> Module:
+        """The module of a handle. DlError."""
+        return self._module(handle)
+
     def name(self, module: Module) -> str:
         """As libc calls it in messages."""
         if module is self.world.ns.main:

@@ -18,6 +18,7 @@ from rtld.process.emulated.dlservice import GuestServices
 from rtld.process.emulated.execve import AT_HWCAP, AT_RANDOM, HWCAP
 from rtld.process.emulated.glibcstate import State, refuse
 from rtld.process.emulated.guest import RESERVE, Guest
+from rtld.process.emulated.ownopen import OwnOpen
 from rtld.process.emulated.refusal import refuse_unbound
 from rtld.process.foreign.world import TLS_ALIGN
 from rtld.process.live.loading import is_hosted
@@ -47,7 +48,7 @@ class Block:
 
 
 class PureServices(GuestServices):
-    """Also what libc asks of ld.so when it makes a thread."""
+    """Also what libc asks of ld.so when it makes a thread, and when something that it opens itself is not there."""
 
     world: PureGuest
 
@@ -58,7 +59,23 @@ class PureServices(GuestServices):
             "_dl_allocate_tls": (state.allocate, 1, True),
             "_dl_allocate_tls_init": (state.initialise, 2, True),
             "_dl_deallocate_tls": (state.deallocate, 2, False),
+            "_dl_exception_create": (self.create_exception, 3, False),
+            "_dl_exception_free": (self.free_exception, 1, False),
         }
+
+    def create_exception(self, exception: int, name: int, text: int) -> int:
+        """struct dl_exception: objname, errstring, message_buffer; ld.so would copy the strings to memory of its malloc."""
+        guest = self.world
+        strings = [
+            self.keep(guest.read_string(at)) if at else self.keep(b"") for at in (name, text)
+        ]
+        guest.machine.write(exception, guest.pack(*strings, 0))
+        return 0
+
+    def free_exception(self, exception: int) -> int:
+        """The strings stay."""
+        self.world.machine.write(exception, self.world.pack(0, 0, 0))
+        return 0
 
 
 class PureGuest(Guest):
@@ -115,11 +132,12 @@ class PureGuest(Guest):
         self.resolve_ifuncs()
         self.state.set_thresholds([ifunc.resolver for ifunc in ns.ifuncs])
         machine.call(self.state.function("__libc_early_init"), 1)
-        for module in ns.modules:
-            self.protect(module)
         ns.lazy = False
         self.opened = Opened(ns.modules)
         self.linked = True
+        OwnOpen(self).install()
+        for module in ns.modules:
+            self.protect(module)
         if machine.debugger is not None:
             machine.debugger.linked()
         self._run_initialisers()
