@@ -56,15 +56,13 @@ def run_emulated(
     arch = arch_of(program, sysroot)
     if is_for_qemu(arch):
         assert arch is not None
-        for option, given in (
-            ("--pure", link and link.pure),
-            ("--lazy-load", link and link.lazy_load),
-        ):
-            if given:
-                why = f"{option}: there is no emulated CPU {arch.name}"
-                raise CannotRun(
-                    program, why, "without it qemu-user runs the program, if it is there"
-                )
+        if link is not None and (link.pure or link.lazy_load):
+            option = "--pure" if link.pure else "--lazy-load"
+            raise CannotRun(
+                program,
+                f"{option}: there is no emulated CPU {arch.name}",
+                "without it qemu-user runs the program, if it is there",
+            )
         path = program if os.path.exists(program) else f"{sysroot}/{program}"
         root = sysroot or default_sysroot(program)[0]
         return run_by_qemu(arch, path, argv, env, root, reporter)
