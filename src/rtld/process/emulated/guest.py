@@ -163,7 +163,7 @@ class Guest(World):
             ns = find_closure_lazily(find)
         else:
             ns = find()
-        refuse_missing(ns, self.program, self.reporter)
+        refuse_missing(ns, self.program, self.reporter, self.system.sysroot)
         layout_tls(ns)
         return ns
 
@@ -247,7 +247,9 @@ class Guest(World):
         self.services.replace([module for module in ns.modules if module.hosted])
         bind(ns)
         self._number_tls()
-        refuse_unbound(ns, self.program, self.reporter, waits=self.leaves_out is not None)
+        refuse_unbound(
+            ns, self.program, self.reporter, self.system.sysroot, waits=self.leaves_out is not None
+        )
         self._choose_addresses()
         relocate(ns)
         changes = self._adjust()

@@ -118,7 +118,9 @@ class PureGuest(Guest):
         bind(ns)
         self._place_tls()
         self._number_tls()
-        refuse_unbound(ns, self.program, self.reporter, waits=self.leaves_out is not None)
+        refuse_unbound(
+            ns, self.program, self.reporter, self.system.sysroot, waits=self.leaves_out is not None
+        )
         self._choose_addresses()
         relocate(ns)
         self._adjust()
