@@ -23,6 +23,7 @@ from rtld.debian.sources import KEYRING, Source, machine_sources
 from rtld.debian.sysroot import (
     Request,
     add,
+    advice_for,
     create,
     known_packages_with,
     read_state,
@@ -235,7 +236,12 @@ def test_which_package_has_a_library(tmp_path: Path) -> None:
     mirror = archive(tmp_path / "a", BASE)
     root = str(tmp_path / "r")
     create("arm64", root, [], request(tmp_path, mirror), QUIET)
-    assert known_packages_with(root, "libz.so.1") == []  # nobody has asked the archive yet
+    assert known_packages_with(root, "libz.so.1") == ["zlib1g"]  # without asking the archive
+    advice = advice_for(root, "/usr/lib/libz.so.1")
+    assert advice == f"package zlib1g has libz.so.1: rtld sysroot add {root} zlib1g"
+    advice = advice_for(root, "nobody.so")
+    assert advice == f"which package has nobody.so: rtld sysroot which {root} nobody.so"
+    assert advice_for(str(tmp_path), "libz.so.1") is None
     found = which(
         root,
         ["libz.so.1", "foo.so.3", "nobody.so"],

@@ -33,6 +33,7 @@ the program; its input, output and signals are the program's own.""",
                                          f"{'':28}versions,scopes,statistics,exec,calls,all,help (default: all)"),
         Option("--trace-output", "FILE", "write the trace there instead of to standard error"),
         Option("--interp",       "",     "load the program and its interpreter as the kernel does; the interpreter links"),
+        Option("--pure",         "",     "without the program's ld.so, which is not even started (glibc); emulated CPUs only"),
         Option("--no-aslr",      "",     "the same addresses every time"),
         Option("--seed",         "N",    "addresses chosen by chance, but the same for the same N"),
         Option("--env",          "K=V",  "set a variable in the program's environment", many=True),
@@ -101,6 +102,8 @@ def main(options: Options) -> int:
     if options.lazy_load and (options.now or options.interp):
         other = "--now" if options.now else "--interp"
         raise UsageError(f"--lazy-load and {other} exclude each other", "run")
+    if options.pure and options.interp:
+        raise UsageError("--pure and --interp exclude each other", "run")
     if options.no_aslr and options.seed is not None:
         raise UsageError("--no-aslr and --seed exclude each other", "run")
     seed = _seed(options.seed)
@@ -179,8 +182,8 @@ def _run_interp(program: str | bytes, options: Options, seed: int | None) -> int
 def _of_emulated_cpus(options: Options, reporter: Reporter) -> str | None:
     """An option that means nothing elsewhere."""
     given = {
-        "--lazy-load": options.lazy_load, "--gdb": options.gdb, "--timeout": options.timeout, "--memory": options.memory,
-        "--bind": options.bind, "--coverage": options.coverage is not None, "--watch": options.watch, "--net": options.net,
+        "--lazy-load": options.lazy_load, "--pure": options.pure, "--gdb": options.gdb, "--timeout": options.timeout,
+        "--memory": options.memory, "--bind": options.bind, "--coverage": options.coverage is not None, "--watch": options.watch, "--net": options.net,
         "--trace=calls": "calls" in reporter.wants,
     }  # fmt: skip
     return next((flag for flag, value in given.items() if value), None)
@@ -223,7 +226,12 @@ def _run_emulated(
         reporter.pid = os.getpid  # what a guest forks is a process of its own
     if not options.interp:
         link = Link(
-            not options.now, options.library_path, options.preload, hooks, options.lazy_load
+            not options.now,
+            options.library_path,
+            options.preload,
+            hooks,
+            options.lazy_load,
+            options.pure,
         )
     elif options.library_path is not None:
         env["LD_LIBRARY_PATH"] = options.library_path

@@ -232,6 +232,7 @@ def create(
         "architecture": architecture,
         "sources": [source._asdict() for source in sources],
         "packages": {},
+        "libraries": _libraries(archives),
     }
     return _install(archives, directory, state, chosen)
 
@@ -255,16 +256,28 @@ def which(
     sources = () if request.mirror or request.suite else _sources(state)
     archives = Archives(state["architecture"], request, progress, sources)
     found = archives.packages_with(names)
-    fetcher = archives.fetcher
-    files = [
-        libraries_file(fetcher, release, archives.architecture) for release in archives.releases
-    ]
-    _write_state(where, {**state, "libraries": [path for path in files if path]})
+    _write_state(where, {**state, "libraries": _libraries(archives)})
     return found
 
 
+def _libraries(archives: Archives) -> list[str]:
+    """The small files that say which package has a library, so that it is known later without the archive."""
+    files = []
+    for release in archives.releases:
+        archives.progress.begin("contents", 0)
+        try:
+            path = libraries_file(archives.fetcher, release, archives.architecture)
+        except (Unreachable, FormatError) as error:
+            archives.progress.note(f"which packages have libraries is not known: {error}")
+            path = None
+        archives.progress.end()
+        if path is not None:
+            files.append(path)
+    return files
+
+
 def known_packages_with(directory: str, soname: str) -> list[str]:
-    """Which packages have a library, as far as that is known without any archive: after ``which`` was asked once."""
+    """Which packages have a library, as far as that is known without any archive: since ``create`` or ``which``."""
     try:
         state = read_state(directory)
     except (FormatError, NotFound, OSError):
@@ -273,6 +286,17 @@ def known_packages_with(directory: str, soname: str) -> list[str]:
     for path in state.get("libraries", ()):
         found += [name for name in packages_with(path, soname) if name not in found]
     return found
+
+
+def advice_for(directory: str | None, soname: str) -> str | None:
+    """What to do about a library that a sysroot does not have; None where the directory is none of ours."""
+    if directory is None or not os.path.isfile(os.path.join(directory, STATE)):
+        return None
+    name = os.path.basename(soname)
+    packages = known_packages_with(directory, name)
+    if packages:
+        return f"package {packages[0]} has {name}: rtld sysroot add {directory} {packages[0]}"
+    return f"which package has {name}: rtld sysroot which {directory} {name}"
 
 
 def _install(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class MissingLibrary(NotFound):
-    """A library that the sysroot does not have. ``packages``: those that have it, as far as ``rtld sysroot which`` has found out."""
+    """A library that the sysroot does not have. ``packages``: those that have it, as far as that is known."""
 
     def __init__(self, error: NotFound, sysroot: str) -> None:
         super().__init__(error.name, error.requester, error.candidates, error.reason)

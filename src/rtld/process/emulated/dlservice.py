@@ -74,7 +74,7 @@ class GuestServices(Services):
 
     # -- records in the guest -----------------------------------------------------------------------
 
-    def _allocate(self, size: int) -> int:
+    def allocate(self, size: int) -> int:
         """Room that stays."""
         size = -(-size // 16) * 16
         start, end = self._room
@@ -88,7 +88,7 @@ class GuestServices(Services):
     def keep(self, text: bytes) -> int:
         at = self._kept.get(text)
         if at is None:
-            at = self._kept[text] = self._allocate(len(text) + 1)
+            at = self._kept[text] = self.allocate(len(text) + 1)
             self.world.machine.write(at, text + b"\0")
         return at
 
@@ -98,7 +98,7 @@ class GuestServices(Services):
         key = (guest.home.get(module, LM_ID_BASE), module.path)
         at = self._records.get(key)
         if at is None:
-            at = self._records[key] = self._allocate(_RECORD * guest.word)
+            at = self._records[key] = self.allocate(_RECORD * guest.word)
         if self._handles.get(at) is not module:
             self._handles[at] = module
             self._chain(key[0])
@@ -113,7 +113,7 @@ class GuestServices(Services):
             key = (number, module.path)
             at = self._records.get(key)
             if at is None:
-                at = self._records[key] = self._allocate(_RECORD * guest.word)
+                at = self._records[key] = self.allocate(_RECORD * guest.word)
             self._handles[at] = module
             places.append(at)
         for i, (module, at) in enumerate(zip(modules, places, strict=True)):
@@ -141,6 +141,10 @@ class GuestServices(Services):
             raise DlError(f"Invalid library handle {handle:#x}" if self.musl else "invalid handle")
         return module
 
+    def opened(self, handle: int) -> Module:
+        """The module of a handle. DlError."""
+        return self._module(handle)
+
     def name(self, module: Module) -> str:
         """As libc calls it in messages."""
         if module is self.world.ns.main:
@@ -167,7 +171,7 @@ class GuestServices(Services):
         at, size = self._said.get(thread, (0, 0))
         if size < len(text) + 1:
             size = max(256, len(text) + 1)
-            at = self._allocate(size)
+            at = self.allocate(size)
             self._said[thread] = (at, size)
         self.world.machine.write(at, text + b"\0")
         return at
@@ -434,8 +438,8 @@ class GuestServices(Services):
             align = 4 if guest.arch.name == "i386" else 8
             head += bytes(-at % align)
             head += adds.to_bytes(8, order) + self._unloads.to_bytes(8, order)
-            number = self._tls_number(module)
-            head += guest.pack(number, self._tls_data(module))
+            block = self._tls_number(module)
+            head += guest.pack(block, self._tls_data(module))
             info = self._scratch(head)
             result = guest.call(callback, info, len(head), data) & 0xFFFFFFFF
             if result:

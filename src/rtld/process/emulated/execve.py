@@ -83,11 +83,14 @@ class Process:
         self.aux: dict[int, tuple[int, int]] = {}
         self.stack: tuple[int, int] = (0, 0)
         self.guest: Any = None  # guest.Guest, where our linker links
+        self.start = (
+            0  # the first instruction, if it is neither the program's nor the interpreter's
+        )
 
     @property
     def entry(self) -> int:
         """The first instruction: the interpreter's if there is one."""
-        return (self.interp or self.program).entry
+        return self.start or (self.interp or self.program).entry
 
 
 def do_execve(
@@ -134,6 +137,7 @@ def do_execve(
     # 6. the segments of both
     place_image(process, program, layout.program if interp is not None else None)
     planted = plant(process) if plant is not None and interp is not None else None
+    interp = process.interp
     if planted is None:
         load_image(process, program)
     if interp is not None:

@@ -167,10 +167,7 @@ class Guest(World):
                 ns.search.rules = SearchHook(ns.search.rules, link.hooks)
                 link.hooks.activity("add")
             find_closure(ns, self.file, path)
-            for module in ns.modules:
-                module.hosted = is_hosted(module, ns)
-            if ns.interp is not None:
-                ns.interp.hosted = True
+            self.marks_hosted(ns)
             return ns
 
         if link.lazy_load:
@@ -179,9 +176,16 @@ class Guest(World):
             ns = find_closure_lazily(find)
         else:
             ns = find()
-        refuse_missing(ns, self.program, self.reporter)
+        refuse_missing(ns, self.program, self.reporter, self.system.sysroot)
         layout_tls(ns)
         return ns
+
+    def marks_hosted(self, ns: Namespace) -> None:
+        """Which modules the guest's ld.so loads."""
+        for module in ns.modules:
+            module.hosted = is_hosted(module, ns)
+        if ns.interp is not None:
+            ns.interp.hosted = True
 
     # -- the anchor -------------------------------------------------------------------------------------
 
@@ -355,7 +359,7 @@ class Guest(World):
         from rtld.process.emulated.refusal import refuse_unbound
 
         waits = self.leaves_out is not None
-        refuse_unbound(self.ns, self.program, self.reporter, waits=waits)
+        refuse_unbound(self.ns, self.program, self.reporter, self.system.sysroot, waits=waits)
 
     def _relocate(self) -> list[tuple[int, int]]:
         """Make the images; the words of hosted modules that must change."""
@@ -576,13 +580,17 @@ class Guest(World):
         if number >= MOST_NAMESPACES:
             raise DlError("no more namespaces available for dlmopen()")
         ns = copy_namespace(self.space(0)[0])
-        ns.modules = [module for module in ns.modules if module.hosted]
-        ns.by_name = {name: module for name, module in ns.by_name.items() if module.hosted}
-        ns.by_identity = {key: module for key, module in ns.by_identity.items() if module.hosted}
+        ns.modules = [module for module in ns.modules if self.is_shared(module)]
+        ns.by_name = {name: m for name, m in ns.by_name.items() if self.is_shared(m)}
+        ns.by_identity = {key: m for key, m in ns.by_identity.items() if self.is_shared(m)}
         ns.global_scope = Scope("global", ())
         ns.unique, ns.preloads = {}, []
         self.spaces[number] = ns, Opened(ns.modules)
         return number
+
+    def is_shared(self, module: Module) -> bool:
+        """Whether all namespaces have the same copy of a module."""
+        return module.hosted
 
     @contextmanager
     def inside(self, number: int) -> Iterator[None]:

@@ -17,16 +17,27 @@ if TYPE_CHECKING:
     from rtld.events import Reporter
 
 
-def refuse_missing(ns: Namespace, program: str, reporter: Reporter) -> None:
-    """A library that cannot be loaded. StartFailed."""
+def refuse_missing(ns: Namespace, program: str, reporter: Reporter, sysroot: str | None) -> None:
+    """A library that cannot be loaded. StartFailed, with the package that has it, if the sysroot knows one."""
     for problem in ns.problems:
         if problem.kind == "library" and problem.fatal and ns.model != "musl":
-            raise StartFailed(f"{program}: error while loading shared libraries: {problem.message}")
+            text = f"{program}: error while loading shared libraries: {problem.message}"
+            raise StartFailed("\n".join([text, *_advice(ns, sysroot)]))
         if problem.kind == "preload":
             reporter.message(f"ERROR: ld.so: {problem.message}")
 
 
-def refuse_unbound(ns: Namespace, program: str, reporter: Reporter, *, waits: bool) -> None:
+def _advice(ns: Namespace, sysroot: str | None) -> list[str]:
+    """A line of ours for each library that is not there."""
+    from rtld.debian.sysroot import advice_for
+
+    lines = [advice_for(sysroot, name) for name in ns.missing]
+    return [f"rtld: {line}" for line in lines if line]
+
+
+def refuse_unbound(
+    ns: Namespace, program: str, reporter: Reporter, sysroot: str | None, *, waits: bool
+) -> None:
     """What is wrong once all is bound; *waits*: libraries have been left out, functions of which may be missing yet.
     StartFailed.
     """
@@ -35,7 +46,7 @@ def refuse_unbound(ns: Namespace, program: str, reporter: Reporter, *, waits: bo
     if ns.model == "musl":
         lines = [*_not_loaded(ns), *_not_found(ns, waits)]
         if lines:
-            raise StartFailed("\n".join(lines))
+            raise StartFailed("\n".join([*lines, *_advice(ns, sysroot)]))
         return
     versions = [p.message for p in ns.problems if p.kind == "version" and p.fatal]
     if versions:

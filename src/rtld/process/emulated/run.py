@@ -86,7 +86,12 @@ def _plant(process: Process) -> object:
 
     if not can_link(process.program.file):
         return None
-    guest = Guest(process, link)
+    if link.pure:
+        from rtld.process.emulated.pure import PureGuest
+
+        guest: Guest = PureGuest(process, link)
+    else:
+        guest = Guest(process, link)
     process.guest = guest
     guest.plant()
     return guest

@@ -61,6 +61,15 @@ def run_emulated(
     """
     arch = arch_of(program, sysroot)
     if arch is not None and (qemu or is_for_qemu(arch)):
+        if link is not None and (link.pure or link.lazy_load):
+            option = "--pure" if link.pure else "--lazy-load"
+            raise CannotRun(
+                program,
+                f"{option}: there is no emulated CPU {arch.name}"
+                if is_for_qemu(arch)
+                else f"{option}: qemu-user does not do that",
+                "without it qemu-user runs the program, if it is there",
+            )
         if observers or (link is not None and link.hooks is not None):
             raise Unsupported(
                 f"{program}: nobody can look into a program for {arch.name}"

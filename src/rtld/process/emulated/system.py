@@ -29,7 +29,8 @@ MEMORY = 1 << 32
 
 class Link(NamedTuple):
     """How our linker links: PLT slots at their first call (*lazy*) or all at once; LD_LIBRARY_PATH and LD_PRELOAD instead of
-    the environment's; who is asked at each event (*hooks*); libraries when a function of them is called first (*lazy_load*).
+    the environment's; who is asked at each event (*hooks*); libraries when a function of them is called first (*lazy_load*);
+    *pure*: without the guest's ld.so.
     """
 
     lazy: bool = True
@@ -37,6 +38,7 @@ class Link(NamedTuple):
     preload: Any = None
     hooks: Hooks | None = None
     lazy_load: bool = False
+    pure: bool = False
 
 
 class StartFailed(RtldError):

@@ -176,7 +176,11 @@ class Opening:
                 absent = NotFound(name, None, (), "it is not loaded, and RTLD_NOLOAD was asked for")
                 absent.absent = True  # type: ignore[attr-defined]
                 raise absent
-            family = [m for m in group.new if is_libc_family(m.soname or m.path) and not m.hosted]
+            family = [
+                m
+                for m in group.new
+                if self.world.adopts and is_libc_family(m.soname or m.path) and not m.hosted
+            ]
             if not family:
                 self.own = group.new
                 return group

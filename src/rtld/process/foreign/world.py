@@ -67,6 +67,7 @@ class World:
     """
 
     bare = True  # there is no program
+    adopts = True  # members of the libc family are opened by the guest's own ld.so
     leaves_out: Any = None  # Namespace.leaves_out of what is opened with RTLD_LAZY
     postponed: dict[Module, list[str]] = {}  # noqa: RUF012 (never changed here)
 
