@@ -134,6 +134,8 @@ class PureGuest(Guest):
         self.resolve_ifuncs()
         self.state.set_thresholds([ifunc.resolver for ifunc in ns.ifuncs])
         machine.call(self.state.function("__libc_early_init"), 1)
+        if self.audit is not None:
+            self._tell_hooks(self.audit, ns.modules)
         ns.lazy = False
         self.opened = Opened(ns.modules)
         self.linked = True
@@ -142,6 +144,8 @@ class PureGuest(Guest):
             self.protect(module)
         if machine.debugger is not None:
             machine.debugger.linked()
+        for observer in self.system.observers if self.system.is_first else ():
+            observer.linked(self.process)
         self._run_initialisers()
         self.reporter.transfer(ns.main)
         machine.engine.set(FINISH[self.arch.name], machine.function(self._finish, 0))
