@@ -83,6 +83,8 @@ class Engine:
             for name, value in vars(constants).items()
             if name.startswith(f"UC_{family}_REG_")
         }
+        if cpu.model:
+            self._uc.ctl_set_cpu_model(getattr(constants, cpu.model))
         self._library = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
         self._syscall_instruction = getattr(constants, "UC_X86_INS_SYSCALL", None)
         self._thumb = family == "ARM"

@@ -97,6 +97,8 @@ class Kernel(Sockets, Ipc):
         if entry.immediate:
             number = self.memory.view(pc, 2)[1] or number
         number &= 0xFFFFFFFF
+        if entry.stack:
+            arguments += self.stacked(entry.stack)
         self.task.again = False
         name = self._names.get(number, f"number {number}")
         self.calls[name] = self.calls.get(name, 0) + 1
@@ -128,7 +130,7 @@ class Kernel(Sockets, Ipc):
         self.task.deadline = None
         if entry.advance:
             self.engine.set(self.cpu.pc, pc + entry.advance)
-        self.engine.set(entry.result, result & self.mask)
+        self.give_result(result)
         if self.trace is not None:
             self.trace(name, tuple(arguments), result)
         if self.pending or self.task.pending:

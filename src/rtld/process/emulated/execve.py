@@ -144,7 +144,8 @@ def do_execve(
     # 7. the heap behind the program
     end = page_up(program.base + max(s.vaddr + s.memsz for s in program.file.loads))
     set_heap(
-        process, (layout.heap or end) + system.chance.pages(1 << (8 if arch.bits == 32 else 13))
+        process,
+        (layout.heap or end) + system.chance.pages(1 << (8 if memory.size <= 1 << 32 else 13)),
     )
     # 8. arguments, environment, auxiliary vector
     build_stack(process)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from rtld.arch.calling import CALLED
 from rtld.backends.emulated.calls import Caller
 from rtld.core.space import page_up
 from rtld.elf import types as t
@@ -95,7 +96,8 @@ class Guest(World):
         self.order = self.file.order
         self.reporter = process.system.reporter
         self.anchor: Anchor
-        self.caller = Caller(self.machine)
+        if self.arch.name in CALLED:
+            self.caller = Caller(self.machine)
         self.opened = Opened([])
         self.sequence = Order()
         self.tls_used = 0
@@ -180,7 +182,9 @@ class Guest(World):
         functions = (machine.function(self._initialise, 3), machine.function(self._finish, 0))
 
         def make(base: int) -> Anchor:
-            return Anchor(self.arch, self.order, base, interp, needed, shape, functions)
+            return Anchor(
+                self.arch, self.order, base, interp, needed, shape, functions, self.file.flags
+            )
 
         base = machine.memory.reserve(make(0).size, high=True)
         self.anchor = make(base)
@@ -374,7 +378,7 @@ class Guest(World):
 
     def _tls_images(self) -> None:
         """Initialised thread-local data, for the first thread and for those to come."""
-        pointer = self.machine.kernel.get_tls()
+        pointer = self.machine.kernel.get_tls() - self.arch.tls.tp_bias
         for module in self.ns.tls.modules:
             segment = module.file.segment(t.PT_TLS)
             image = module.image
@@ -507,16 +511,22 @@ class Guest(World):
         if rows is None:
             import numpy as np
 
-            chosen = np.flatnonzero(
-                (r.module == number - 1) & (r.type == ns.arch.reloc_types.jump_slot)
-            )
+            slot = ns.arch.reloc_types.jump_slot
+            # MIPS has no records for them: rows are known by the symbol, and say where the word is.
+            kind = r.type == slot if self.arch.implicit_got is None else r.type < 0
+            chosen = np.flatnonzero((r.module == number - 1) & kind)
+            keys = r.at if self.arch.implicit_got is None else r.symbol
             rows = self._slots[module] = dict(
-                zip(r.at[chosen].tolist(), chosen.tolist(), strict=True)
+                zip(keys[chosen].tolist(), chosen.tolist(), strict=True)
             )
-        row = rows[self._record(module, index)]
+        row = rows[self._record(module, index) if self.arch.implicit_got is None else index]
         reference = int(r.reference[row])
         value = self.definition(reference, module)
-        place = int.from_bytes(self._record_bytes(module, index), self._byteorder) + module.base
+        if self.arch.implicit_got is None:
+            offset = int.from_bytes(self._record_bytes(module, index), self._byteorder)
+        else:
+            offset = int(r.at[row])
+        place = offset + module.base
         self.write_word(place, value)
         if self.reporter.wants & {"bindings"}:
             definer = int(b.definer[reference])
