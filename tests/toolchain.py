@@ -62,6 +62,7 @@ _ALL = (
     _cross("s390x",    "s390x-linux-gnu",         "lib/ld64.so.1",                   "qemu-s390x"),
     _cross("ppc64le",  "powerpc64le-linux-gnu",   "lib/ld64.so.2",                   "qemu-ppc64le"),
     _cross("mips64el", "mips64el-linux-gnuabi64", "lib64/ld.so.1",                   "qemu-mips64el"),
+    _cross("mipsel",   "mipsel-linux-gnu",        "lib/ld.so.1",                     "qemu-mipsel"),
     Target(f"{HOST}-musl", HOST, "musl", f"{HOST}-linux-musl", "musl-gcc", "", "", ""),
 )
 # fmt: on

@@ -8,7 +8,7 @@ room for them on the stack.
 from __future__ import annotations
 
 from rtld.arch.base import Arch, Got, ImplicitGot, Tls, variant_of
-from rtld.arch.mips64el import EF_MIPS_NAN2008, compatible
+from rtld.arch.mips_flags import EF_MIPS_NAN2008, compatible
 from rtld.core.reloc import Action, Reloc, table
 from rtld.core.terms import TP, ZERO, A, M, S, T
 

@@ -276,7 +276,7 @@ class Memory:
 
     def changed(self, start: int, size: int) -> None:
         """Somebody but the CPU has written there: what was translated of it is out of date."""
-        for low, high, rights in self.regions.pieces(start, start + size):
+        for low, high, rights in self.regions.pieces(start, start + size) if size else ():
             if rights & EXECUTE:
                 for page in range(low & -PAGE, high, PAGE):
                     self._engine.forget(max(page, low), min(page + PAGE, high))

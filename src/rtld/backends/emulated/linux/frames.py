@@ -6,6 +6,9 @@ with. All others (floating point, vectors) are kept here, not on its stack.
 
 from __future__ import annotations
 
+import struct
+
+from rtld.backends.emulated.linux import mips
 from rtld.backends.emulated.linux.calls import Away, Ended
 from rtld.backends.emulated.linux.mips import signal_out
 from rtld.backends.emulated.linux.tasks import Task, Tasks
@@ -16,6 +19,7 @@ from rtld.backends.emulated.linux.ucontext import (
     OLD,
     SHOWN,
     SI_KERNEL,
+    SI_TIMER,
     SPECIAL,
     Frame,
     Signal,
@@ -124,8 +128,9 @@ class Frames(Tasks):
         """siginfo_t; on MIPS si_code stands before si_errno."""
         if self.is_mips:
             data = pack_info(signal_, self.cpu.order, self.bits)
-            number = signal_out(signal_.number).to_bytes(4, "little")
-            return number + data[8:12] + data[4:8] + data[12:]
+            code = mips.SI_TIMER if signal_.code == SI_TIMER else signal_.code
+            head = struct.pack("<iii", signal_out(signal_.number), code, 0)
+            return head + data[12:]
         return pack_info(signal_, self.cpu.order, self.bits)
 
     def _return_address(self, frame: Frame) -> int:

@@ -229,7 +229,10 @@ class Signals(Frames):
 
     def _given(self, number: int, info: int) -> Signal:
         """The siginfo that a program gives; it cannot pretend to be the kernel."""
-        got = unpack_info(bytes(self.memory.view(info, 128, READ)), self.cpu.order, self.bits)
+        data = bytes(self.memory.view(info, 128, READ))
+        if self.is_mips:  # si_code stands before si_errno
+            data = data[:4] + data[8:12] + data[4:8] + data[12:]
+        got = unpack_info(data, self.cpu.order, self.bits)
         number = self.signal_number(number)
         if not number:
             raise failed(errno.EINVAL)
