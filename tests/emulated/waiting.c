@@ -124,7 +124,8 @@ int main(int argc, char **argv) {
   pread(m, text, 7, 4096);
   printf("memfd %s %d\n", text, fcntl(m, F_GET_SEALS));
   munmap(map, 8192);
-  printf("sealed %d %d\n", fcntl(m, F_ADD_SEALS, F_SEAL_GROW), ftruncate(m, 16384) < 0 && errno == EPERM);
+  n = fcntl(m, F_ADD_SEALS, F_SEAL_GROW);
+  printf("sealed %d %d\n", n, ftruncate(m, 16384) < 0 && errno == EPERM);
   /* inotify */
   int i = inotify_init1(IN_CLOEXEC);
   int w = inotify_add_watch(i, argv[1], IN_CREATE | IN_DELETE | IN_MODIFY);

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rtld.core.module import Module, Namespace
-    from rtld.elf.flat import I64, U64
+    from rtld.elf.flat import I64, U64, Bool
     from rtld.elf.relocate import Terms
     from rtld.elf.resolve import Relocations
 
@@ -108,6 +108,15 @@ def _stubs(ns: Namespace, r: Relocations, rows: I64) -> U64:
     stub &= (other & np.uint32(STO_MIPS_PLT)) == 0
     value: U64 = columns.value(at) * stub
     return value
+
+
+def lazy_words(ns: Namespace) -> Bool:
+    """Which relocation rows are words of a GOT that are left to the first call."""
+    r = ns.relocations
+    result: Bool = r.type < 0
+    rows = np.flatnonzero(result)
+    result[rows] = _stubs(ns, r, rows) != 0
+    return result
 
 
 def is_lazy(ns: Namespace, row: int) -> bool:

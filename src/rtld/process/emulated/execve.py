@@ -262,6 +262,12 @@ def place_image(process: Process, image: Image, base: int | None) -> None:
     low, high = low & -PAGE, page_up(high)
     align = max(file.max_align, PAGE)
     if file.type == ET_EXEC:
+        if high > memory.size and process.machine.cpu.space:
+            raise CannotRun(
+                image.path,
+                f"linked for {low:#x}, and this emulated CPU has addresses up to {memory.size:#x} only",
+                "--backend qemu runs it",
+            )
         memory.reserve(high - low, PAGE, low)
         image.base = 0
     else:
