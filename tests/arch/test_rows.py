@@ -21,6 +21,7 @@ PREFIX = {
     "s390x": "R_390_",
     "ppc64le": "R_PPC64_",
     "mips64el": "R_MIPS_",
+    "mipsel": "R_MIPS_",
     "loongarch64": "R_LARCH_",
 }
 
@@ -60,6 +61,7 @@ GLIBC = {
     "TPREL16_HI TPREL16_HA TPREL64 DTPREL64 TPREL16_DS TPREL16_LO_DS TPREL16_HIGHER TPREL16_HIGHERA "
     "TPREL16_HIGHEST TPREL16_HIGHESTA ADDR16_HIGH ADDR16_HIGHA TPREL16_HIGH TPREL16_HIGHA JMP_IREL IRELATIVE",
     "mips64el": "NONE 64 TLS_DTPMOD64 TLS_DTPREL64 TLS_TPREL64 COPY JUMP_SLOT",
+    "mipsel": "NONE REL32 TLS_DTPMOD32 TLS_DTPREL32 TLS_TPREL32 GLOB_DAT COPY JUMP_SLOT",
     "loongarch64": "NONE 64 RELATIVE COPY JUMP_SLOT TLS_DTPMOD64 TLS_DTPREL64 TLS_TPREL64 IRELATIVE",
 }
 
@@ -152,6 +154,7 @@ def test_meanings_follow_from_formulas(name: str) -> None:
         "s390x": {"tlsdesc"},
         "ppc64le": {"tlsdesc"},
         "mips64el": {"relative", "irelative", "tlsdesc"},
+        "mipsel": {"relative", "irelative", "tlsdesc"},
     }
     assert missing == expected.get(name, set())
 

@@ -111,6 +111,7 @@ static void simple(int number, void (*handler)(int), int flags) {
 static void *thread(void *arg) { (void)arg; pause(); return (void *)(long)count; }
 
 int main(void) {
+  setvbuf(stdout, 0, _IOLBF, 0);
   sigset_t set, old;
   siginfo_t info;
   int ends[2], status, n;

@@ -58,6 +58,7 @@ static int take_fd(int s) {
 }
 
 int main(int argc, char **argv) {
+  setvbuf(stdout, 0, _IOLBF, 0);
   char path[100], other[100], text[200];
   int s[2], n, one = 1;
   socklen_t size, had;

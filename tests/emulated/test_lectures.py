@@ -114,7 +114,7 @@ def test_lazy_binding(cc: CC, rtld_command: list[str], tmp_path: Path) -> None:
     assert rtld(rtld_command, "arm", program, options=options).stdout == done.stdout
 
 
-@pytest.mark.parametrize("arch", ["ppc64le", "mips64el"])
+@pytest.mark.parametrize("arch", ["ppc64le"])
 def test_what_cannot_be_emulated_goes_to_qemu(
     arch: str, cc: CC, rtld_command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

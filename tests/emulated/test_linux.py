@@ -13,7 +13,7 @@ import toolchain
 from emulated_support import rtld
 
 HERE = Path(__file__).parent
-CPUS = ("aarch64", "arm", "i386", "riscv64", "s390x", "x86_64")
+CPUS = ("aarch64", "arm", "i386", "riscv64", "s390x", "x86_64", "mipsel")
 FLAGS = ("-w", "-O1", "-funwind-tables", "-static", "-pthread")
 
 CC = Callable[..., Path]
@@ -59,8 +59,9 @@ def test_handlers(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) ->
 
 @pytest.mark.parametrize("arch", CPUS)
 def test_waiting(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) -> None:
-    """Timers of three kinds, eventfd, memfd, inotify, epoll."""
-    check("waiting", arch, cc, rtld_command, tmp_path)
+    """Timers of three kinds, eventfd, memfd, inotify, epoll. qemu-mipsel gives timers the wrong signal, and hangs."""
+    judge = "x86_64" if arch == "mipsel" else None
+    check("waiting", arch, cc, rtld_command, tmp_path, judge=judge)
 
 
 @pytest.mark.parametrize("arch", CPUS)

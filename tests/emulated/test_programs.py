@@ -15,6 +15,8 @@ from emulated_support import rtld, sysroot
 
 HERE = Path(__file__).parent
 CPUS = ("aarch64", "arm", "i386", "riscv64", "s390x")
+#: With what Unicorn does badly (quirks): all the same.
+MIPS = ("mips64el", "mipsel")
 MODES = {"ours": [], "now": ["--now"], "interp": ["--interp"]}
 
 CC = Callable[..., Path]
@@ -26,7 +28,7 @@ def qemu(arch: str, program: Path, *words: str) -> Outcome:
     return done.stdout, done.returncode
 
 
-@pytest.mark.parametrize("arch", CPUS)
+@pytest.mark.parametrize("arch", CPUS + MIPS)
 @pytest.mark.parametrize("mode", MODES)
 def test_hello(mode: str, arch: str, cc: CC, rtld_command: list[str]) -> None:
     program = cc(HERE / "hello.c", "hello", "-lm", arch=arch)
@@ -70,7 +72,7 @@ def test_static(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) -> N
     assert (done.stdout, done.returncode, done.stderr) == (*qemu(arch, program), "")
 
 
-@pytest.mark.parametrize("arch", CPUS)
+@pytest.mark.parametrize("arch", CPUS + MIPS)
 @pytest.mark.parametrize("mode", ["ours", "interp"])
 def test_threads(mode: str, arch: str, cc: CC, rtld_command: list[str]) -> None:
     program = cc(HERE / "threads.c", "threads", "-O1", "-pthread", arch=arch)

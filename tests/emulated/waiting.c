@@ -28,6 +28,7 @@ static void in_thread(union sigval value) { ticks = value.sival_int; }
 static void *add(void *fd) { uint64_t one = 5; usleep(30000); write(*(int *)fd, &one, 8); return 0; }
 
 int main(int argc, char **argv) {
+  setvbuf(stdout, 0, _IOLBF, 0);
   struct sigaction action;
   struct sigevent event;
   struct itimerspec spec = {{0, 10000000}, {0, 10000000}}, left;
@@ -55,8 +56,9 @@ int main(int argc, char **argv) {
   usleep(100000);
   siginfo_t info;
   sigwaitinfo(&set, &info);
-  printf("overrun %d, code %d\n", timer_getoverrun(timer) >= 5, info.si_code);
-  printf("delete %d %d\n", timer_delete(timer), timer_delete(timer));
+  printf("overrun %d, code %d\n", timer_getoverrun(timer) >= 5, info.si_code == SI_TIMER);
+  n = timer_delete(timer);
+  printf("delete %d %d\n", n, timer_delete(timer) < 0);
   sigprocmask(SIG_UNBLOCK, &set, 0);
   event.sigev_notify = SIGEV_THREAD; event.sigev_notify_function = in_thread; event.sigev_value.sival_int = 99;
   timer_create(CLOCK_REALTIME, &event, &timer);
@@ -122,7 +124,8 @@ int main(int argc, char **argv) {
   pread(m, text, 7, 4096);
   printf("memfd %s %d\n", text, fcntl(m, F_GET_SEALS));
   munmap(map, 8192);
-  printf("sealed %d %d\n", fcntl(m, F_ADD_SEALS, F_SEAL_GROW), ftruncate(m, 16384) < 0 && errno == EPERM);
+  n = fcntl(m, F_ADD_SEALS, F_SEAL_GROW);
+  printf("sealed %d %d\n", n, ftruncate(m, 16384) < 0 && errno == EPERM);
   /* inotify */
   int i = inotify_init1(IN_CLOEXEC);
   int w = inotify_add_watch(i, argv[1], IN_CREATE | IN_DELETE | IN_MODIFY);

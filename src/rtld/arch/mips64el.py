@@ -32,6 +32,7 @@ $25. At program entry: $29 16-aligned on argc, $2 = rtld_fini.
 from __future__ import annotations
 
 from rtld.arch.base import Arch, Got, ImplicitGot, Rinfo, Tls, variant_of
+from rtld.arch.mips_flags import EF_MIPS_NAN2008, compatible
 from rtld.core.reloc import Action, Reloc, table
 from rtld.core.terms import TP, ZERO, A, M, S, T
 
@@ -55,20 +56,6 @@ RELOCS = table(
     Reloc(0x1233, "R_MIPS_GLOB_DAT/R_MIPS_64", S,                   note="S is the symbol's GOT word"),
 )
 # fmt: on
-
-EF_MIPS_FP64 = 0x200
-EF_MIPS_NAN2008 = 0x400
-
-
-def compatible(main: int, library: int) -> str | None:
-    """glibc: elf_machine_matches_host, sysdeps/mips/dl-machine.h."""
-    if (main ^ library) & EF_MIPS_NAN2008:
-        kind = "2008" if library & EF_MIPS_NAN2008 else "legacy"
-        return f"{kind}-NaN encoding, the program's is the other one"
-    if library & EF_MIPS_FP64:
-        return "the old FP64 ABI, which is not supported"
-    return None
-
 
 ARCH = Arch(
     name="mips64el",

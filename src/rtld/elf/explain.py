@@ -449,6 +449,10 @@ def relocation_sequence(
         # The dynamic linker cannot wait for itself.
         now = np.array([m is ns.interp or binds_now(m) for m in b.modules], np.bool_)
         keep &= (r.type != slot) | now[r.module]
+        if ns.arch.implicit_got is not None:
+            from rtld.elf.mips import lazy_words
+
+            keep &= ~lazy_words(ns)
     rows, owner = r.reference[keep], r.module[keep]
     fresh = np.ones(len(rows), np.bool_)
     fresh[1:] = (rows[1:] != rows[:-1]) | (owner[1:] != owner[:-1])

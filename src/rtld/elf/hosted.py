@@ -13,6 +13,7 @@ import numpy as np
 from rtld.elf import types as t
 from rtld.elf.flat import flat
 from rtld.elf.load import binds_now, store_word
+from rtld.elf.mips import is_lazy, open_got
 from rtld.elf.resolve import LOCAL, UNDEFINED
 from rtld.elf.waiting import Ifunc
 
@@ -45,7 +46,9 @@ def adjust_images(ns: Namespace, *, link_map: Callable[[Module], int], binder: i
             kind = int(r.type[row])
             if kind == types.jump_slot and ns.lazy and not binds_now(module):
                 continue  # its first call will tell
-            if kind in (types.glob_dat, types.jump_slot, types.symbolic):
+            if kind < 0 and ns.lazy and is_lazy(ns, row):
+                continue
+            if kind < 0 or kind in (types.glob_dat, types.jump_slot, types.symbolic):
                 addend = _addend(ns, row, module, offset) if kind == types.symbolic else 0
                 store_word(module, offset, int(replaced[r.reference[row]]) + addend)
     blocks = [module.tls_block for module in modules]
@@ -75,6 +78,9 @@ def open_slots(ns: Namespace, link_map: Callable[[Module], int], binder: int) ->
         np.bool_,
     )
     slots = (r.type == slot) & lazy[r.module]
+    if ns.arch.implicit_got is not None:
+        open_got(ns, link_map, binder)
+        return
     if not slots.any():
         return
     if len(b):
@@ -106,7 +112,7 @@ def hosted_changes(ns: Namespace) -> list[tuple[int, int]]:
         return []
     foreign = (b.definer >= 0) & ours[np.maximum(b.definer, 0)] & (b.kind != LOCAL)
     rows = subject[r.module] & (r.reference >= 0) & foreign[r.reference]
-    rows &= np.isin(r.type, [types.glob_dat, types.jump_slot, types.symbolic])
+    rows &= np.isin(r.type, [types.glob_dat, types.jump_slot, types.symbolic]) | (r.type < 0)
     columns = ns.columns
     changes = []
     for row, module, offset in _places(ns, rows):
@@ -142,7 +148,7 @@ def overridden_changes(ns: Namespace) -> list[tuple[int, int]]:
         if module in numbers:
             replaced[(b.definer == numbers[module]) & (b.definition == symbol)] = address
     rows = subject[r.module] & (r.reference >= 0) & (replaced[r.reference] != 0)
-    rows &= np.isin(r.type, [types.glob_dat, types.jump_slot, types.symbolic])
+    rows &= np.isin(r.type, [types.glob_dat, types.jump_slot, types.symbolic]) | (r.type < 0)
     return [
         (module.base + offset, int(replaced[r.reference[row]]))
         for row, module, offset in _places(ns, rows)
@@ -150,12 +156,14 @@ def overridden_changes(ns: Namespace) -> list[tuple[int, int]]:
 
 
 def _places(ns: Namespace, rows: Bool) -> Iterator[tuple[int, Module, int]]:
-    """(row, module, r_offset) of the chosen relocation records."""
+    """(row, module, r_offset) of the chosen relocation records; a word of MIPS's GOT has no record, only a place."""
     r = ns.relocations
-    offsets = flat(f"{ns.columns.order}u{ns.arch.word}")
     which = np.flatnonzero(rows)
+    places = r.at[which].copy()
+    recorded = r.type[which] >= 0
+    places[recorded] = flat(f"{ns.columns.order}u{ns.arch.word}")[places[recorded]]
     for row, number, offset in zip(
-        which.tolist(), r.module[which].tolist(), offsets[r.at[which]].tolist(), strict=True
+        which.tolist(), r.module[which].tolist(), places.tolist(), strict=True
     ):
         yield row, ns.columns.modules[number], offset
 

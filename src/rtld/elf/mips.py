@@ -10,16 +10,19 @@ from __future__ import annotations
 import numpy as np
 
 from rtld.elf import types as t
+from rtld.elf.load import binds_now, store_word
 from rtld.elf.tables import tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rtld.core.module import Module, Namespace
-    from rtld.elf.flat import I64
+    from rtld.elf.flat import I64, U64, Bool
     from rtld.elf.relocate import Terms
     from rtld.elf.resolve import Relocations
+
+STO_MIPS_PLT = 0x8
 
 
 def _got(module: Module) -> tuple[int, int, int, int] | None:
@@ -84,4 +87,48 @@ def relocate_got(ns: Namespace, modules: Sequence[Module], r: Relocations, terms
     )
     reference = r.reference[rows]
     value = np.where(reference >= 0, terms.symbol_value[reference], 0)
+    if ns.lazy and len(rows):
+        value = value.copy()
+        stubs = _stubs(ns, r, rows)
+        lazy = stubs != 0
+        value[lazy] = (terms.base[r.module[rows]] + stubs)[lazy]
     memory[shift[r.module[rows]] + r.at[rows]] = value.astype(dtype)
+
+
+def _stubs(ns: Namespace, r: Relocations, rows: I64) -> U64:
+    """Of GOT words, the p_vaddr of the lazy stub that may stand there until the first call; 0 where there is none.
+
+    That is st_value of an undefined function that has no PLT entry, in a module that may be bound lazily.
+    """
+    columns = ns.columns
+    at = columns.symbol_position(r.module[rows], r.symbol[rows])
+    info, other, section = columns.meta(at)
+    may = np.array([not m.hosted and not binds_now(m) for m in columns.modules], np.bool_)
+    stub = may[r.module[rows]] & (section == t.SHN_UNDEF) & ((info & np.uint32(15)) == t.STT_FUNC)
+    stub &= (other & np.uint32(STO_MIPS_PLT)) == 0
+    value: U64 = columns.value(at) * stub
+    return value
+
+
+def lazy_words(ns: Namespace) -> Bool:
+    """Which relocation rows are words of a GOT that are left to the first call."""
+    r = ns.relocations
+    result: Bool = r.type < 0
+    rows = np.flatnonzero(result)
+    result[rows] = _stubs(ns, r, rows) != 0
+    return result
+
+
+def is_lazy(ns: Namespace, row: int) -> bool:
+    """Is that word of a GOT left to the first call?"""
+    return bool(_stubs(ns, ns.relocations, np.array([row]))[0])
+
+
+def open_got(ns: Namespace, link_map: Callable[[Module], int], binder: int) -> None:
+    """Lead lazy stubs to *binder*: word 0 of every GOT; word 1 says whose it is."""
+    for module in ns.columns.modules:
+        found = None if module.hosted or module.image is None else _got(module)
+        if found is not None:
+            store_word(module, found[0], binder)
+            if found[1] > 1:
+                store_word(module, found[0] + module.file.bits // 8, link_map(module))

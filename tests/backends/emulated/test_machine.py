@@ -138,7 +138,7 @@ def test_addresses_of_traps_that_nobody_has(machine: Machine) -> None:
     last = machine.function(lambda: 0, 0) + TRAP
     with pytest.raises(Fault, match="middle of nowhere"):
         machine.call(last)
-    for _ in range(TRAPS // TRAP - 4):
+    for _ in range(TRAPS // TRAP - 3):
         machine.trap(lambda: 0)
     with pytest.raises(NoSpace, match="no more than"):
         machine.trap(lambda: 0)

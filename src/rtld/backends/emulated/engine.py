@@ -128,6 +128,8 @@ class Engine:
         self._wide = self._family(_WIDE.get(family, ()))
         self._x87 = self._family(_X87)
         self._syscall_instruction = table.get("UC_X86_INS_SYSCALL", 0)
+        if cpu.model:
+            self._uc.ctl_set_cpu_model(table[cpu.model])
         self._thumb = family == "ARM"
         self._refusal: tuple[int, int, int] | None = None
         self.in_hook = False

@@ -62,6 +62,7 @@ class Kernel(Sockets, Ipc):
         cpu = self.cpu
         self._results = machine.gate.results
         self._immediate, self._advance = cpu.entry.immediate, cpu.entry.advance
+        self._stack, self._error = cpu.entry.stack, cpu.entry.error
         self._names = call_names(cpu.name)
         self._served: dict[int, Callable[..., int]] = {
             number: getattr(self, f"sys_{name}")
@@ -106,7 +107,7 @@ class Kernel(Sockets, Ipc):
             result = self._refuse(number)
         else:
             try:
-                result = function(*found[3:])
+                result = function(*found[3:], *(self.stacked(self._stack) if self._stack else ()))
             except Sleep as sleep:
                 self.task.number = number
                 self.machine.leave(self.machine.call_at(pc), partial(self.park, sleep))
@@ -127,7 +128,10 @@ class Kernel(Sockets, Ipc):
         task = self.task
         task.deadline = None
         results = self._results
-        results[1] = result & self.mask
+        if self._error:
+            self.give_result(result)
+        else:
+            results[1] = result & self.mask
         if self.trace is not None:
             self.trace(self._name(number), found[3:], result)
         if self.pending or task.pending:
@@ -135,7 +139,7 @@ class Kernel(Sockets, Ipc):
         elif self._advance:
             results[0] = pc + self._advance
             return BOTH
-        return SECOND
+        return NOTHING if self._error else SECOND
 
     def _refuse(self, number: int) -> int:
         """A call that is not served."""

@@ -257,6 +257,10 @@ class Uc:
         code = numbers["UC_CTL_IO_WRITE"] << 30 | len(arguments) << 26 | numbers[f"UC_CTL_{name}"]
         self.check(self._c.uc_ctl(c_void_p(self.handle), c_int(code), *arguments))
 
+    def ctl_set_cpu_model(self, model: int) -> None:
+        """Before anything is mapped."""
+        self.ctl("CPU_MODEL", c_int(model))
+
     def ctl_remove_cache(self, start: int, end: int) -> None:
         self.ctl("TB_REMOVE_CACHE", c_uint64(start), c_uint64(end))
 

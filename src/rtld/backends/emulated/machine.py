@@ -195,6 +195,8 @@ class Machine:
         inside = engine.save() if self._depth else None
         top = engine.get(self.cpu.sp) - RED_ZONE if self._depth else self._call_stack()
         self._pass(top, arguments)
+        if self.cpu.callee:
+            engine.set(self.cpu.callee, address)
         try:
             self._run(address, self._returned)
         except Ended as ended:
@@ -341,7 +343,7 @@ class Machine:
 
     def finish_call(self, result: int) -> None:
         """The call that ``resume`` stands at is done."""
-        self.engine.set(self.cpu.entry.result, result & self.kernel.mask)
+        self.kernel.give_result(result)
         self.resume += 2 if self.resume & 1 else self.cpu.call_size
 
     def switched(self, task: Task) -> None:
@@ -401,6 +403,8 @@ class Machine:
                 if self._left is not None:
                     return NOTHING
                 self.gate.results[0] = target
+                if self.cpu.callee:
+                    self.engine.set(self.cpu.callee, target)
                 return FIRST
         if number == self._called:
             return self.kernel.serve(found)

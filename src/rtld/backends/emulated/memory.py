@@ -41,7 +41,7 @@ class Memory:
     """Addresses that are taken (``reserve``), and those of them that have memory (``map``)."""
 
     def __init__(self, engine: Engine, bits: int, first: int = PAGE, limit: int = 1 << 32) -> None:
-        self.size = SIZES[bits]
+        self.size = engine.cpu.space or SIZES[bits]
         self.first = first
         self.limit = limit
         self.mapped = 0
@@ -144,8 +144,10 @@ class Memory:
         if self.pager is not None and not shared:
             self.pager.add(start, size, fd, offset)
             self._add(start, size, rights, show=False)
-            if self._engine.cpu.remaps:
+            if self._engine.cpu.eager:
                 self.pager.bring(start, size)  # nobody would tell that a page is missing (quirks)
+                if rights & WRITE:
+                    self.pager.own(start, size)
             return
         self._place(start, size, _MAP_SHARED if shared else mmap.MAP_PRIVATE, fd, offset)
         self._add(start, size, rights)
@@ -246,7 +248,9 @@ class Memory:
             return
         for first, last in _without(low, high, pager.absent):
             self._engine.protect(first, last - first, rights, self._base + first)
-            if rights & WRITE:
+            if rights & WRITE and self._engine.cpu.eager:
+                pager.own(first, last - first)
+            elif rights & WRITE:
                 for begin, end, _ in pager.lent.pieces(first, last):
                     self._engine.protect(begin, end - begin, rights & ~WRITE, self._base + begin)
 
@@ -293,7 +297,7 @@ class Memory:
 
     def changed(self, start: int, size: int) -> None:
         """Somebody but the CPU has written there: what was translated of it is out of date."""
-        for low, high, rights in self.regions.pieces(start, start + size):
+        for low, high, rights in self.regions.pieces(start, start + size) if size else ():
             if rights & EXECUTE:
                 for page in range(low & -PAGE, high, PAGE):
                     self._engine.forget(max(page, low), min(page + PAGE, high))

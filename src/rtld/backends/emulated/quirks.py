@@ -41,10 +41,16 @@ QUIRKS = (
     Quirk("riscv64", "a breakpoint is reported as an illegal instruction",                     "-",               "cpus: Cpu.breaks"),
     Quirk("s390x",  "after SVC the program counter is still on it",                             "-",               "cpus: Entry.advance"),
     Quirk("s390x",  "if a hook wrote the program counter, a later emu_stop leaves an old one",   "-",               "libunicorn.Uc.reg_write: uc_reg_write_batch does not do that"),
-    Quirk("s390x",  "bad addresses are a program check, and the hook for them is not called",   "-",               "the fault has no address"),
+    Quirk("s390x",  "bad addresses are a program check, and the hook for them is not called",   "-",               "reached.operands reads the instruction"),
     Quirk("s390x",  "an illegal instruction is the same program check",                         "-",               "cpus: Cpu.illegal"),
     Quirk("s390x",  "code cannot run where mem_protect took the right to write",                "-",               "cpus: Cpu.remaps; engine.Engine.protect maps again"),
     Quirk("s390x",  "SQXBR (square root of a long double) ends this process: a segmentation fault", "-",           "none"),
+    Quirk("mips",   "a hook that is called in a delay slot makes the branch target an illegal instruction", "#2272, PR #2347", "cpus: Cpu.eager: pages come when they are mapped, so that nothing faults there"),
+    Quirk("mips",   "a run that is broken off in a delay slot loses the branch",                 "#1411",           "brake.Brake stops at a block's beginning only"),
+    Quirk("mips",   "a hook for memory crashes it",                                             "#2134",           "there is none"),
+    Quirk("mips64el", "the default model has no 64-bit floating point: R4000",                  "#2109",           "cpus: Cpu.model"),
+    Quirk("mips64el", "addresses from 2 GiB on are refused: ERL cannot be left",                "#2109",           "cpus: Cpu.space; programs for fixed addresses above: --backend qemu"),
+    Quirk("mips64el", "with UC_TLB_VIRTUAL they work, but a bad address crashes the process",   "-",               "it is not used"),
     Quirk("s390x",  "control registers have no name",                                           "-",               "cpus: Boot"),
 )
 
@@ -53,6 +59,5 @@ NOT_EMULATED = {
     "ppc64le":     "Unicorn has no little-endian PowerPC (uc_open: UC_ERR_MODE), and stops a 64-bit one at its first instruction "
                    "(UC_ERR_EXCEPTION; #1779); qemu-ppc64le runs its programs",
     "loongarch64": "Unicorn has no LoongArch; qemu-loongarch64 runs its programs",
-    "mips64el":    "hooks in branch delay slots break it in Unicorn (#2272, #2134); qemu-mips64el runs its programs",
 }
 # fmt: on

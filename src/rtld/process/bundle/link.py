@@ -15,7 +15,7 @@ from rtld.elf.resolve import UNDEFINED
 from rtld.elf.sysroot import Sysroot
 from rtld.elf.tls import round_up
 from rtld.errors import NoSpace, Unsupported
-from rtld.process.bundle.plan import HEAD, PAGE, Chosen, Copied, Open
+from rtld.process.bundle.plan import HEAD, Chosen, Copied, Open
 from rtld.process.emulated.system import StartFailed
 from rtld.process.hosting import is_hosted
 from rtld.process.live.run import first_undefined
@@ -107,35 +107,35 @@ def tls_start(bundle: Bundle) -> int:
 
 def place_modules(bundle: Bundle) -> None:
     """Addresses: the program where it must be, the libraries behind it."""
-    main = bundle.main
+    main, page = bundle.main, bundle.page
     low, _ = main.file.span
     if main.file.type == t.ET_EXEC:
-        bundle.base = (low & -PAGE) - HEAD
+        bundle.base = (low & -page) - HEAD
         main.base = 0
     else:
         bundle.base = START
-        main.base = _aligned(START + HEAD, main)
-    at = page_up(main.base + main.file.span[1])
+        main.base = _aligned(START + HEAD, main, page)
+    at = page_up(main.base + main.file.span[1], page)
     bundle.headers = bundle.base
-    if bundle.base < PAGE:
+    if bundle.base < page:
         # No room below: the ELF header takes the place of the program's own, what it leads to stands behind the program.
-        bundle.base, bundle.headers = low & -PAGE, at
+        bundle.base, bundle.headers = low & -page, at
         at += HEAD
         if main.file.loads[0].offset:
             raise NoSpace(f"{main.path}: linked at {low:#x}, which leaves no room for headers")
     for module in bundle.fused:
         if module is main:
             continue
-        module.base = _aligned(at, module)
-        at = page_up(module.base + module.file.span[1])
+        module.base = _aligned(at, module, page)
+        at = page_up(module.base + module.file.span[1], page)
         if at - bundle.base > LIMIT:
             raise NoSpace(f"{main.path}: the modules together need more than 2 GiB")
     bundle.modules_end = at
 
 
-def _aligned(address: int, module: Module) -> int:
+def _aligned(address: int, module: Module, page: int) -> int:
     """The load bias of a module that begins at *address* or soon after."""
-    low, align = module.file.span[0] & -PAGE, max(module.file.max_align, PAGE)
+    low, align = module.file.span[0] & -page, max(module.file.max_align, page)
     return int((address + align - 1 & -align) - low + low % align)
 
 

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
     from rtld.core.module import Module, Namespace
 
-PAGE = 0x1000
 HEAD = 0x10000  # room for program headers and the interpreter's name
 
 #: A word that ld.so fills: its address, relocation type, addend, and row of ``ns.bindings``.
@@ -33,6 +32,7 @@ class Bundle:
         self.order: str = ns.main.file.order
         self.wide: bool = ns.main.file.bits == 64
         self.word = 8 if self.wide else 4
+        self.page: int = ns.arch.page_size  # what segments begin and end at
         self.fused: list[Module] = [m for m in ns.modules if not m.hosted]
         self.hosted: list[Module] = [m for m in ns.modules if m.hosted and m is not ns.interp]
         # place_modules

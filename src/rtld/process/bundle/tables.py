@@ -12,6 +12,7 @@ import struct
 from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.elf.relocate import read_memory
+from rtld.errors import Unsupported
 from rtld.process.bundle.encode import Encoder, Strings
 from rtld.process.bundle.plan import Load
 from rtld.process.bundle.symbols import Symbols, ask, offer, soname_of
@@ -60,7 +61,7 @@ def make_tables(bundle: Bundle) -> None:
         _put_got(bundle, part, symbols, first_asked, entries)
     room = len(encoder.dynamic(entries)) + 16 * (20 + len(bundle.fused))
     dynamic_at = part.add(bytes(room))
-    data_end = page_up(part.at)
+    data_end = page_up(part.at, bundle.page)
     # What is only read.
     part = Part(bundle, data_end)
     records = _records(bundle, encoder, offered, asked)
@@ -103,7 +104,7 @@ def make_tables(bundle: Bundle) -> None:
     bundle.put(dynamic_at, dynamic)
     bundle.segments[t.PT_DYNAMIC] = (dynamic_at, len(dynamic), len(dynamic), bundle.word)
     _keep_abi(bundle)
-    bundle.end = page_up(part.at)
+    bundle.end = page_up(part.at, bundle.page)
     bundle.loads = [
         Load(t.PF_R | t.PF_W, start, data_end),
         Load(t.PF_R, data_end, bundle.end),
@@ -202,6 +203,8 @@ def _put_arrays(bundle: Bundle, part: Part, entries: list[tuple[int, int]]) -> N
         for function in terminators(module)
     ]
     finis += terminators(main)
+    if not bundle.hosted and (before or inits or finis):
+        raise Unsupported(f"{main.path}: initialisers, and no C library that would run them")
     for functions, tag, size in (
         (before, t.DT_PREINIT_ARRAY, t.DT_PREINIT_ARRAYSZ),
         (inits, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ),

@@ -12,7 +12,7 @@ from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.errors import Unsupported
 from rtld.process.bundle.encode import Encoder
-from rtld.process.bundle.plan import HEAD, PAGE, Load
+from rtld.process.bundle.plan import HEAD, Load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,17 +68,17 @@ def _contents(bundle: Bundle) -> Iterator[tuple[int, Any]]:
             yield copy.module.base + copy.place, memoryview(place)
 
 
-def _pages(module: Module) -> Iterator[Load]:
+def _pages(module: Module, page: int) -> Iterator[Load]:
     for load in module.file.loads:
-        start = module.base + load.vaddr & -PAGE
-        yield Load(load.flags, start, page_up(module.base + load.vaddr + load.memsz))
+        start = module.base + load.vaddr & -page
+        yield Load(load.flags, start, page_up(module.base + load.vaddr + load.memsz, page))
 
 
 def _loads(bundle: Bundle) -> list[Load]:
     """Every address once, in ascending order."""
     first = [Load(t.PF_R, bundle.headers, bundle.headers + HEAD)]
     loads: list[Load] = []
-    pages = [*first, *(load for m in bundle.fused for load in _pages(m))]
+    pages = [*first, *(load for m in bundle.fused for load in _pages(m, bundle.page))]
     pages.sort(key=lambda load: load.start)
     at = bundle.base
     for load in (*pages, *bundle.loads):
@@ -108,7 +108,7 @@ def _head(bundle: Bundle) -> tuple[bytes, bytes]:
     encoder = Encoder(main, bundle.arch)
     interp = os.fsencode(main.interp or "") + b"\0"
     loads = _loads(bundle)
-    count = len(loads) + len(bundle.segments) + 3
+    count = len(loads) + len(bundle.segments) + (3 if bundle.hosted else 2)
     headers = count * encoder.phentsize
     start = program_headers(bundle)
     interp_at = start + headers
@@ -121,11 +121,12 @@ def _head(bundle: Bundle) -> tuple[bytes, bytes]:
 
     out = [
         row(t.PT_PHDR, t.PF_R, start, headers, headers, 8),
-        row(t.PT_INTERP, t.PF_R, interp_at, len(interp), len(interp), 1),
     ]
+    if bundle.hosted:
+        out.append(row(t.PT_INTERP, t.PF_R, interp_at, len(interp), len(interp), 1))
     for load in loads:
         size = load.end - load.start
-        out.append(row(t.PT_LOAD, load.flags, load.start, size, size, PAGE))
+        out.append(row(t.PT_LOAD, load.flags, load.start, size, size, bundle.page))
     for kind, (at, filesz, memsz, align) in bundle.segments.items():
         flags = t.PF_R | t.PF_W if kind == t.PT_DYNAMIC else t.PF_R
         out.append(row(kind, flags, at, filesz, memsz, align))

@@ -45,9 +45,11 @@ class Anchor:
         needed: Sequence[bytes],
         tls: tuple[int, int, int],
         functions: tuple[int, int],
+        flags: int | None = None,
         *,
         old: bool = False,
     ) -> None:
+        flags = FLAGS.get(arch.name, 0) if flags is None or arch.name in FLAGS else flags
         self.arch = arch
         self.order = order
         self.base = base
@@ -60,6 +62,7 @@ class Anchor:
         at = -(-(at + len(interp) + 1) // 16) * 16
         strings = b"\0" + b"".join(name + b"\0" for name in (*needed, STDIN_USED))
         at_words = at  # the two arrays, of one function each
+        at_got = at_words + 2 * word  # MIPS: two words of ld.so's
         at_symbol = at_words + 4 * word
         at_hash = at_symbol + 2 * (24 if self._wide else 16)
         entry = arch.hash_entry_size
@@ -77,6 +80,12 @@ class Anchor:
             (t.DT_INIT_ARRAYSZ, word), (t.DT_FINI_ARRAY, fini), (t.DT_FINI_ARRAYSZ, word), (t.DT_DEBUG, 0),
             (t.DT_NULL, 0),
         ]  # fmt: skip
+        if arch.implicit_got is not None:
+            dynamic[-1:] = [
+                (t.DT_PLTGOT, base + at_got), (t.DT_MIPS_RLD_VERSION, 1), (t.DT_MIPS_FLAGS, 2), (t.DT_MIPS_BASE_ADDRESS, base),
+                (t.DT_MIPS_LOCAL_GOTNO, 2), (t.DT_MIPS_SYMTABNO, 1), (t.DT_MIPS_GOTSYM, 1), (t.DT_MIPS_UNREFEXTNO, 1),
+                (t.DT_MIPS_RLD_MAP, 0), (t.DT_NULL, 0),
+            ]  # fmt: skip
         kinds = [kind for kind, _ in dynamic]
         self.debug = base + at_dynamic + 2 * word * kinds.index(t.DT_DEBUG) + word
         self.dynamic = base + at_dynamic
@@ -91,7 +100,7 @@ class Anchor:
         head[:16] = ident
         form = order + ("HHIQQQIHHHHHH" if self._wide else "HHIIIIIHHHHHH")
         struct.pack_into(
-            form, head, 16, t.ET_DYN, arch.machine, 1, base, ehsize, 0, FLAGS.get(arch.name, 0), ehsize, phentsize,
+            form, head, 16, t.ET_DYN, arch.machine, 1, base, ehsize, 0, flags, ehsize, phentsize,
             self.phnum, 0, 0, 0,
         )  # fmt: skip
         rows = (
@@ -118,6 +127,10 @@ class Anchor:
         else:
             struct.pack_into(f"{order}IIIBBH", head, at_symbol + 16, label, value, 4, info, 0, 1)
         head[at_strings : at_strings + len(strings)] = strings
+        if arch.implicit_got is not None:
+            # ld.so does not write into this dynamic section: DT_MIPS_RLD_MAP says where it tells its r_debug.
+            dynamic[kinds.index(t.DT_MIPS_RLD_MAP)] = (t.DT_MIPS_RLD_MAP, self.debug)
+            struct.pack_into(f"{order}2{letter}", head, at_got, 0, arch.implicit_got.gnu_mask)
         flat = [number for pair in dynamic for number in pair]
         struct.pack_into(f"{order}{len(flat)}{letter}", head, at_dynamic, *flat)
         self.image = bytes(head)

@@ -148,7 +148,8 @@ def do_execve(
     # 7. the heap behind the program
     end = page_up(program.base + max(s.vaddr + s.memsz for s in program.file.loads))
     set_heap(
-        process, (layout.heap or end) + system.chance.pages(1 << (8 if arch.bits == 32 else 13))
+        process,
+        (layout.heap or end) + system.chance.pages(1 << (8 if memory.size <= 1 << 32 else 13)),
     )
     # 8. arguments, environment, auxiliary vector
     build_stack(process)
@@ -265,6 +266,12 @@ def place_image(process: Process, image: Image, base: int | None) -> None:
     low, high = low & -PAGE, page_up(high)
     align = max(file.max_align, PAGE)
     if file.type == ET_EXEC:
+        if high > memory.size and process.machine.cpu.space:
+            raise CannotRun(
+                image.path,
+                f"linked for {low:#x}, and this emulated CPU has addresses up to {memory.size:#x} only",
+                "--backend qemu runs it",
+            )
         memory.reserve(high - low, PAGE, low)
         image.base = 0
     else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 
+from rtld.arch.calling import CALLED
 from rtld.backends.emulated.calls import Caller
 from rtld.core.module import Scope
 from rtld.core.space import page_up
@@ -111,7 +112,8 @@ class Guest(World):
         self.order = self.file.order
         self.reporter = process.system.reporter
         self.anchor: Anchor
-        self.caller = Caller(self.machine)
+        if self.arch.name in CALLED:
+            self.caller = Caller(self.machine)
         self.opened = Opened([])
         self.sequence = Order()
         self.tls_used = 0
@@ -218,7 +220,17 @@ class Guest(World):
 
         def make(base: int) -> Anchor:
             old = not dynsym(self.file).named(STDIN_USED)
-            return Anchor(self.arch, self.order, base, interp, needed, shape, functions, old=old)
+            return Anchor(
+                self.arch,
+                self.order,
+                base,
+                interp,
+                needed,
+                shape,
+                functions,
+                self.file.flags,
+                old=old,
+            )
 
         base = machine.memory.reserve(make(0).size, high=True)
         self.anchor = make(base)
@@ -351,7 +363,12 @@ class Guest(World):
     def _is_plain(self) -> bool:
         """May the scalar passes bind it (elf/small.py)? They leave libgcc_s as it is, which is to ask us (hosted.py)."""
         ns = self.ns
-        if self.audit is not None or ns.leaves_out is not None or ns.model == "musl":
+        if (
+            self.audit is not None
+            or ns.leaves_out is not None
+            or ns.model == "musl"
+            or self.arch.implicit_got
+        ):
             return False
         return all(m.is_libc_family for m in ns.modules if m.hosted)
 
@@ -439,7 +456,7 @@ class Guest(World):
 
     def _tls_images(self) -> None:
         """Initialised thread-local data, for the first thread and for those to come."""
-        pointer = self.machine.kernel.get_tls()
+        pointer = self.machine.kernel.get_tls() - self.arch.tls.tp_bias
         for module in self.ns.tls.modules:
             segment = module.file.segment(t.PT_TLS)
             image = module.image

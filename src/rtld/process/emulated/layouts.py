@@ -76,10 +76,11 @@ def choose(name: str, file: ElfFile, size: int, top: int, chance: Chance) -> Lay
     return LAYOUTS[name](file, size, top, chance)
 
 
-def linux(file: ElfFile, size: int, top: int, chance: Chance) -> Layout:
+def linux(_file: ElfFile, size: int, top: int, chance: Chance) -> Layout:
     """fs/binfmt_elf.c: ELF_ET_DYN_BASE; mm/util.c: arch_pick_mmap_layout."""
-    wide = 1 << (8 if file.bits == 32 else 19)
-    program = 0x56555000 if file.bits == 32 else size // 3 * 2 & -(1 << 20)
+    small = size <= 1 << 32
+    wide = 1 << (8 if small else 19)
+    program = 0x56555000 if small else size // 3 * 2 & -(1 << 20)
     program += chance.pages(wide)
     stack = top - chance.pages(wide >> 2)
     return Layout("linux", program, stack, STACK, area=(MMAP_MIN, stack - STACK - 2 * PAGE, True))

@@ -18,6 +18,8 @@ NEAR = 1 << 16  # a fault so close to the stack pointer is the stack's
 #: CPU -> Capstone's architecture and mode.
 DISASSEMBLERS = {
     "i386": ("X86", "32"), "x86_64": ("X86", "64"), "arm": ("ARM", "ARM"), "aarch64": ("ARM64", "ARM"),
+    "mips64el": ("MIPS", "MIPS64"),
+    "mipsel": ("MIPS", "MIPS32"),
     "riscv64": ("RISCV", "RISCV64"), "s390x": ("SYSZ", "BIG_ENDIAN"),
 }  # fmt: skip
 

@@ -76,13 +76,24 @@ class Slots:
         return value
 
     def _record(self, module: Module, index: int) -> tuple[int, int]:
-        """(address of the slot, symbol) of a record."""
+        """(address of the slot, symbol) of a record; MIPS has none: *index* is the symbol, and the GOT has a word for each."""
+        if self.guest.arch.implicit_got is not None:
+            return self._got_word(module, index), index
         word, order = self.guest.word, self._byteorder
         at = self._offset(module, index)
         data = module.file.data
         place = int.from_bytes(data[at : at + word], order) + module.base
         info = int.from_bytes(data[at + word : at + 2 * word], order)
         return place & self.guest.machine.kernel.mask, info >> (32 if word == 8 else 8)
+
+    def _got_word(self, module: Module, symbol: int) -> int:
+        dynamic = module.file.dynamic
+        first, end = dynamic.get(t.DT_MIPS_GOTSYM) or 0, dynamic.get(t.DT_MIPS_SYMTABNO) or 0
+        if not first <= symbol < end:
+            self._give_up(f"{module.path}: its GOT has no word for symbol {symbol}")
+        at = (dynamic.get(t.DT_MIPS_LOCAL_GOTNO) or 0) + symbol - first
+        place: int = module.base + dynamic[t.DT_PLTGOT] + self.guest.word * at
+        return place & self.guest.machine.kernel.mask
 
     def _offset(self, module: Module, index: int) -> int:
         """Offset in the file of a record."""
@@ -109,14 +120,19 @@ class Slots:
         from rtld.elf.flat import position
 
         r, b = self._relocations, self._bindings
+        got = self.guest.arch.implicit_got is not None
         rows = self._rows.get(module)
         if rows is None:
             slot = self.guest.arch.reloc_types.jump_slot
-            chosen = np.flatnonzero((r.module == number - 1) & (r.type == slot))
-            rows = self._rows[module] = dict(
-                zip(r.at[chosen].tolist(), chosen.tolist(), strict=True)
+            # MIPS has no records for them: rows are known by the symbol.
+            chosen = np.flatnonzero(
+                (r.module == number - 1) & (r.type < 0 if got else r.type == slot)
             )
-        row = rows.get(position(module.file.data) + self._offset(module, index))
+            keys = r.symbol if got else r.at
+            rows = self._rows[module] = dict(
+                zip(keys[chosen].tolist(), chosen.tolist(), strict=True)
+            )
+        row = rows.get(index if got else position(module.file.data) + self._offset(module, index))
         if row is None or r.reference[row] < 0:
             self._give_up(f"{module.path}: PLT slot {index} has no symbol")
         reference = int(r.reference[row])

@@ -80,6 +80,11 @@ def run_emulated(
         path = program if os.path.exists(program) else f"{sysroot}/{program}"
         root = sysroot or default_sysroot(program)[0]
         return run_by_qemu(arch, path, argv, env, root, reporter, link)
+    if debugger is not None and arch is not None and arch.name in ("mips64el", "mipsel"):
+        raise Unsupported(
+            f"{program}: gdb cannot debug MIPS programs here: steps in delay slots go astray",
+            f"qemu-{arch.name} -g PORT does it",
+        )
     given = [parse_bind(text) for text in binds]
     inside = find_inside(program, sysroot, given, env.get("PATH", PATH))
     if inside is None:

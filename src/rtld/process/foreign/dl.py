@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from rtld.arch.calling import CALLED
 from rtld.elf import types as t
 from rtld.elf.dlopen import DlError, default_scope, find_symbol, next_scope
 from rtld.elf.scalar import dynsym
@@ -30,13 +31,8 @@ class Services:
         self.world = world
         self._error: bytes | None = None
         self._kept: dict[bytes, int] = {}
-        model = world.caller.rules.model
-        word, integer = model.pointer, model.integer(4, signed=True)
         self._addresses: dict[str, int] = {}
-        self._functions = {
-            name: (function, world.caller.signature(word if address else integer, [word] * count))
-            for name, (function, count, address) in self.table().items()
-        }
+        self._functions = self.table()
 
     def table(self) -> dict[str, tuple[Callable[..., int], int, bool]]:
         """Name -> (what it does, how many arguments, whether its result is an address)."""
@@ -60,12 +56,21 @@ class Services:
         """Ours instead of those of these hosted modules."""
         for module in modules:
             table = dynsym(module.file)
-            for name, (function, signature) in self._functions.items():
+            for name, (function, count, is_address) in self._functions.items():
                 for index in table.named(name.encode()):
                     if table.symbol(index).section != t.SHN_UNDEF:
                         if name not in self._addresses:
-                            self._addresses[name] = self.world.caller.callback(signature, function)
+                            self._addresses[name] = self._make(function, count, is_address)
                         self.world.ns.overrides[module, index] = self._addresses[name]
+
+    def _make(self, function: Callable[..., int], count: int, is_address: bool) -> int:
+        """The address of a C function of so many words."""
+        if self.world.machine.cpu.name not in CALLED:
+            return self.world.machine.function(function, count)
+        caller = self.world.caller
+        model = caller.rules.model
+        result = model.pointer if is_address else model.integer(4, signed=True)
+        return caller.callback(caller.signature(result, [model.pointer] * count), function)
 
     def keep(self, text: bytes) -> int:
         """A string that stays."""

@@ -302,8 +302,7 @@ class World:
             return self.machine.segments.base(engine.get("gs"))
         if name == "s390x":
             return (engine.get("a0") & 0xFFFFFFFF) << 32 | engine.get("a1") & 0xFFFFFFFF
-        names = {"x86_64": "fs_base", "arm": "c13_c0_3", "aarch64": "tpidr_el0", "riscv64": "tp"}
-        return int(engine.get(names[name]))
+        return int(engine.get(self.machine.cpu.tls)) - self.arch.tls.tp_bias
 
     def thread_pointers(self) -> list[int]:
         """Of all threads."""

@@ -6,7 +6,9 @@ import errno
 import struct
 import time
 
+from rtld.backends.emulated.linux.mips import ERRNO_MIPS, mask_in, mask_out, signal_in
 from rtld.backends.emulated.memory import READ, WRITE
+from rtld.errors import TargetFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,6 +107,7 @@ class Calls:
         self.word = self.bits // 8
         self._letter = "Q" if self.bits == 64 else "I"
         self.mask = (1 << self.bits) - 1
+        self.is_mips = self.cpu.name in ("mips64el", "mipsel")
         self.order: Any = "little" if self.cpu.order == "<" else "big"
 
     def words(self, address: int, count: int) -> tuple[int, ...]:
@@ -161,6 +164,61 @@ class Calls:
             found.append(self.string(pointer, STRING_MAX))
             address += self.word
         return found
+
+    # -- signals, whose numbers are otherwise on MIPS -------------------------------------------------
+
+    @property
+    def mask_size(self) -> int:
+        """Bytes of a set of signals."""
+        return 16 if self.is_mips else 8
+
+    def read_mask(self, address: int) -> int:
+        """A set of signals, bit 0 being signal 1."""
+        (mask,) = self.unpack("Q", address)
+        return mask_in(mask) if self.is_mips else int(mask)
+
+    def mask_bytes(self, mask: int) -> bytes:
+        """The same as the guest has it."""
+        return self.pack("QQ", mask_out(mask), 0) if self.is_mips else self.pack("Q", mask)
+
+    def signal_number(self, number: int) -> int:
+        """A signal that the guest has named. EINVAL."""
+        if not 0 <= number <= 64:
+            raise failed(errno.EINVAL)
+        return signal_in(number) if self.is_mips else number
+
+    @property
+    def _stack_form(self) -> str:
+        """stack_t; MIPS has the size before the flags."""
+        if self.is_mips:
+            return "LLI4x" if self.bits == 64 else "LLI"
+        return "LI4xL" if self.bits == 64 else "LIL"
+
+    def read_stack(self, address: int) -> tuple[int, int, int]:
+        """Address, flags, size of a stack_t."""
+        start, one, other = self.unpack(self._stack_form, address)
+        return (start, other, one) if self.is_mips else (start, one, other)
+
+    def stack_bytes(self, start: int, flags: int, size: int) -> bytes:
+        """A stack_t."""
+        rest = (size, flags) if self.is_mips else (flags, size)
+        return self.pack(self._stack_form, start, *rest)
+
+    def stacked(self, offset: int) -> list[int]:
+        """The fifth argument and those behind it, where a CPU has registers for four; zeros where there is no stack."""
+        try:
+            return list(self.words(self.engine.get(self.cpu.sp) + offset, 2))
+        except TargetFault:
+            return [0, 0]
+
+    def give_result(self, result: int) -> None:
+        """The result of a system call, or -errno, where the guest expects it."""
+        entry = self.cpu.entry
+        if entry.error:
+            wrong = -4096 < result < 0
+            self.engine.set(entry.error, int(wrong))
+            result = ERRNO_MIPS.get(-result, -result) if wrong else result
+        self.engine.set(entry.result, result & self.mask)
 
     def signed(self, value: int) -> int:
         """An argument as a long."""

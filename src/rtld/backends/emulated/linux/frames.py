@@ -6,7 +6,11 @@ with. All others (floating point, vectors) are kept here, not on its stack.
 
 from __future__ import annotations
 
+import struct
+
+from rtld.backends.emulated.linux import mips
 from rtld.backends.emulated.linux.calls import Away, Ended
+from rtld.backends.emulated.linux.mips import signal_out
 from rtld.backends.emulated.linux.tasks import Task, Tasks
 from rtld.backends.emulated.linux.ucontext import (
     CHANGEABLE,
@@ -15,6 +19,7 @@ from rtld.backends.emulated.linux.ucontext import (
     OLD,
     SHOWN,
     SI_KERNEL,
+    SI_TIMER,
     SPECIAL,
     Frame,
     Signal,
@@ -101,13 +106,13 @@ class Frames(Tasks):
         if fpstate:
             self.put(top, fpstate)
         if frame.info >= 0:
-            self.put(new + frame.info, pack_info(signal_, cpu.order, self.bits))
+            self.put(new + frame.info, self.info_bytes(signal_))
         self._put_context(frame, new + frame.user, resume, before, top, fault)
         if task.alternate[1] & SS_AUTODISARM:
             task.alternate = (0, SS_DISABLE, 0)
         back = restorer if flags & SA_RESTORER else self._return_address(frame)
         told = (new + frame.info, new + frame.user) if frame.info >= 0 else (0, 0)
-        self._pass(new, number, told, back)
+        self._pass(new, signal_out(number) if self.is_mips else number, told, back)
         task.frames = [each for each in task.frames if each[2] > new or flags & SA_ONSTACK]
         task.frames.append((context, resume, new, frame))
         task.mask |= mask | (0 if flags & SA_NODEFER else 1 << number - 1)
@@ -115,7 +120,18 @@ class Frames(Tasks):
         if flags & SA_RESETHAND:
             self.actions[number] = (SIG_DFL, flags, mask, 0)
             self.reset_host(number)
+        if cpu.callee:
+            engine.set(cpu.callee, handler)
         self.machine.resume = handler
+
+    def info_bytes(self, signal_: Signal) -> bytes:
+        """siginfo_t; on MIPS si_code stands before si_errno."""
+        if self.is_mips:
+            data = pack_info(signal_, self.cpu.order, self.bits)
+            code = mips.SI_TIMER if signal_.code == SI_TIMER else signal_.code
+            head = struct.pack("<iii", signal_out(signal_.number), code, 0)
+            return head + data[12:]
+        return pack_info(signal_, self.cpu.order, self.bits)
 
     def _return_address(self, frame: Frame) -> int:
         """Code of our own that calls sigreturn."""
@@ -171,13 +187,13 @@ class Frames(Tasks):
                 engine.set(register, value)
         self.machine.resume = pc & self.mask | engine.thumb()
         if frame.high < 0:
-            (mask,) = self.unpack("Q", at + frame.mask)
+            mask = self.read_mask(at + frame.mask)
         else:
             mask = self.read32(at + frame.mask) | self.read32(at + frame.high) << 32
         self.task.mask = mask & ~NEVER
         if frame.stack < 0:
             return
-        address, flags, size = self.unpack("LI4xL" if self.bits == 64 else "LIL", at + frame.stack)
+        address, flags, size = self.read_stack(at + frame.stack)
         self.task.alternate = (address, flags & (SS_DISABLE | SS_AUTODISARM), size)
 
     def _pass(self, sp: int, number: int, told: tuple[int, int], back: int) -> None:

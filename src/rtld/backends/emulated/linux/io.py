@@ -10,7 +10,9 @@ import stat
 import struct
 from signal import SIGPIPE
 
+from rtld.backends.emulated.linux import mips
 from rtld.backends.emulated.linux.calls import Calls, Sleep, failed, int32
+from rtld.backends.emulated.linux.mips import bits_in, bits_out
 from rtld.backends.emulated.memory import READ, WRITE
 
 TYPE_CHECKING = False
@@ -191,7 +193,9 @@ class Io(Calls):
         if self.bits == 64:
             return self.signed(rest[0])
         return (
-            self.pair(rest[1], rest[2]) if self.cpu.name == "arm" else self.pair(rest[0], rest[1])
+            self.pair(rest[1], rest[2])
+            if self.cpu.name in ("arm", "mipsel")
+            else self.pair(rest[0], rest[1])
         )
 
     def sys_pread64(self, fd: int, buffer: int, count: int, *rest: int) -> int:
@@ -283,9 +287,12 @@ class Io(Calls):
         host, name = self._dup(fd)
         if other in self.descriptors:
             self.drop(other)
-        return self.add(host, name=name, least=other, cloexec=bool(flags & O_CLOEXEC))
+        return self.add(
+            host, name=name, least=other, cloexec=bool(self.host_flags(flags) & O_CLOEXEC)
+        )
 
     def sys_pipe2(self, result: int, flags: int, *_: int) -> int:
+        flags = self.host_flags(flags)
         self.memory.view(result, 8, WRITE)
         ends = [
             self.add(end, cloexec=bool(flags & O_CLOEXEC))
@@ -295,12 +302,19 @@ class Io(Calls):
         return 0
 
     def sys_pipe(self, result: int, *_: int) -> int:
-        return self.sys_pipe2(result, 0)
+        if not self.is_mips:
+            return self.sys_pipe2(result, 0)
+        # Both are results: in the registers for them (arch/mips/kernel/syscall.c).
+        first, second = (self.add(end) for end in os.pipe2(os.O_CLOEXEC))
+        self.engine.set("v1", second)
+        return first
 
     def sys_fcntl(self, fd: int, command: int, argument: int, *_: int) -> int:
         host = self.host(fd)
         fd &= 0xFFFFFFFF
         command = int32(command)
+        if self.is_mips:
+            command = mips.FCNTL.get(command, command)
         if command in (F_DUPFD, F_DUPFD_CLOEXEC):
             if argument >= self.limit_files:
                 raise failed(errno.EINVAL)
@@ -392,6 +406,8 @@ class Io(Calls):
 
     def host_flags(self, flags: int) -> int:
         """O_* of this CPU as the host has them."""
+        if self.is_mips:
+            return bits_in(flags, mips.OPEN, 0o3)
         own = self._own_flags
         rest = flags & 0xFFFFFFFF
         result = 0
@@ -408,6 +424,8 @@ class Io(Calls):
 
     def guest_flags(self, flags: int) -> int:
         """O_* of the host as this CPU has them."""
+        if self.is_mips:
+            return bits_out(flags, mips.OPEN, 0o3)
         own = self._own_flags
         result = flags & ~(os.O_DIRECTORY | os.O_NOFOLLOW | os.O_DIRECT | 0o100000)
         for name, bit in (
@@ -426,6 +444,8 @@ class Io(Calls):
         host = self.host(fd)
         fd &= 0xFFFFFFFF
         request &= 0xFFFFFFFF
+        if self.is_mips:
+            request = mips.IOCTL.get(request, request)
         if request in (FIOCLEX, FIONCLEX):
             (self.cloexec.add if request == FIOCLEX else self.cloexec.discard)(fd)
             return 0

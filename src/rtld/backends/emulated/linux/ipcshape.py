@@ -19,8 +19,9 @@ class Shape:
     def _perm(self, found: Any) -> bytes:
         """struct ipc64_perm."""
         uid, gid = found["uid"], found["gid"]
-        form = "iIIIIIHH4xQQ" if self._wide else "iIIIIHHHHII"
-        rest = (0, 0, 0, 0) if self._wide else (0, 0, 0, 0, 0)
+        long_mode = self._wide or self._calls.is_mips
+        form = "iIIIIIHH4xQQ" if self._wide else "iIIIIIHHII" if long_mode else "iIIIIHHHHII"
+        rest = (0, 0, 0, 0) if long_mode else (0, 0, 0, 0, 0)
         return self._calls.pack(
             form, found["key"], uid, gid, uid, gid, found["mode"] | self._gone(found), *rest
         )
@@ -44,6 +45,8 @@ class Shape:
     def pack(self, kind: str, found: Any, attached: int) -> bytes:
         """*kind*: "shm", "sem" or "msg"."""
         pack, perm = self._calls.pack, self._perm(found)
+        if self._calls.is_mips and not self._wide and kind != "msg":
+            return perm + self._pack_o32(kind, found, attached)
         if kind == "shm":
             times = self._times(found["atime"], found["dtime"], found["ctime"])
             return (
@@ -71,9 +74,24 @@ class Shape:
         )
         return perm + times + pack("LLLiiLL", *numbers)
 
+    def _pack_o32(self, kind: str, found: Any, attached: int) -> bytes:
+        """MIPS o32: the upper halves of times stand last."""
+        pack = self._calls.pack
+        names = ("atime", "dtime", "ctime") if kind == "shm" else ("otime", "ctime")
+        times = [found[name] for name in names]
+        low, high = [time & 0xFFFFFFFF for time in times], [time >> 32 for time in times]
+        if kind == "shm":
+            return pack(
+                "L3LiiL3HH", found["size"], *low, found["cpid"], found["lpid"], attached, *high, 0
+            )
+        return pack("2LL2L", *low, len(found["values"]), *high)
+
     def read_change(self, kind: str, address: int) -> tuple[int, int]:
         """What IPC_SET sets: the mode, and of a message queue its size."""
-        mode = self._calls.unpack("I" if self._wide else "H", address + 20)[0] & 0o777
+        mode = (
+            self._calls.unpack("I" if self._wide or self._calls.is_mips else "H", address + 20)[0]
+            & 0o777
+        )
         if kind != "msg":
             return mode, 0
         at = 48 + 24 + 16 if self._wide else 36 + 24 + 8

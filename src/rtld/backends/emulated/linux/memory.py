@@ -6,7 +6,9 @@ import errno
 import os
 import stat
 
+from rtld.backends.emulated.linux import mips
 from rtld.backends.emulated.linux.calls import Calls, int32
+from rtld.backends.emulated.linux.mips import bits_in
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE
 from rtld.core.space import page_up
 from rtld.errors import NoSpace
@@ -69,6 +71,8 @@ class MemoryCalls(Calls):
 
     def sys_mmap(self, start: int, size: int, rights: int, flags: int, fd: int, offset: int) -> int:
         """Anonymous memory, or a file's."""
+        if self.is_mips:
+            flags = bits_in(flags, mips.MAP, 0x1F)
         anonymous = flags & MAP_ANONYMOUS
         host = -1 if anonymous else self.host(fd)
         size = page_up(size)

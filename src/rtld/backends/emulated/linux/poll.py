@@ -141,7 +141,7 @@ class Poll(Special, Tasks):
         host = os.dup(handle.fileno())
         os.set_inheritable(host, False)
         handle.close()
-        return self.add(host, cloexec=bool(flags & O_CLOEXEC))
+        return self.add(host, cloexec=bool(self.host_flags(flags) & O_CLOEXEC))
 
     def sys_epoll_create(self, _size: int, *_: int) -> int:
         return self.sys_epoll_create1(0)

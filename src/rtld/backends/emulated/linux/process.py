@@ -24,7 +24,7 @@ from rtld.backends.emulated.linux.timers import Timers
 
 # fmt: off
 #: CPU -> what uname calls it.
-MACHINES = {"i386": "i686", "x86_64": "x86_64", "arm": "armv7l", "aarch64": "aarch64", "riscv64": "riscv64", "s390x": "s390x"}
+MACHINES = {"i386": "i686", "x86_64": "x86_64", "arm": "armv7l", "aarch64": "aarch64", "riscv64": "riscv64", "s390x": "s390x", "mips64el": "mips64", "mipsel": "mips"}
 RELEASE = "6.1.0"
 ARCH_SET_GS, ARCH_SET_FS, ARCH_GET_FS = 0x1001, 0x1002, 0x1003
 PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_CAPBSET_READ = 15, 16, 1, 3, 4, 23
@@ -420,6 +420,9 @@ class Processes(Timers, Poll):
         return 0
 
     def sys_set_thread_area(self, address: int, *_: int) -> int:
+        if self.is_mips:
+            self.set_tls(address)
+            return 0
         entry, base, limit, flags = self.unpack("IIII", address)
         number = self._set_area(address, (entry, base, limit, flags))
         self.write32(address, number)

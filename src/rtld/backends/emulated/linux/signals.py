@@ -10,9 +10,11 @@ import os
 import signal
 import time
 
+from rtld.backends.emulated.linux import mips
 from rtld.backends.emulated.linux.calls import Ended, Sleep, failed, int32
 from rtld.backends.emulated.linux.frames import (
     NEVER,
+    SA_SIGINFO,
     SIG_DFL,
     SIGSEGV,
     SS_AUTODISARM,
@@ -20,7 +22,8 @@ from rtld.backends.emulated.linux.frames import (
     SS_ONSTACK,
     Frames,
 )
-from rtld.backends.emulated.linux.ucontext import SI_TKILL, SI_USER, Signal, pack_info, unpack_info
+from rtld.backends.emulated.linux.mips import signal_out
+from rtld.backends.emulated.linux.ucontext import SI_TKILL, SI_USER, Signal, unpack_info
 from rtld.backends.emulated.memory import READ
 from rtld.errors import TargetFault
 
@@ -99,43 +102,53 @@ class Signals(Frames):
 
     # -- actions ------------------------------------------------------------------------------------
 
-    @property
-    def _form(self) -> str:
-        return "LLQ" if self.cpu.name == "riscv64" else "LLLQ"
+    def _read_action(self, address: int) -> tuple[int, int, int, int]:
+        """A struct sigaction of the kernel's: handler, flags, mask, restorer."""
+        if self.is_mips:
+            flags, handler = self.unpack("I4xL" if self.bits == 64 else "IL", address)
+            flags = flags & ~mips.SA_SIGINFO | (SA_SIGINFO if flags & mips.SA_SIGINFO else 0)
+            return handler, flags, self.read_mask(address + 2 * self.word), 0
+        got = self.unpack("LLQ" if self.cpu.name == "riscv64" else "LLLQ", address)
+        return got[0], got[1], got[-1], got[2] if len(got) == 4 else 0
+
+    def _action_bytes(self, handler: int, flags: int, mask: int, restorer: int) -> bytes:
+        if self.is_mips:
+            own = flags & ~SA_SIGINFO | (mips.SA_SIGINFO if flags & SA_SIGINFO else 0)
+            head = self.pack("I4xL" if self.bits == 64 else "IL", own, handler)
+            return head + self.mask_bytes(mask)
+        if self.cpu.name == "riscv64":
+            return self.pack("LLQ", handler, flags, mask)
+        return self.pack("LLLQ", handler, flags, restorer, mask)
 
     def sys_rt_sigaction(self, number: int, new: int, old: int, size: int, *_: int) -> int:
-        if not 0 < number <= 64 or size != 8:
+        number = self.signal_number(number)
+        if not number or size != self.mask_size:
             raise failed(errno.EINVAL)
-        handler, flags, mask, restorer = self.actions.get(number, (0, 0, 0, 0))
-        before = (
-            (handler, flags, mask)
-            if self.cpu.name == "riscv64"
-            else (handler, flags, restorer, mask)
-        )
+        before = self.actions.get(number, (0, 0, 0, 0))
         if new:
             if number in (SIGKILL, SIGSTOP):
                 raise failed(errno.EINVAL)
-            got = self.unpack(self._form, new)
-            self.actions[number] = (got[0], got[1], got[-1], got[2] if len(got) == 4 else 0)
+            self.actions[number] = self._read_action(new)
             self._tell_host(number)
         if old:
-            self.put(old, self.pack(self._form, *before))
+            self.put(old, self._action_bytes(*before))
         return 0
 
     def sys_signal(self, number: int, handler: int, *_: int) -> int:
+        number = self.signal_number(number)
         before = self.actions.get(number, (0, 0, 0, 0))[0]
         self.actions[number] = (handler, SA_RESETHAND | SA_NODEFER, 0, 0)
         self._tell_host(number)
         return before
 
     def sys_rt_sigprocmask(self, how: int, new: int, old: int, size: int, *_: int) -> int:
-        if size != 8:
+        if size != self.mask_size:
             raise failed(errno.EINVAL)
         task = self.task
         before = task.mask
         if new:
-            (given,) = self.unpack("Q", new)
-            given &= ~NEVER
+            given = self.read_mask(new) & ~NEVER
+            how -= 1 if self.is_mips else 0
             if how == SIG_BLOCK:
                 task.mask |= given
             elif how == SIG_UNBLOCK:
@@ -145,14 +158,14 @@ class Signals(Frames):
             else:
                 raise failed(errno.EINVAL)
         if old:
-            self.put(old, self.pack("Q", before))
+            self.put(old, self.mask_bytes(before))
         return 0
 
     def sys_rt_sigpending(self, result: int, _size: int, *_: int) -> int:
         waiting = 0
         for each in [*self.task.pending, *self.pending]:
             waiting |= 1 << each.number - 1
-        self.put(result, self.pack("Q", waiting & self.task.mask))
+        self.put(result, self.mask_bytes(waiting & self.task.mask))
         return 0
 
     def sys_sigaltstack(self, new: int, old: int, *_: int) -> int:
@@ -162,13 +175,11 @@ class Signals(Frames):
             not flags & SS_DISABLE and address <= self.engine.get(self.cpu.sp) < address + size
         )
         if old:
-            self.put(
-                old, self.pack("LI4xL" if self.bits == 64 else "LIL", address, flags | on, size)
-            )
+            self.put(old, self.stack_bytes(address, flags | on, size))
         if new:
             if on:
                 raise failed(errno.EPERM)
-            address, flags, size = self.unpack("LI4xL" if self.bits == 64 else "LIL", new)
+            address, flags, size = self.read_stack(new)
             if flags & ~(SS_DISABLE | SS_ONSTACK | SS_AUTODISARM):
                 raise failed(errno.EINVAL)
             if not flags & SS_DISABLE and size < MINIMUM.get(self.cpu.name, 2048):
@@ -190,9 +201,7 @@ class Signals(Frames):
             os.kill(pid, signal_.number)
 
     def sys_kill(self, pid: int, number: int, *_: int) -> int:
-        wanted = int32(pid)
-        if not 0 <= number <= 64:
-            raise failed(errno.EINVAL)
+        wanted, number = int32(pid), self.signal_number(number)
         found = [os.getpid()] if wanted == os.getpid() else self.machine.process.relatives(wanted)
         if not found:
             raise failed(errno.ESRCH)
@@ -207,9 +216,7 @@ class Signals(Frames):
         return self.sys_tkill(tid, number)
 
     def sys_tkill(self, tid: int, number: int, *_: int) -> int:
-        if not 0 <= number <= 64:
-            raise failed(errno.EINVAL)
-        task = self._task(tid)
+        task, number = self._task(tid), self.signal_number(number)
         if number:
             self.queue(task.pending, Signal(number, SI_TKILL, os.getpid(), os.getuid()))
         return 0
@@ -222,8 +229,12 @@ class Signals(Frames):
 
     def _given(self, number: int, info: int) -> Signal:
         """The siginfo that a program gives; it cannot pretend to be the kernel."""
-        got = unpack_info(bytes(self.memory.view(info, 128, READ)), self.cpu.order, self.bits)
-        if not 0 < number <= 64:
+        data = bytes(self.memory.view(info, 128, READ))
+        if self.is_mips:  # si_code stands before si_errno
+            data = data[:4] + data[8:12] + data[4:8] + data[12:]
+        got = unpack_info(data, self.cpu.order, self.bits)
+        number = self.signal_number(number)
+        if not number:
             raise failed(errno.EINVAL)
         if got.code >= 0 or got.code == SI_TKILL:
             raise failed(errno.EPERM)
@@ -341,22 +352,22 @@ class Signals(Frames):
         task = self.task
         if task.suspended is None:
             task.suspended = task.mask
-        task.mask = self.unpack("Q", mask)[0] & ~NEVER
+        task.mask = self.read_mask(mask) & ~NEVER
         raise Sleep
 
     def sys_pause(self, *_: int) -> int:
         raise Sleep
 
     def _timedwait(self, mask: int, info: int, timeout: int, *, wide: bool) -> int:
-        (wanted,) = self.unpack("Q", mask)
+        wanted = self.read_mask(mask)
         for waiting in (self.task.pending, self.pending):
             for each in sorted(waiting, key=lambda each: each.number):
                 if wanted >> each.number - 1 & 1:
                     waiting.remove(each)
                     self.taken(each)
                     if info:
-                        self.put(info, pack_info(each, self.cpu.order, self.bits))
-                    return each.number
+                        self.put(info, self.info_bytes(each))
+                    return signal_out(each.number) if self.is_mips else each.number
         deadline = self.until(self.nanoseconds(timeout, wide=wide) / 1e9) if timeout else None
         if deadline is not None and time.monotonic() >= deadline:
             raise failed(errno.EAGAIN)

@@ -14,6 +14,7 @@ import struct
 import time
 from contextlib import contextmanager
 
+from rtld.backends.emulated.linux import mips
 from rtld.backends.emulated.linux.addresses import AF_INET, AF_INET6, AF_UNIX, Addresses
 from rtld.backends.emulated.linux.calls import Sleep, failed, int32
 from rtld.backends.emulated.linux.io import MOST, O_CLOEXEC
@@ -106,6 +107,19 @@ class Sockets(Addresses):
 
     # -- making them --------------------------------------------------------------------------------
 
+    def _flags_in(self, kind: int) -> int:
+        """A type of socket with its flags; MIPS has the first two the other way round."""
+        if not self.is_mips:
+            return kind
+        plain = kind & 0xF
+        return {1: SOCK_DGRAM, 2: SOCK_STREAM}.get(plain, plain) | self.host_flags(kind & ~0xF)
+
+    def _option_in(self, level: int, option: int) -> tuple[int, int]:
+        level, option = int32(level), int32(option)
+        if self.is_mips and level == mips.SOL_SOCKET:
+            return SOL_SOCKET, mips.SOCKET.get(option, -1)
+        return level, option
+
     def _kind(self, family: int, kind: int) -> int:
         plain = kind & ~_FLAGS
         if family not in KINDS:
@@ -121,11 +135,13 @@ class Sockets(Addresses):
     def sys_socket(self, family: int, kind: int, protocol: int, *_: int) -> int:
         if not self.net:
             raise failed(errno.EACCES)
+        kind = self._flags_in(kind)
         return self._keep_socket(socket.socket(family, self._kind(family, kind), protocol), kind)
 
     def sys_socketpair(self, family: int, kind: int, protocol: int, result: int, *_: int) -> int:
         if family != AF_UNIX:
             raise failed(errno.EAFNOSUPPORT)
+        kind = self._flags_in(kind)
         self.memory.view(result, 8, WRITE)
         pair = socket.socketpair(socket.AF_UNIX, self._kind(family, kind), protocol)
         self.put(result, self.pack("II", *(self._keep_socket(end, kind) for end in pair)))
@@ -188,7 +204,7 @@ class Sockets(Addresses):
             finally:
                 os.set_blocking(end.fileno(), blocking)
             self.give_address(address, size_at, self.pack_address(end.family, peer))
-        return self._keep_socket(new, kind)
+        return self._keep_socket(new, self._flags_in(kind) & ~0xF)
 
     def sys_accept(self, fd: int, address: int, size_at: int, *_: int) -> int:
         return self.sys_accept4(fd, address, size_at, 0)
@@ -282,6 +298,10 @@ class Sockets(Addresses):
     # -- messages, and descriptors in them ------------------------------------------------------------
 
     @property
+    def _own_level(self) -> int:
+        return mips.SOL_SOCKET if self.is_mips else SOL_SOCKET
+
+    @property
     def _header(self) -> str:
         """struct msghdr: name, its size, vector, count, control data, its size, flags."""
         return "LI4xLLLLi4x" if self.bits == 64 else "LILLLLi"
@@ -301,13 +321,13 @@ class Sockets(Addresses):
             length, level, kind = self.unpack("Lii", at)
             if not head <= length <= end - at:
                 raise failed(errno.EINVAL)
-            if (level, kind) != (SOL_SOCKET, SCM_RIGHTS):
+            if (level, kind) != (self._own_level, SCM_RIGHTS):
                 raise failed(errno.EPERM)
             count = (length - head) // 4
             if count > SCM_MAX:
                 raise failed(errno.EINVAL)
             hosts = [self.host(number) for number in self.unpack(f"{count}I", at + head)]
-            found.append((level, kind, struct.pack(f"{count}i", *hosts)))
+            found.append((SOL_SOCKET, kind, struct.pack(f"{count}i", *hosts)))
             at += -(-length // self.word) * self.word
         return found
 
@@ -351,7 +371,7 @@ class Sockets(Addresses):
                 os.set_inheritable(host, False)
                 numbers.append(self.add(host, cloexec=cloexec))
             if numbers:
-                body = self.pack("Lii", head + 4 * len(numbers), level, kind) + self.pack(
+                body = self.pack("Lii", head + 4 * len(numbers), self._own_level, kind) + self.pack(
                     f"{len(numbers)}I", *numbers
                 )
                 self.put(at + used, body)
@@ -367,7 +387,7 @@ class Sockets(Addresses):
     def sys_setsockopt(
         self, fd: int, level: int, option: int, value: int, size: int, *_: int
     ) -> int:
-        level, option = int32(level), int32(option)
+        level, option = self._option_in(level, option)
         with self._socket(fd) as end:
             if level == SOL_SOCKET and option in (SO_RCVTIMEO, SO_SNDTIMEO):
                 seconds, rest = self.unpack(self._moment, value)
@@ -387,7 +407,7 @@ class Sockets(Addresses):
     def sys_getsockopt(
         self, fd: int, level: int, option: int, value: int, size_at: int, *_: int
     ) -> int:
-        level, option = int32(level), int32(option)
+        level, option = self._option_in(level, option)
         room = self.read32(size_at)
         with self._socket(fd) as end:
             data = self._option(end, level, option)[:room]
@@ -407,7 +427,12 @@ class Sockets(Addresses):
         settable, only = OPTIONS.get(level, (set(), set()))
         if option not in settable | only:
             raise failed(errno.ENOPROTOOPT)
-        return self.pack("i", end.getsockopt(level, option))
+        value = end.getsockopt(level, option)
+        if self.is_mips and (level, option) == (SOL_SOCKET, 3):  # SO_TYPE
+            value = {1: 2, 2: 1}.get(value, value)
+        if self.is_mips and (level, option) == (SOL_SOCKET, 4):  # SO_ERROR
+            value = mips.ERRNO_MIPS.get(value, value)
+        return self.pack("i", value)
 
     def sys_socketcall(self, which: int, arguments: int, *_: int) -> int:
         """The oldest way to all of them: a number and the address of the arguments (<linux/net.h>)."""

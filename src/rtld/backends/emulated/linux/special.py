@@ -27,6 +27,7 @@ class Special(Files, Clocks):
         )
 
     def sys_eventfd2(self, value: int, flags: int, *_: int) -> int:
+        flags = self.host_flags(flags) if self.is_mips else flags
         host = os.eventfd(value & 0xFFFFFFFF, flags & (O_NONBLOCK | 1) | os.EFD_CLOEXEC)
         self.counters.add(host)
         return self.add(host, cloexec=bool(flags & O_CLOEXEC))
@@ -37,6 +38,7 @@ class Special(Files, Clocks):
     # -- inotify ------------------------------------------------------------------------------------
 
     def sys_inotify_init1(self, flags: int, *_: int) -> int:
+        flags = self.host_flags(flags)
         if flags & ~(O_CLOEXEC | O_NONBLOCK):
             raise failed(errno.EINVAL)
         host = hostcalls.inotify_init(flags & O_NONBLOCK | O_CLOEXEC)
@@ -71,6 +73,7 @@ class Special(Files, Clocks):
     # -- timerfd ------------------------------------------------------------------------------------
 
     def sys_timerfd_create(self, clock: int, flags: int, *_: int) -> int:
+        flags = self.host_flags(flags)
         if flags & ~(TFD_CLOEXEC | TFD_NONBLOCK) or int32(clock) not in (0, 1, 7):
             raise failed(errno.EINVAL)
         host = hostcalls.timerfd_create(int32(clock), flags & TFD_NONBLOCK | TFD_CLOEXEC)

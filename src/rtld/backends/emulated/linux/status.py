@@ -17,6 +17,8 @@ FORMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "aarch64": (f"QQIIIIQ8xqi4xq{_TIMES64}8x",  ("dev", "ino", "mode", "nlink", "uid", "gid", "rdev", "size", "blksize", "blocks", "times")),
     "riscv64": (f"QQIIIIQ8xqi4xq{_TIMES64}8x",  ("dev", "ino", "mode", "nlink", "uid", "gid", "rdev", "size", "blksize", "blocks", "times")),
     "s390x":   (f"QQQIII4xQQ{_TIMES64}Qq24x",   ("dev", "ino", "nlink", "mode", "uid", "gid", "rdev", "size", "times", "blksize", "blocks")),
+    "mips64el": ("I12xQIIIII12xqIIIIIII4xq",    ("dev", "ino", "mode", "nlink", "uid", "gid", "rdev", "size", "times", "blksize", "blocks")),
+    "mipsel":  ("I12xQIIIII12xqIIIIIII4xq",     ("dev", "ino", "mode", "nlink", "uid", "gid", "rdev", "size", "times", "blksize", "blocks")),
     "i386":    ("Q4xIIIIIQ4xqIQIIIIIIQ",        ("dev", "ino32", "mode", "nlink", "uid", "gid", "rdev", "size", "blksize", "blocks", "times", "ino")),
     "arm":     ("Q4xIIIIIQ4x4xqI4xQIIIIIIQ",    ("dev", "ino32", "mode", "nlink", "uid", "gid", "rdev", "size", "blksize", "blocks", "times", "ino")),
 }
@@ -57,7 +59,7 @@ def pack_stat(cpu: str, order: str, s: os.stat_result) -> bytes:
     """struct stat, of a 32-bit CPU struct stat64."""
     form, fields = FORMS[cpu]
     values: list[int] = []
-    narrow = cpu in ("i386", "arm")
+    narrow = cpu in ("i386", "arm", "mips64el", "mipsel")
     for field in fields:
         if field == "times":
             values += [v & 0xFFFFFFFF for v in _times(s)] if narrow else _times(s)

@@ -66,6 +66,12 @@ def _numbered(letter: str, count: int) -> str:
     return " ".join(f"{letter}{i}" for i in range(count))
 
 
+#: MIPS's registers in their order, as Unicorn calls them.
+_MIPS = (
+    "- at v0 v1 a0 a1 a2 a3 t0 t1 t2 t3 t4 t5 t6 t7 s0 s1 s2 s3 s4 s5 s6 s7 t8 t9 k0 k1 gp sp s8 ra"
+)
+
+
 # fmt: off
 FRAMES = {
     # pretcode, ucontext, siginfo
@@ -90,6 +96,11 @@ FRAMES = {
     "s390x": Frame(168, 168 + 128, 168 + 128 + 1024, 384,
         {"pswm": 40, "pc": 48} | _row(_numbered("r", 16), 56),
         Stub("0a ad  svc 173")),
+    # six words for nobody, siginfo, ucontext; o32 has registers of 64 bits, too
+    "mips64el": Frame(24, 152, 152 + 656, 640,
+        _row(_MIPS, 40) | {"pc": 616}, Stub("5b 14 02 24  li $2, 5211\n 0c 00 00 00  syscall")),
+    "mipsel": Frame(24, 152, 152 + 632, 616,
+        _row(_MIPS, 40) | {"pc": 32}, Stub("61 10 02 24  li $2, 4193\n 0c 00 00 00  syscall"), stack=8),
 }
 #: Without SA_SIGINFO two CPUs have an older frame: a sigcontext, which stands where it would in a ucontext; no siginfo.
 OLD = {
