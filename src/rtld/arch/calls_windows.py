@@ -235,8 +235,8 @@ def _i386_rules(assign: Assign) -> Convention:
 
 
 _ARM64_RULES = Convention(
-    _ARM64_MODEL, NO_STUB, _arm64, ints=tuple(f"x{i}" for i in range(9)), floats=tuple(f"d{i}" for i in range(8)),
-    frame=0, int_results=("x0", "x1"), float_results=("d0", "d1", "d2", "d3"),
+    _ARM64_MODEL, NO_STUB, _arm64, ints=tuple(f"x{i}" for i in range(9)), floats=tuple(f"q{i}" for i in range(8)),
+    frame=0, int_results=("x0", "x1"), float_results=("q0", "q1", "q2", "q3"), float_size=16,
 )  # fmt: skip
 
 CONVENTIONS = {

@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from typing import Any
 
+    from rtld.arch.calling import Convention
     from rtld.process.windows.library import EmulatedProcess
 
     Raw = int | float | bytes | None
     Back = list[tuple[Any, int, int]]  # (what is to have the bytes, address, size)
 
 _BYREF: Any = type(ctypes.byref(ctypes.c_int()))
-_MASK = (1 << 64) - 1
+_FLOAT = 16  # bytes of a floating-point register
 
 
 class Caller:
@@ -56,7 +57,7 @@ class Caller:
         self._rules = rules = windows_convention(self.arch, "cdecl")
         self.model = rules.model
         self._ints = engine.bank(*rules.ints)
-        self._floats = engine.bank(*rules.floats, width=16)
+        self._floats = engine.bank(*rules.floats, width=_FLOAT)
 
     def signature(self, convention: str, result: Any, kinds: Sequence[Any], fixed: int | None) -> Signature:  # fmt: skip
         """The layout of a function type, from types of ctypes. Unsupported."""
@@ -116,9 +117,8 @@ class Caller:
     def _fill(self, signature: Signature, row: bytes) -> None:
         """The registers that calls of the tables do not use."""
         engine, rules = self.machine.engine, signature.rules
-        in_floats = any(row[FLOATS:STACK])
-        for i, name in enumerate(rules.floats if in_floats else ()):
-            engine.set(name, int.from_bytes(row[FLOATS + 8 * i : FLOATS + 8 * i + 8], "little"))
+        if any(row[FLOATS:STACK]):
+            self._set_floats(rules.floats, rules, row)
         if self.arch == "i386":
             for i, name in enumerate(rules.ints):
                 engine.set(name, int.from_bytes(row[4 * i : 4 * i + 4], "little"))
@@ -140,8 +140,10 @@ class Caller:
             kind = "<f" if layout.kind == 1 else "<d"
             struct.pack_into(kind, row, FLOATS, self._pop_double())
         elif wide:
+            size = rules.float_size
             for i, name in enumerate(rules.float_results):
-                struct.pack_into("<Q", row, FLOATS + 8 * i, engine.get(name) & _MASK)
+                number = engine.get(name) & (1 << 8 * size) - 1
+                row[FLOATS + size * i : FLOATS + size * (i + 1)] = number.to_bytes(size, "little")
         return bytes(row)
 
     def _pop_double(self) -> float:
@@ -205,7 +207,8 @@ class Caller:
         engine = machine.engine
         ints = self._ints.read()
         row = struct.pack(f"<{len(ints)}{'I' if self.word == 4 else 'Q'}", *ints).ljust(FLOATS, b"\0")  # fmt: skip
-        row += struct.pack(f"<{len(rules.floats)}Q", *self._floats.read())
+        floats, size = self._floats.read_bytes(), rules.float_size
+        row += b"".join(floats[at : at + size] for at in range(0, len(floats), _FLOAT))
         row = row.ljust(STACK, b"\0")
         if layout.stack:
             row += machine.guest.read(engine.get(machine.cpu.sp) + rules.frame, layout.stack)
@@ -228,9 +231,14 @@ class Caller:
         for i, name in enumerate(rules.int_results):
             engine.set(name, int.from_bytes(back[self.word * i : self.word * (i + 1)], "little"))
         if any(piece.at >= FLOATS for piece in layout.result.pieces):
-            for i, name in enumerate(rules.float_results):
-                engine.set(name, int.from_bytes(back[FLOATS + 8 * i : FLOATS + 8 * i + 8], "little"))  # fmt: skip
+            self._set_floats(rules.float_results, rules, back)
         return 0
+
+    def _set_floats(self, names: Sequence[str], rules: Convention, row: bytes | bytearray) -> None:
+        """Floating-point registers from a row."""
+        size = rules.float_size
+        for at, name in zip(range(FLOATS, STACK, size), names, strict=False):
+            self.machine.engine.set(name, int.from_bytes(row[at : at + size], "little"))
 
     # -- values -----------------------------------------------------------------------------------
 
