@@ -95,7 +95,8 @@ def _in_flight() -> int | None:
         return NOTHING
 
     pc = (library().constants("x86_const")["UC_X86_REG_RIP"],)
-    Gate(uc, pc, pc, stop).on_interrupt(numbers["UC_HOOK_INTR"])
+    gate = Gate(uc, pc, pc, stop)  # kept: the engine calls code in it
+    gate.on_interrupt(numbers["UC_HOOK_INTR"])
     pictures = []
     for begin, until in ((0x1000, 0x1002), (0x1002, 1)):
         uc.emu_start(begin, until)
