@@ -16,7 +16,6 @@ from rtld.backends.windows import (  # noqa: F401  (they fill the tables)
     msvcrt_strings,
 )
 from rtld.backends.windows.api import Dll
-from rtld.backends.windows.crt import VCRUNTIME
 from rtld.backends.windows.kernel32 import KERNEL32
 from rtld.backends.windows.kernel32_time import now, system_time
 from rtld.backends.windows.msvcrt import MSVCRT
@@ -335,11 +334,3 @@ def wine_dbg_output(_system: System, text: bytes) -> int:
 @NTDLL("__wine_dbg_strdup", "p", "p", "cdecl")
 def wine_dbg_strdup(system: System, text: int) -> int:
     return system.keep((system.text(text) or b"") + b"\0")
-
-
-def _no_handler(_system: System, *_: int) -> int:
-    return 1  # ExceptionContinueSearch
-
-
-for _table in (MSVCRT, VCRUNTIME, NTDLL):
-    _table("__C_specific_handler", "pppp", "i")(_no_handler)
