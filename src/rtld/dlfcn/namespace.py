@@ -133,10 +133,10 @@ class Namespace(Closing):
             flags |= RTLD_NOW
         options = {"flags": flags, "name": name, "origin": origin, "use_errno": use_errno}
         space = self._space
-        if flags == RTLD_NOW and isinstance(source, str | os.PathLike):
+        if flags & ~RTLD_GLOBAL == RTLD_NOW and isinstance(source, str | os.PathLike):
             with process().lock:
                 wanted = source if isinstance(source, str) else self._root(source, None, None)[0]
-                at_once = open_at_once(space, wanted)
+                at_once = open_at_once(space, wanted, everywhere=flags != RTLD_NOW)
                 if at_once is not None:
                     library = Library(self, at_once[0], source, options)
                     self._libraries.add(library)
