@@ -120,8 +120,8 @@ class Namespace(Closing):
     ) -> Library:
         """Load a library and what it needs.
 
-        *source*: a name to be searched for, a path (with a slash, or os.PathLike), bytes, a descriptor, a binary file; None is
-        the program. *name* is what bytes are called; *origin* the directory that $ORIGIN means for them.
+        *source*: a name to be searched for, a path (with a slash, or os.PathLike), bytes, a descriptor, a binary file; None, or
+        to glibc an empty name, is the program. *name* is what bytes are called; *origin* the directory that $ORIGIN means for them.
         Raises NotFound, FormatError, UnresolvedSymbol, VersionMismatch, NoSpace, ...; then nothing has happened.
         With RTLD_NOLOAD, NotFound if it is not loaded.
         """
@@ -145,7 +145,7 @@ class Namespace(Closing):
                     return library
         if flags & RTLD_NOSHARE and (not flags & RTLD_GROUP or flags & RTLD_WORLD):
             raise ValueError("invalid mode: RTLD_NOSHARE is for RTLD_GROUP alone")
-        if source is None:
+        if source is None or (source == "" and space.model == "glibc"):
             return Library(self, space.ns.main, None, options)
         with process().lock:
             if flags & RTLD_NOSHARE and isinstance(source, str):
