@@ -76,7 +76,8 @@ class FormatError(RtldError):
         if self.field:
             text += f": {self.field}"
         if self.found is not None:
-            text += f" is {show(self.found)}"
+            # Without a field the structure is a sentence, the reference's own.
+            text += f" is {show(self.found)}" if self.field else f": {show(self.found)}"
         if self.expected is not None:
             text += f", expected {show(self.expected)}"
         return f"{text}; {self.advice}" if self.advice else text

@@ -231,3 +231,23 @@ def test_stub_is_its_assembly(tmp_path: Path, require: Callable[[str], None]) ->
         require("as")
     subprocess.run(["objcopy", "-O", "binary", "-j", ".text", made, tmp_path / "s.bin"], check=True)
     assert (tmp_path / "s.bin").read_bytes()[: len(stub.code)] == stub.code
+
+
+def test_no_name_is_the_program() -> None:
+    """As to glibc, which takes an empty name for none."""
+    ours, theirs = rtld.dlopen(""), ctypes.CDLL("")
+    mine = ctypes.cast(ours.Py_GetVersion, ctypes.c_void_p).value
+    assert mine == ctypes.cast(theirs.Py_GetVersion, ctypes.c_void_p).value
+    assert ours.module is rtld.dlopen(None).module
+    with rtld.Namespace(model="musl") as ns, pytest.raises(rtld.RtldError):
+        ns.dlopen("")
+
+
+@pytest.mark.parametrize("path", ["/usr/lib", "/usr"])
+def test_directories(path: str) -> None:
+    """In glibc's words."""
+    with pytest.raises(OSError, match=path) as theirs:
+        ctypes.CDLL(path)
+    with pytest.raises(rtld.FormatError) as ours:
+        rtld.dlopen(path)
+    assert str(ours.value) == str(theirs.value)

@@ -89,10 +89,13 @@ def portrait(ns: rtld.Namespace, root: Any, initialisers: list[int]) -> dict[str
         "bound": [number[m] for m in order.bound.get(root, ())],
         "initialised": {number[m] for m in space.initialised},
         "why": space.why_loaded(root),
+        "scope": [number[m] for m in now.global_scope.modules],
     }  # fmt: skip
 
 
-def opened(path: str, at_once: bool, needs: list[str]) -> tuple[dict[str, Any] | None, str]:
+def opened(
+    path: str, at_once: bool, needs: list[str], flags: int = 2
+) -> tuple[dict[str, Any] | None, str]:
     """The portrait of a library whose needs were there, in a namespace of its own; and what was said. No initialiser is run."""
     ns = rtld.Namespace()
     space = ns._space
@@ -101,12 +104,12 @@ def opened(path: str, at_once: bool, needs: list[str]) -> tuple[dict[str, Any] |
             open_library(space, need, 2)
         rest = {m for m in space.ns.modules if not m.hosted}
         if at_once:
-            answer = open_at_once(space, path)
+            answer = open_at_once(space, path, everywhere=flags != 2)
             if answer is None:
                 return None, "the long way"
             root, initialisers = answer[0], list(answer[1])
         else:
-            said = open_library(space, path, 2)
+            said = open_library(space, path, flags)
             assert said is not None
             root = said[0]
             assert [m for m in said[1] if m not in rest] == [root]
@@ -130,18 +133,19 @@ def needs_of(path: str) -> list[str]:
 
 @pytest.mark.live
 def test_as_the_long_way() -> None:
-    """Libraries of the system, each beside what it needs."""
+    """Libraries of the system, each beside what it needs; every other with RTLD_GLOBAL."""
     compared = 0
-    for path in LIBRARIES[:: int(os.environ.get("RTLD_EVERY", "12"))]:
+    for number, path in enumerate(LIBRARIES[:: int(os.environ.get("RTLD_EVERY", "12"))]):
         needs = needs_of(path)
-        short, said = opened(path, True, needs)
+        flags = rtld.RTLD_NOW | (rtld.RTLD_GLOBAL if number % 2 else 0)
+        short, said = opened(path, True, needs, flags)
         if short is None:
             continue
-        long, said = opened(path, False, needs)
+        long, said = opened(path, False, needs, flags)
         assert long is not None, (path, said)
         if short["modules"] != long["modules"]:
             # A member of the libc family that ld.so has loaded meanwhile is there from the beginning now.
-            short, said = opened(path, True, needs)
+            short, said = opened(path, True, needs, flags)
             assert short is not None
         for key, value in long.items():
             assert short[key] == value, (path, key)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from elf.search_bed import LOADER, Bed
 from rtld.elf.hwcaps import capabilities
-from rtld.elf.ldcache import LdCache, libcmp
+from rtld.elf.ldcache import LdCache, libcmp, order_key
 from rtld.errors import FormatError
 
 if TYPE_CHECKING:
@@ -213,11 +213,21 @@ def test_order(a: bytes, b: bytes) -> None:
 
     assert sign(libcmp(a, b)) == sign(reference(a, b))
     assert sign(libcmp(a, b)) == -sign(libcmp(b, a))
+    x, y = order_key(a), order_key(b)
+    assert x is not None
+    assert y is not None
+    assert (x > y) - (x < y) == sign(reference(a, b))
 
 
 def test_order_of_numbers_that_overflow_an_int() -> None:
     assert libcmp(b"lib4294967297.so", b"lib2.so") < 0
     assert libcmp(b"lib2147483648.so", b"lib0.so") < 0
+    assert (order_key(b"lib4294967297.so") or ()) < (order_key(b"lib2.so") or ())
+    assert (order_key(b"lib2147483648.so") or ()) < (order_key(b"lib0.so") or ())
+
+
+def test_keys_are_for_ascii() -> None:
+    assert order_key("libé.so".encode()) is None
 
 
 # ------------------------------------------------------------------------------------------ malformed

@@ -120,8 +120,8 @@ class Namespace(Closing):
     ) -> Library:
         """Load a library and what it needs.
 
-        *source*: a name to be searched for, a path (with a slash, or os.PathLike), bytes, a descriptor, a binary file; None is
-        the program. *name* is what bytes are called; *origin* the directory that $ORIGIN means for them.
+        *source*: a name to be searched for, a path (with a slash, or os.PathLike), bytes, a descriptor, a binary file; None, or
+        to glibc an empty name, is the program. *name* is what bytes are called; *origin* the directory that $ORIGIN means for them.
         Raises NotFound, FormatError, UnresolvedSymbol, VersionMismatch, NoSpace, ...; then nothing has happened.
         With RTLD_NOLOAD, NotFound if it is not loaded.
         """
@@ -133,10 +133,10 @@ class Namespace(Closing):
             flags |= RTLD_NOW
         options = {"flags": flags, "name": name, "origin": origin, "use_errno": use_errno}
         space = self._space
-        if flags == RTLD_NOW and isinstance(source, str | os.PathLike):
+        if flags & ~RTLD_GLOBAL == RTLD_NOW and isinstance(source, str | os.PathLike):
             with process().lock:
                 wanted = source if isinstance(source, str) else self._root(source, None, None)[0]
-                at_once = open_at_once(space, wanted)
+                at_once = open_at_once(space, wanted, everywhere=flags != RTLD_NOW)
                 if at_once is not None:
                     library = Library(self, at_once[0], source, options)
                     self._libraries.add(library)
@@ -145,7 +145,7 @@ class Namespace(Closing):
                     return library
         if flags & RTLD_NOSHARE and (not flags & RTLD_GROUP or flags & RTLD_WORLD):
             raise ValueError("invalid mode: RTLD_NOSHARE is for RTLD_GROUP alone")
-        if source is None:
+        if source is None or (source == "" and space.model == "glibc"):
             return Library(self, space.ns.main, None, options)
         with process().lock:
             if flags & RTLD_NOSHARE and isinstance(source, str):

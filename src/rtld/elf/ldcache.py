@@ -17,6 +17,7 @@ from rtld.errors import FormatError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from rtld.elf.hwcaps import Capabilities
 
@@ -80,6 +81,23 @@ def libcmp(a: bytes, b: bytes) -> int:
     return (x ^ 0x80) - (y ^ 0x80)
 
 
+_ONLY_DIGITS = bytes([c if 48 <= c <= 57 else 32 for c in range(256)])
+
+
+def order_key(text: bytes) -> tuple[bytes | int, ...] | None:
+    """What compares as ``libcmp`` does: texts and numbers in turn. None outside ASCII, where char may be signed."""
+    if not text.isascii():
+        return None
+    parts: list[bytes | int] = []
+    at = 0
+    for digits in text.translate(_ONLY_DIGITS).split():
+        start = text.index(digits, at)
+        parts += (text[at:start] + b"\xff", _number(digits))  # a digit comes after everything else
+        at = start + len(digits)
+    parts.append(text[at:])
+    return tuple(parts)
+
+
 class LdCache:
     """A decoded cache. ``order`` is the byte order of the programs that will use it: "<" or ">"."""
 
@@ -90,6 +108,7 @@ class LdCache:
         "_entries",
         "_keys",
         "_limit",
+        "_order",
         "_size",
         "_unpack",
         "generator",
@@ -113,6 +132,7 @@ class LdCache:
         self._keys: dict[
             int, bytes
         ] = {}  # the first entries a binary search visits are always the same
+        self._order: dict[int, tuple[bytes | int, ...] | None] = {}
         if self._data[: len(MAGIC_NEW)] == MAGIC_NEW:
             self._read_new(0)
         elif self._data[: len(MAGIC_OLD)] == MAGIC_OLD:
@@ -253,9 +273,17 @@ class LdCache:
         if not wanted.isascii():
             return self._best(wanted, 0, self._count - 1, cpu)
         left, right = 0, self._count - 1
+        key: Any = order_key(wanted)
+        known = self._order
         while left <= right:
             middle = (left + right) // 2
-            order = libcmp(wanted, self._key(middle))
+            other = known.get(middle)
+            if other is None:
+                other = known[middle] = order_key(self._key(middle))
+            if other is None:
+                order = libcmp(wanted, self._key(middle))
+            else:
+                order = (key > other) - (key < other)
             if order == 0:
                 # There may be entries of this name before the one that was hit.
                 while middle and libcmp(wanted, self._key(middle - 1)) == 0:

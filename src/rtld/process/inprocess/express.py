@@ -14,6 +14,7 @@ import threading
 
 from rtld.backends import inprocess as machine
 from rtld.core.module import Module
+from rtld.elf.dlopen import make_global
 from rtld.elf.file import ElfFile
 from rtld.elf.quick import table_at, tables_of_scope
 from rtld.elf.search import FOUND, Found
@@ -207,10 +208,12 @@ class Plan:
         self.scope = scope
 
 
-def open_at_once(space: Space, name: str) -> tuple[Module, tuple[int, ...]] | None:
+def open_at_once(
+    space: Space, name: str, *, everywhere: bool = False
+) -> tuple[Module, tuple[int, ...]] | None:
     """dlopen(*name*, RTLD_NOW): the module, and its initialisers, which the caller is to call. None: go the long way.
 
-    The caller holds the process's lock.
+    *everywhere*: with RTLD_GLOBAL. The caller holds the process's lock.
     """
     process, plan = space.process, space.plan
     if plan is None:
@@ -251,7 +254,10 @@ def open_at_once(space: Space, name: str) -> tuple[Module, tuple[int, ...]] | No
         if linked is None:
             machine.unmap(file[6], file[7])
             os.close(file[0])
-    return _enter(plan, name, file, linked)
+    entered = _enter(plan, name, file, linked)
+    if everywhere:
+        make_global(space.ns, space.opened.lists[entered[0]])
+    return entered
 
 
 def _link(plan: Plan, file: tuple[int, ...]) -> Linked:
