@@ -130,7 +130,10 @@ class Kernel(Sockets, Ipc):
         self.task.deadline = None
         if entry.advance:
             self.engine.set(self.cpu.pc, pc + entry.advance)
-        self.give_result(result)
+        if entry.error:
+            self.give_result(result)
+        else:
+            self.engine.set(entry.result, result & self.mask)
         if self.trace is not None:
             self.trace(name, tuple(arguments), result)
         if self.pending or self.task.pending:
