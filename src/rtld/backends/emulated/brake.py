@@ -48,7 +48,9 @@ class Brake:
             return
         try:
             rights = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
-            self._memory = mmap.mmap(-1, mmap.PAGESIZE, prot=rights)
+            # Private: after a fork each process has a brake of its own.
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+            self._memory = mmap.mmap(-1, mmap.PAGESIZE, flags, rights)
         except OSError:
             return  # a process that may not make code
         self._memory.write(code.code)

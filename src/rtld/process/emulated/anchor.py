@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 FLAGS = {"arm": 0x05000400, "riscv64": 5}
 
 
+#: What every program since glibc 2.1 defines: where libc does not find it, it takes stdout and its like for the old ones
+#: (libio/oldstdfiles.c; on i386, MIPS).
+STDIO = b"_IO_stdin_used"
+
+
 class Anchor:
     """The bytes for one address. *tls*: size, alignment, and what its address is modulo that."""
 
@@ -52,13 +57,13 @@ class Anchor:
         at = ehsize + phentsize * self.phnum
         at_interp = at
         at = -(-(at + len(interp) + 1) // 16) * 16
-        strings = b"\0" + b"".join(name + b"\0" for name in needed)
+        strings = b"\0" + b"".join(name + b"\0" for name in (*needed, STDIO))
         at_words = at  # the two arrays, of one function each
         at_got = at_words + 2 * word  # MIPS: two words of ld.so's
         at_symbol = at_words + 4 * word
-        at_hash = at_symbol + (24 if self._wide else 16)
+        at_hash = at_symbol + 2 * (24 if self._wide else 16)
         entry = arch.hash_entry_size
-        at_strings = at_hash + 4 * entry
+        at_strings = at_hash + 5 * entry
         at_dynamic = -(-(at_strings + len(strings)) // 16) * 16
         init, fini = base + at_words, base + at_words + word
         names = []
@@ -75,7 +80,7 @@ class Anchor:
         if arch.implicit_got is not None:
             dynamic[-1:] = [
                 (t.DT_PLTGOT, base + at_got), (t.DT_MIPS_RLD_VERSION, 1), (t.DT_MIPS_FLAGS, 2), (t.DT_MIPS_BASE_ADDRESS, base),
-                (t.DT_MIPS_LOCAL_GOTNO, 2), (t.DT_MIPS_SYMTABNO, 1), (t.DT_MIPS_GOTSYM, 1), (t.DT_MIPS_UNREFEXTNO, 1),
+                (t.DT_MIPS_LOCAL_GOTNO, 2), (t.DT_MIPS_SYMTABNO, 2), (t.DT_MIPS_GOTSYM, 2), (t.DT_MIPS_UNREFEXTNO, 2),
                 (t.DT_MIPS_RLD_MAP, 0), (t.DT_NULL, 0),
             ]  # fmt: skip
         kinds = [kind for kind, _ in dynamic]
@@ -109,7 +114,13 @@ class Anchor:
         head[at_interp : at_interp + len(interp)] = interp
         letter = "Q" if self._wide else "I"
         struct.pack_into(f"{order}2{letter}", head, at_words, *functions)
-        struct.pack_into(f"{order}4{'Q' if entry == 8 else 'I'}", head, at_hash, 1, 1, 0, 0)
+        struct.pack_into(f"{order}5{'Q' if entry == 8 else 'I'}", head, at_hash, 1, 2, 1, 0, 0)
+        # Symbol 1, STB_GLOBAL and STT_OBJECT; offset is behind the last name that is needed.
+        at_symbol += 24 if self._wide else 16
+        if self._wide:
+            struct.pack_into(f"{order}IBBHQQ", head, at_symbol, offset, 0x11, 0, 1, base, 4)
+        else:
+            struct.pack_into(f"{order}IIIBBH", head, at_symbol, offset, base, 4, 0x11, 0, 1)
         head[at_strings : at_strings + len(strings)] = strings
         if arch.implicit_got is not None:
             # ld.so does not write into this dynamic section: DT_MIPS_RLD_MAP says where it tells its r_debug.

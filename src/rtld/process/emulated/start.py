@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from rtld.arch import arch_for
+from rtld.backends.emulated.cpus import CPUS
 from rtld.backends.emulated.linux.tree import Bind, Tree
 from rtld.elf.file import ElfFile
 from rtld.errors import FormatError, Unsupported
@@ -48,16 +49,18 @@ def run_emulated(
     reporter: Reporter = SPOKEN,
     finished: Callable[[System], object] | None = None,
     debugger: Debugger | None = None,
-    qemu: bool = False,
+    qemu: bool | None = None,
 ) -> int:
     """Run *program*, a path of the sysroot or of this computer; its wait status.
 
     *binds*: "HOST:GUEST" or "HOST:GUEST:ro", more files for the guest to see. *link*: how our linker is to link; None: the
-    guest's own does. *net*: allow sockets, as far as this computer. *finished* is told when the first process has ended. *qemu*: let qemu-user run it, whatever its CPU is,
-    as it does where there is no engine for that. CannotRun, StartFailed.
+    guest's own does. *net*: allow sockets, as far as this computer. *finished* is told when the first process has ended. *qemu*: let qemu-user run it, whatever its CPU
+    is; None: where there is no engine for that, or none to rely on. CannotRun, StartFailed.
     """
     arch = arch_of(program, sysroot)
-    if arch is not None and (qemu or is_for_qemu(arch)):
+    if arch is not None and (
+        qemu or (is_for_qemu(arch) and (qemu is None or arch.name not in CPUS))
+    ):
         path = program if os.path.exists(program) else f"{sysroot}/{program}"
         root = sysroot or default_sysroot(program)[0]
         return run_by_qemu(arch, path, argv, env, root, reporter, link)
