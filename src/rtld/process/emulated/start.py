@@ -57,20 +57,21 @@ def run_emulated(
     guest's own does. *net*: allow sockets, as far as this computer. *finished* is told when the first process has ended. *qemu*: let qemu-user run it, whatever its CPU
     is; None: where there is no engine for that, or none to rely on. CannotRun, StartFailed.
     """
-    arch = arch_of(program, sysroot)
+    given = [parse_bind(text) for text in binds]
+    inside = find_inside(program, sysroot, given, env.get("PATH", PATH))
+    # What the sysroot has is meant before what this computer has under the same name.
+    host = program if inside is None else host_path(Tree(sysroot, given), inside)
+    arch = arch_of(host)
     if arch is not None and (
         qemu or (is_for_qemu(arch) and (qemu is None or arch.name not in CPUS))
     ):
-        path = program if os.path.exists(program) else f"{sysroot}/{program}"
-        root = sysroot or default_sysroot(program)[0]
-        return run_by_qemu(arch, path, argv, env, root, reporter, link)
+        root = sysroot or default_sysroot(host)[0]
+        return run_by_qemu(arch, host, argv, env, root, reporter, link)
     if debugger is not None and arch is not None and arch.name in ("mips64el", "mipsel"):
         raise Unsupported(
             f"{program}: gdb cannot debug MIPS programs here: steps in delay slots go astray",
             f"qemu-{arch.name} -g PORT does it",
         )
-    given = [parse_bind(text) for text in binds]
-    inside = find_inside(program, sysroot, given, env.get("PATH", PATH))
     if inside is None:
         path = os.path.abspath(program)
         if not os.path.exists(path):
@@ -96,16 +97,22 @@ def run_emulated(
             finished(system)
 
 
-def arch_of(program: str, sysroot: str | None) -> Arch | None:
-    """The CPU of a program, here or in the sysroot; None where that cannot be said."""
-    for path in (program, f"{sysroot}/{program}"):
-        try:
-            file = ElfFile(path)
-        except (OSError, FormatError):
-            continue
-        found: Arch | None = arch_for(file.machine, file.bits, file.order, file.flags)
-        return found
-    return None
+def arch_of(path: str) -> Arch | None:
+    """The CPU of a program; None where that cannot be said."""
+    try:
+        file = ElfFile(path)
+    except (OSError, FormatError):
+        return None
+    found: Arch | None = arch_for(file.machine, file.bits, file.order, file.flags)
+    file.close()
+    return found
+
+
+def host_path(tree: Tree, inside: str) -> str:
+    """Which file of this computer a name of the guest's is."""
+    with tree.find(inside) as place:
+        directory = os.readlink(f"/proc/self/fd/{place.fd}")
+        return f"{directory.rstrip('/')}/{place.name}"
 
 
 def parse_bind(text: str) -> Bind:
