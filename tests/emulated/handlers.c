@@ -108,7 +108,8 @@ static void simple(int number, void (*handler)(int), int flags) {
   action.sa_flags = flags;
   sigaction(number, &action, 0);
 }
-static void *thread(void *arg) { (void)arg; pause(); return (void *)(long)count; }
+static volatile int over;
+static void *thread(void *arg) { (void)arg; pause(); over = 1; return (void *)(long)(count > 40); }
 
 int main(void) {
   setvbuf(stdout, 0, _IOLBF, 0);
@@ -117,7 +118,7 @@ int main(void) {
   int ends[2], status, n;
   char byte;
   struct timespec moment = {0, 20000000};
-  struct itimerval timer = {{0, 0}, {0, 50000}};
+  struct itimerval timer = {{0, 50000}, {0, 50000}}, never = {{0, 0}, {0, 0}};
   double x = 1.5;
   page = mmap(0, 65536, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   /* a fault: where, and the way out that the handler chooses */
@@ -164,10 +165,12 @@ int main(void) {
   setitimer(ITIMER_REAL, &timer, 0);
   n = read(ends[0], &byte, 1);
   printf("interrupted %d %d\n", n, errno == EINTR);
+  setitimer(ITIMER_REAL, &never, 0);
   simple(SIGALRM, tick, SA_RESTART);
   setitimer(ITIMER_REAL, &timer, 0);
-  if (!fork()) { usleep(200000); write(ends[1], "x", 1); _exit(0); }
+  if (!fork()) { for (n = 0; n < 4; n++) usleep(50000); write(ends[1], "x", 1); _exit(0); }
   n = read(ends[0], &byte, 1);
+  setitimer(ITIMER_REAL, &never, 0);
   wait(&status);
   printf("made again %d %c\n", n, byte);
   /* waiting for one */
@@ -202,8 +205,7 @@ int main(void) {
   count = 40;
   simple(SIGUSR1, tick, 0);
   pthread_create(&t, 0, thread, 0);
-  usleep(50000);
-  pthread_kill(t, SIGUSR1);
+  while (!over) { usleep(20000); if (!over) pthread_kill(t, SIGUSR1); }
   pthread_join(t, &result);
   printf("thread %ld\n", (long)result);
   return 0;

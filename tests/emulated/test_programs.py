@@ -80,6 +80,18 @@ def test_threads(mode: str, arch: str, cc: CC, rtld_command: list[str]) -> None:
     assert (done.stdout, done.returncode, done.stderr) == (*qemu(arch, program), "")
 
 
+@pytest.mark.parametrize("arch", CPUS + MIPS)
+def test_stdout_is_the_new_one(arch: str, cc: CC, rtld_command: list[str]) -> None:
+    """Where nobody defines _IO_stdin_used, libc of i386 and MIPS takes the program for one of glibc 2.0's time."""
+    text = (
+        "#define _GNU_SOURCE\n#include <stdio.h>\nint main(void) { "
+        'fputs_unlocked("one\\n", stdout); fwrite_unlocked("two\\n", 1, 4, stdout); puts("three"); return fflush_unlocked(stdout); }'
+    )
+    program = cc(text, "stdout", arch=arch)
+    done = rtld(rtld_command, arch, program, options=sysroot(arch))
+    assert (done.stdout, done.returncode) == ("one\ntwo\nthree\n", 0)
+
+
 @pytest.mark.parametrize("arch", CPUS)
 def test_processes_and_signals(arch: str, cc: CC, rtld_command: list[str]) -> None:
     """fork, exec, pipes, waiting, signals; the last one it dies of."""

@@ -61,7 +61,7 @@ the program; its input, output and signals are the program's own.""",
         Option("--watch",        "WHAT", "tell of accesses to ADDRESS+BYTES, SYMBOL or LIBRARY:SYMBOL; emulated CPUs only",
                many=True),
         Option("--gdb",          "PORT", "wait for gdb on that port of this machine (0: any); emulated CPUs only"),
-        Option("--backend",      "NAME", "for other CPUs: emulated (the default) or qemu, which runs what is linked here",
+        Option("--backend",      "NAME", "for other CPUs: emulated (the default, but for MIPS) or qemu (runs what is linked here)",
                choices=("emulated", "qemu")),
         Option("--memory",       "MIB",  "the most memory a process of it may have; emulated CPUs only"),
     ),
@@ -253,7 +253,8 @@ def _run_emulated(
         seconds=_number(options.timeout, "--timeout"), seed=seed, fixed=options.no_aslr, reporter=reporter,
         layout=options.layout or "linux",
         memory=int((_number(options.memory, "--memory") or 4096) * (1 << 20)), finished=finished,
-        debugger=debugger, net=options.net, observers=observed.observers, qemu=options.backend == "qemu",
+        debugger=debugger, net=options.net, observers=observed.observers,
+        qemu=None if options.backend is None else options.backend == "qemu",
     )  # fmt: skip
 
 

@@ -78,6 +78,7 @@ class Cpu(NamedTuple):
     eager       pages of files come when they are mapped: a fault cannot be repaired (``quirks``)
     model       which model Unicorn is to be; "": its own choice
     space       bytes of addresses; 0: what its bits say
+    fragile     some programs crash Unicorn itself (``quirks``): emulated on request only
     callee      the register that a function expects its own address in; "" for none
     tls         the register with the thread pointer; "" where it is no single one
     call_size   bytes of the instruction that makes a system call (Thumb: 2)
@@ -107,6 +108,7 @@ class Cpu(NamedTuple):
     model: str = ""
     space: int = 0
     callee: str = ""
+    fragile: bool = False
     tls: str = ""
     call_size: int = 4
 
@@ -149,7 +151,7 @@ def _mips(name: str, bits: int, mode: str, model: str, arguments: tuple[str, ...
         {12: (SEGV, "load"), 13: (SEGV, "store"), 15: (SEGV, "instruction fetch"), 18: (TRAP, "breakpoint"), 20: (ILL, "illegal instruction"),
          21: (ILL, "coprocessor that is not there"), 22: (FPE, "integer overflow"), 23: (FPE, "trap"), 26: (FPE, "floating-point exception")},
         (Set("cp0_status", status, "CU1 and, n64, FR: the floating-point unit is on; ERL: addresses below 2 GiB are not translated"),),
-        area=16 if bits == 32 else 0, eager=True, model=model, space=1 << 31, tls="cp0_userlocal", callee="t9")
+        area=16 if bits == 32 else 0, eager=True, model=model, space=1 << 31, tls="cp0_userlocal", callee="t9", fragile=True)
 
 
 CPUS = {cpu.name: cpu for cpu in (

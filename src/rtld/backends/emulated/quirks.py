@@ -47,6 +47,7 @@ QUIRKS = (
     Quirk("s390x",  "SQXBR (square root of a long double) ends this process: a segmentation fault", "-",           "none"),
     Quirk("mips",   "a hook that is called in a delay slot makes the branch target an illegal instruction", "#2272, PR #2347", "cpus: Cpu.eager: pages come when they are mapped, so that nothing faults there"),
     Quirk("mips",   "a run that is broken off in a delay slot loses the branch",                 "#1411",           "brake.Brake stops at a block's beginning only"),
+    Quirk("mips",   "some 360 instructions in a row without a branch crash the process that emulates", "-",        "cpus: Cpu.fragile: qemu-user runs MIPS programs, if nobody says otherwise"),
     Quirk("mips",   "a hook for memory crashes it",                                             "#2134",           "there is none"),
     Quirk("mips64el", "the default model has no 64-bit floating point: R4000",                  "#2109",           "cpus: Cpu.model"),
     Quirk("mips64el", "addresses from 2 GiB on are refused: ERL cannot be left",                "#2109",           "cpus: Cpu.space; programs for fixed addresses above: --backend qemu"),

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 FLAGS = {"arm": 0x05000400, "riscv64": 5}
 
 
+#: What every program since glibc 2.1 defines: where libc does not find it, it takes stdout and its like for the old ones
+#: (libio/oldstdfiles.c; on i386, MIPS).
 STDIN_USED = b"_IO_stdin_used"
 
 
@@ -83,7 +85,7 @@ class Anchor:
         if arch.implicit_got is not None:
             dynamic[-1:] = [
                 (t.DT_PLTGOT, base + at_got), (t.DT_MIPS_RLD_VERSION, 1), (t.DT_MIPS_FLAGS, 2), (t.DT_MIPS_BASE_ADDRESS, base),
-                (t.DT_MIPS_LOCAL_GOTNO, 2), (t.DT_MIPS_SYMTABNO, 1), (t.DT_MIPS_GOTSYM, 1), (t.DT_MIPS_UNREFEXTNO, 1),
+                (t.DT_MIPS_LOCAL_GOTNO, 2), (t.DT_MIPS_SYMTABNO, 2), (t.DT_MIPS_GOTSYM, 2), (t.DT_MIPS_UNREFEXTNO, 2),
                 (t.DT_MIPS_RLD_MAP, 0), (t.DT_NULL, 0),
             ]  # fmt: skip
         kinds = [kind for kind, _ in dynamic]

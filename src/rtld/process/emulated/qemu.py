@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def is_for_qemu(arch: Arch | None) -> bool:
-    """A CPU that the linker knows, and no engine here has."""
-    return arch is not None and arch.name not in CPUS
+    """A CPU that the linker knows, and no engine here has, or none that can be relied on."""
+    return arch is not None and (arch.name not in CPUS or CPUS[arch.name].fragile)
 
 
 def find_qemu(arch: Arch) -> str:
@@ -37,7 +37,8 @@ def find_qemu(arch: Arch) -> str:
     if qemu is None:
         if arch.name not in CPUS:
             cpu_named(arch.name)  # Unsupported, with the reason
-        raise Unsupported(f"{name} is not installed", "Debian's package qemu-user has it")
+        other = "; --backend emulated does without" if CPUS[arch.name].fragile else ""
+        raise Unsupported(f"{name} is not installed", f"Debian's package qemu-user has it{other}")
     return qemu
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from rtld.arch import arch_for
+from rtld.backends.emulated.cpus import CPUS
 from rtld.backends.emulated.linux.tree import Bind, Tree
 from rtld.elf.file import ElfFile
 from rtld.errors import FormatError, Unsupported
@@ -50,43 +51,31 @@ def run_emulated(
     finished: Callable[[System], object] | None = None,
     debugger: Debugger | None = None,
     observers: Sequence[Observer] = (),
-    qemu: bool = False,
+    qemu: bool | None = None,
 ) -> int:
     """Run *program*, a path of the sysroot or of this computer; its wait status.
 
     *binds*: "HOST:GUEST" or "HOST:GUEST:ro", more files for the guest to see. *link*: how our linker is to link; None: the
-    guest's own does. *observers* look on (``observe``). *net*: allow sockets, as far
-    as this computer. *finished* is told when the first process has ended. *qemu*: let
-    qemu-user run it, whatever its CPU is, as it does where there is no engine for that. CannotRun, StartFailed.
+    guest's own does. *observers* look on (``observe``). *net*: allow sockets, as far as this computer. *finished* is told
+    when the first process has ended. *qemu*: let qemu-user run it, whatever its CPU is; None: where there is no engine for
+    that, or none to rely on. CannotRun, StartFailed.
     """
-    arch = arch_of(program, sysroot)
-    if arch is not None and (qemu or is_for_qemu(arch)):
-        if link is not None and (link.pure or link.lazy_load):
-            option = "--pure" if link.pure else "--lazy-load"
-            raise CannotRun(
-                program,
-                f"{option}: there is no emulated CPU {arch.name}"
-                if is_for_qemu(arch)
-                else f"{option}: qemu-user does not do that",
-                "without it qemu-user runs the program, if it is there",
-            )
-        if observers or (link is not None and link.hooks is not None):
-            raise Unsupported(
-                f"{program}: nobody can look into a program for {arch.name}"
-                if is_for_qemu(arch)
-                else f"{program}: nobody can look into a program that qemu-user runs",
-                "qemu-user runs it, and rtld only starts that",
-            )
-        path = program if os.path.exists(program) else f"{sysroot}/{program}"
-        root = sysroot or default_sysroot(program)[0]
-        return run_by_qemu(arch, path, argv, env, root, reporter, link)
+    given = [parse_bind(text) for text in binds]
+    inside = find_inside(program, sysroot, given, env.get("PATH", PATH))
+    # What the sysroot has is meant before what this computer has under the same name.
+    host = program if inside is None else host_path(Tree(sysroot, given), inside)
+    arch = arch_of(host)
+    if arch is not None and (
+        qemu or (is_for_qemu(arch) and (qemu is None or arch.name not in CPUS))
+    ):
+        _refuse_under_qemu(program, arch, link, looked_into=bool(observers))
+        root = sysroot or default_sysroot(host)[0]
+        return run_by_qemu(arch, host, argv, env, root, reporter, link)
     if debugger is not None and arch is not None and arch.name in ("mips64el", "mipsel"):
         raise Unsupported(
             f"{program}: gdb cannot debug MIPS programs here: steps in delay slots go astray",
             f"qemu-{arch.name} -g PORT does it",
         )
-    given = [parse_bind(text) for text in binds]
-    inside = find_inside(program, sysroot, given, env.get("PATH", PATH))
     if inside is None:
         path = os.path.abspath(program)
         if not os.path.exists(path):
@@ -113,16 +102,39 @@ def run_emulated(
             finished(system)
 
 
-def arch_of(program: str, sysroot: str | None) -> Arch | None:
-    """The CPU of a program, here or in the sysroot; None where that cannot be said."""
-    for path in (program, f"{sysroot}/{program}"):
-        try:
-            file = ElfFile(path)
-        except (OSError, FormatError):
-            continue
-        found: Arch | None = arch_for(file.machine, file.bits, file.order, file.flags)
-        return found
-    return None
+def _refuse_under_qemu(program: str, arch: Arch, link: Link | None, *, looked_into: bool) -> None:
+    """What qemu-user does not do. CannotRun, Unsupported."""
+    reason = (
+        f"there is no emulated CPU {arch.name}" if arch.name not in CPUS else "qemu-user runs this"
+    )
+    if link is not None and (link.pure or link.lazy_load):
+        option = "--pure" if link.pure else "--lazy-load"
+        raise CannotRun(
+            program, f"{option}: {reason}", "without it qemu-user runs the program, if it is there"
+        )
+    if looked_into or (link is not None and link.hooks is not None):
+        raise Unsupported(
+            f"{program}: nobody can look into it: {reason}",
+            "qemu-user runs it, and rtld only starts that",
+        )
+
+
+def arch_of(path: str) -> Arch | None:
+    """The CPU of a program; None where that cannot be said."""
+    try:
+        file = ElfFile(path)
+    except (OSError, FormatError):
+        return None
+    found: Arch | None = arch_for(file.machine, file.bits, file.order, file.flags)
+    file.close()
+    return found
+
+
+def host_path(tree: Tree, inside: str) -> str:
+    """Which file of this computer a name of the guest's is."""
+    with tree.find(inside) as place:
+        directory = os.readlink(f"/proc/self/fd/{place.fd}")
+        return f"{directory.rstrip('/')}/{place.name}"
 
 
 def parse_bind(text: str) -> Bind:
