@@ -87,6 +87,34 @@ def test_calls_of_forked_processes(cc: CC, rtld_command: list[str], tmp_path: Pa
     assert sorted(returned) == sorted([(*child, "0x0"), (parent, hex(int(*child)))])
 
 
+OPENS = """
+#include <dlfcn.h>
+#include <stdio.h>
+int main(int argc, char **argv)
+{
+    void *handle = dlopen(argv[1], RTLD_LAZY);
+    if (!handle) return puts(dlerror()), 1;
+    int (*length)(const char *) = dlsym(handle, "length");
+    int sum = length("a") + length("bc") + length("def");
+    printf("%d %d\\n", sum, dlclose(handle));
+    return 0;
+}
+"""
+PLUGIN = "#include <string.h>\nint length(const char *text) { return strlen(text) * 10; }"
+
+
+@pytest.mark.parametrize("arch", CPUS)
+def test_calls_of_a_library_that_is_opened(arch: str, cc: CC, rtld_command: list[str]) -> None:
+    """Its slots wait for their first call, which is told once as all others are."""
+    program = cc(OPENS, "opens", "-ldl", arch=arch)
+    plugin = cc(PLUGIN, "libplugin.so", "-shared", "-fPIC", "-fno-builtin", "-Wl,-z,lazy", arch=arch)
+    options = ["--trace=calls", f"--bind={plugin.parent}:{plugin.parent}:ro", *sysroot(arch)]
+    done = rtld(rtld_command, arch, program, str(plugin), options=options)
+    assert (done.stdout, done.returncode) == ("60 0\n", 0)
+    calls = re.findall(rf"(call|return) \w+ file {plugin} \[0\].*: strlen(?:\(\w+| = (\w+))", done.stderr)
+    assert calls == [(what, size) for n in "123" for what, size in (("call", ""), ("return", f"0x{n}"))]
+
+
 def test_calls_where_they_are_not_seen(cc: CC, rtld_command: list[str]) -> None:
     done = subprocess.run(
         [*rtld_command, "run", "--trace=calls", "/bin/true"],
