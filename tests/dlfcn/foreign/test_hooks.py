@@ -34,6 +34,10 @@ int after(int n) { return twice(n + 1); }
 int down(int n);
 int below(int n) { volatile int found = down(n - 1); return found + 1; }
 int down(int n) { return n ? below(n) : 100; }
+int hop(int n);
+int skip(int n) { return hop(n); }
+int hop(int n) { return n ? skip(n - 1) : 5; }
+int hopping(int n) { return hop(n) + 1; }
 static jmp_buf where;
 void jump(int n) { if (n > 1) longjmp(where, n); }
 int caught(int n) { int m = setjmp(where); if (m) return m; jump(n); return -1; }
@@ -144,7 +148,7 @@ def test_all_hooks(root: str, cpu: str, cc: CC) -> None:
 
 
 def test_results_of_calls_of_every_shape(root: str, cpu: str, cc: CC) -> None:
-    audit = Audit("widen", "twice", "after", "down", "jump")
+    audit = Audit("widen", "twice", "after", "down", "jump", "hop", "skip")
     namespace, library = opened(root, cpu, cc, audit)
     with namespace:
         audit.seen.clear()
@@ -162,6 +166,13 @@ def test_results_of_calls_of_every_shape(root: str, cpu: str, cc: CC) -> None:
         audit.seen.clear()
         assert library.deep(5) == 105
         assert [row[2] for row in audit.seen if row[0] == "exit"] == list(range(100, 106))
+        audit.seen.clear()
+        assert (
+            library.hopping(4) == 6
+        )  # through the same two slots again and again, by jumps where the CPU allows that
+        hops: list[Any] = [row[:2] for row in audit.seen]
+        assert hops[:9] == [("enter", name) for name in ("hop", "skip") * 4] + [("enter", "hop")]
+        assert hops[9:] == [("exit", name) for _, name in reversed(hops[:9])]
         audit.seen.clear()
         for n in (7, 8, 1, 9):
             assert library.caught(n) == (n if n > 1 else -1)  # what longjmp has left never returns
