@@ -38,6 +38,10 @@ def test_interpose_and_undo(lib: Lib) -> None:
     assert library.now() == 1234
     undo()
     assert abs(library.now() - before) < 60
+    library.cdef("long time(long *);")
+    undo = library.interpose("time", lambda _p: 4321)  # declared: its types are known
+    assert library.now() == 4321
+    undo()
     with pytest.raises(rtld.UnresolvedSymbol):
         library.interpose("fork", fake)
     library.close()

@@ -256,6 +256,15 @@ def test_interpose_and_undo(machine: ForeignNamespace, cpu: str, cc: CC) -> None
     assert library.now() == 1234
     undo()
     assert abs(library.now() - before) < 60
+    library.cdef("long time(long *); struct wide { int a[5]; }; struct wide widen(int);")
+    undo = library.interpose("time", lambda _p: 4321)  # declared: its types are known
+    assert library.now() == 4321
+    undo()
+    wide = library.types["wide"]
+    undo = library.interpose("widen", lambda n: wide((n, 0, 0, 0, 10 * n)))
+    assert library.sum(4) == 44
+    undo()
+    assert library.sum(4) == 12
     buffer = library.alloc(100)
     sizes = []
 
