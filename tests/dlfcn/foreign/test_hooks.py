@@ -309,3 +309,26 @@ def test_exceptions_pass_watched_calls(
         assert [library.careful(n) for n in (1, 3, 2, 5)] == [1, -1, 2, -1]
         calls = [row[0] for row in audit.seen]
         assert calls == ["enter", "exit", "enter", "enter", "exit", "enter"]
+
+
+def test_with_musl(cc: CC, require: Callable[[str], None]) -> None:
+    found = sysroots.debian("x86_64")
+    if found is None:
+        require("Debian's package archive")
+    audit = Audit("scale", "getenv", "twice", "after")
+    path = cc(USER, "libtest.so", *FLAGS, arch="x86_64", libc="musl")
+    with ForeignNamespace(str(found), model="musl", seconds=60, hooks=audit) as namespace:
+        library = namespace.dlopen(path)
+        library.scaled.restype = ctypes.c_double
+        assert library.scaled(2) == 10 * 1.5 + 28 + 0.5
+        assert library.now() == 99
+        assert library.word() == 1
+        audit.seen.clear()
+        assert library.tail(5) == 12
+        calls = [row[:2] for row in audit.seen]
+        assert calls == [
+            ("enter", "after"),
+            ("enter", "twice"),
+            ("exit", "twice"),
+            ("exit", "after"),
+        ]
