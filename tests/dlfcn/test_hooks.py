@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,8 @@ import pytest
 
 import rtld
 from rtld.dlfcn import Call, Hooks
+from rtld.events import Trace
+from rtld.process.calltrace import CallTrace
 
 Lib = Callable[..., str]
 
@@ -34,6 +38,10 @@ def test_interpose_and_undo(lib: Lib) -> None:
     assert library.now() == 1234
     undo()
     assert abs(library.now() - before) < 60
+    library.cdef("long time(long *);")
+    undo = library.interpose("time", lambda _p: 4321)  # declared: its types are known
+    assert library.now() == 4321
+    undo()
     with pytest.raises(rtld.UnresolvedSymbol):
         library.interpose("fork", fake)
     library.close()
@@ -132,3 +140,21 @@ def test_a_hook_that_fails_takes_all_back(lib: Lib) -> None:
             with pytest.raises(RuntimeError, match="no such library"):
                 ns.dlopen(path)
             assert not ns.modules
+
+
+def test_trace_of_calls(lib: Lib) -> None:
+    """The same lines as ``rtld run --trace=calls`` has for programs of emulated CPUs (tests/emulated/test_observed.py)."""
+    sink = io.StringIO()
+    path = lib(USER, "-fno-ipa-cp")
+    with rtld.Namespace(hooks=CallTrace(Trace({"calls"}, sink, 7))) as ns:
+        library = ns.dlopen(path)
+        library.word()
+        library.now()
+    lines = sink.getvalue().splitlines()
+    call = rf"         7:\tcall from file {path} \[0\] to (\S+) \[0\]: (\w+)\(0x[0-9a-f]+, 0x[0-9a-f]+, 0x[0-9a-f]+\)"
+    back = rf"         7:\treturn to file {path} \[0\] from (\S+) \[0\]: (\w+) = (0x[0-9a-f]+)"
+    calls = [found for line in lines if (found := re.fullmatch(call, line))]
+    returns = [found for line in lines if (found := re.fullmatch(back, line))]
+    assert [found[2] for found in calls][:2] == ["getenv", "time"]
+    assert {found[1].rpartition("/")[2] for found in calls} == {"libc.so.6"}
+    assert ("getenv", "0x0") in [(found[2], found[3]) for found in returns]

@@ -87,6 +87,40 @@ def test_calls_of_forked_processes(cc: CC, rtld_command: list[str], tmp_path: Pa
     assert sorted(returned) == sorted([(*child, "0x0"), (parent, hex(int(*child)))])
 
 
+OPENS = """
+#include <dlfcn.h>
+#include <stdio.h>
+int main(int argc, char **argv)
+{
+    void *handle = dlopen(argv[1], RTLD_LAZY);
+    if (!handle) return puts(dlerror()), 1;
+    int (*length)(const char *) = dlsym(handle, "length");
+    int sum = length("a") + length("bc") + length("def");
+    printf("%d %d\\n", sum, dlclose(handle));
+    return 0;
+}
+"""
+PLUGIN = "#include <string.h>\nint length(const char *text) { return strlen(text) * 10; }"
+
+
+@pytest.mark.parametrize("arch", CPUS)
+def test_calls_of_a_library_that_is_opened(arch: str, cc: CC, rtld_command: list[str]) -> None:
+    """Its slots wait for their first call, which is told once as all others are."""
+    program = cc(OPENS, "opens", "-ldl", arch=arch)
+    plugin = cc(
+        PLUGIN, "libplugin.so", "-shared", "-fPIC", "-fno-builtin", "-Wl,-z,lazy", arch=arch
+    )
+    options = ["--trace=calls", f"--bind={plugin.parent}:{plugin.parent}:ro", *sysroot(arch)]
+    done = rtld(rtld_command, arch, program, str(plugin), options=options)
+    assert (done.stdout, done.returncode) == ("60 0\n", 0)
+    calls = re.findall(
+        rf"(call|return) \w+ file {plugin} \[0\].*: strlen(?:\(\w+| = (\w+))", done.stderr
+    )
+    assert calls == [
+        (what, size) for n in "123" for what, size in (("call", ""), ("return", f"0x{n}"))
+    ]
+
+
 def test_calls_where_they_are_not_seen(cc: CC, rtld_command: list[str]) -> None:
     done = subprocess.run(
         [*rtld_command, "run", "--trace=calls", "/bin/true"],
@@ -247,6 +281,21 @@ def test_coverage_as_text_and_drcov(cc: CC, rtld_command: list[str], tmp_path: P
 # -- memory --------------------------------------------------------------------------------------------------
 
 
+STORES = r"(str|strh?|sw|st|mov[lw]?|add[lw]?)\s"  # as objdump writes them
+
+
+def instruction(arch: str, program: Path, function: str, offset: int) -> str:
+    """What objdump has at that place."""
+    tool = toolchain.target(arch).cc.removesuffix("gcc") + "objdump"
+    symbol = names(ElfFile(program)).find(function)
+    assert symbol is not None
+    at = (symbol.value & -2) + offset
+    command = [tool, "-d", f"--start-address={at}", f"--stop-address={at + 8}", str(program)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(rf"^ *{at:x}:\t[^\t]+\t(.*)$", text, re.MULTILINE)
+    return found[1].replace("\t", " ") if found else ""
+
+
 def watched(text: str) -> list[str]:
     return re.findall(r"rtld: watch \S+: (read|write of 0x[0-9a-f]+), (?:\d+) bytes? at", text)
 
@@ -265,7 +314,10 @@ def test_watched_memory(how: list[str], arch: str, cc: CC, rtld_command: list[st
     seen = watched(done.stderr)
     writes = [what for what in seen if what.startswith("write")]
     assert writes == [f"write of {value:#x}" for value in (0, 3, 9, 18, 30, 7)]
-    assert "by observed: add+0x" in done.stderr
+    (store,) = set(
+        re.findall(r"watch counter: write of .* by observed: add\+(0x[0-9a-f]+)", done.stderr)
+    )
+    assert re.match(STORES, instruction(arch, program, "add", int(store, 16)))
     assert "by observed: main+0x" in done.stderr
     last = next(line for line in done.stderr.splitlines() if "write of 0x7," in line)
     assert f"watch {end:#x}: write of 0x7, 2 bytes at {end:#x}, by observed: main+0x" in last

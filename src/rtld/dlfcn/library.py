@@ -6,7 +6,7 @@ import ctypes
 import weakref
 
 from rtld.dlfcn.flags import RTLD_FIRST
-from rtld.dlfcn.names import exported
+from rtld.dlfcn.names import exported, is_plain
 from rtld.dlfcn.opened import Closed, Opened
 from rtld.errors import UnresolvedSymbol
 from rtld.process.inprocess import calls
@@ -199,9 +199,14 @@ class Library(Opened):
     # -- its view of others -----------------------------------------------------------------------------
 
     def interpose(self, name: str, function: Any) -> Callable[[], None]:
-        """Lead this library's own references to *name* to a function of ctypes or an address; call the result to undo it."""
+        """Lead this library's own references to *name* to a function of ctypes, an address, or a Python function whose types
+        ``cdef`` has declared; call the result to undo it.
+        """
         from rtld.process.inprocess.hooks import interpose
 
+        types = self._declared.get(name)
+        if types is not None and is_plain(function):
+            function = ctypes.CFUNCTYPE(types[0], *(types[1] or ()))(function)
         return interpose(self._namespace._space, self.module, name, function)
 
     # -- the end ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The names that a library offers."""
+"""The names that a library offers, and what may stand for one."""
 
 from __future__ import annotations
 
@@ -25,3 +25,8 @@ def exported(file: ElfFile) -> list[str]:
         if symbol.section and symbol.info >> 4 in _BINDINGS and symbol.other & 3 in _VISIBLE:
             names.add(os.fsdecode(table.name(index)))
     return sorted(names)
+
+
+def is_plain(function: object) -> bool:
+    """A function of Python's that knows no C types: neither one of ctypes or of a guest, nor an address."""
+    return callable(function) and not hasattr(function, "restype")

@@ -18,7 +18,7 @@ import toolchain
 from backends.emulated.programs import ALL
 from rtld.arch import ARCHES, by_name
 from rtld.arch.base import Stub
-from rtld.backends.emulated import brake, gate
+from rtld.backends.emulated import blockcount, brake, gate, trail
 from rtld.backends.emulated.callnumbers import call_names
 from rtld.backends.emulated.cpus import CPUS
 from rtld.backends.emulated.kernel import Kernel
@@ -67,6 +67,8 @@ def test_every_function_of_the_kernel_is_some_call(cpu: str) -> None:
 CODES = [
     *((f"{cpu.name} boot", cpu.boot.code, cpu.name) for cpu in CPUS.values() if cpu.boot),
     *((f"{host} brake", code, host) for host, code in brake.CODE.items()),
+    *((f"{host} blockcount", code, host) for host, code in blockcount.CODE.items()),
+    *((f"{host} trail", code, host) for host, code in trail.CODE.items()),
     *((f"{host} gate", code, host) for host, code in gate.CODE.items()),
 ]
 

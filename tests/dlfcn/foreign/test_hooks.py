@@ -34,6 +34,10 @@ int after(int n) { return twice(n + 1); }
 int down(int n);
 int below(int n) { volatile int found = down(n - 1); return found + 1; }
 int down(int n) { return n ? below(n) : 100; }
+int hop(int n);
+int skip(int n) { return hop(n); }
+int hop(int n) { return n ? skip(n - 1) : 5; }
+int hopping(int n) { return hop(n) + 1; }
 static jmp_buf where;
 void jump(int n) { if (n > 1) longjmp(where, n); }
 int caught(int n) { int m = setjmp(where); if (m) return m; jump(n); return -1; }
@@ -144,7 +148,7 @@ def test_all_hooks(root: str, cpu: str, cc: CC) -> None:
 
 
 def test_results_of_calls_of_every_shape(root: str, cpu: str, cc: CC) -> None:
-    audit = Audit("widen", "twice", "after", "down", "jump")
+    audit = Audit("widen", "twice", "after", "down", "jump", "hop", "skip")
     namespace, library = opened(root, cpu, cc, audit)
     with namespace:
         audit.seen.clear()
@@ -162,6 +166,13 @@ def test_results_of_calls_of_every_shape(root: str, cpu: str, cc: CC) -> None:
         audit.seen.clear()
         assert library.deep(5) == 105
         assert [row[2] for row in audit.seen if row[0] == "exit"] == list(range(100, 106))
+        audit.seen.clear()
+        assert (
+            library.hopping(4) == 6
+        )  # through the same two slots again and again, by jumps where the CPU allows that
+        hops: list[Any] = [row[:2] for row in audit.seen]
+        assert hops[:9] == [("enter", name) for name in ("hop", "skip") * 4] + [("enter", "hop")]
+        assert hops[9:] == [("exit", name) for _, name in reversed(hops[:9])]
         audit.seen.clear()
         for n in (7, 8, 1, 9):
             assert library.caught(n) == (n if n > 1 else -1)  # what longjmp has left never returns
@@ -245,6 +256,15 @@ def test_interpose_and_undo(machine: ForeignNamespace, cpu: str, cc: CC) -> None
     assert library.now() == 1234
     undo()
     assert abs(library.now() - before) < 60
+    library.cdef("long time(long *); struct wide { int a[5]; }; struct wide widen(int);")
+    undo = library.interpose("time", lambda _p: 4321)  # declared: its types are known
+    assert library.now() == 4321
+    undo()
+    wide = library.types["wide"]
+    undo = library.interpose("widen", lambda n: wide((n, 0, 0, 0, 10 * n)))
+    assert library.sum(4) == 44
+    undo()
+    assert library.sum(4) == 12
     buffer = library.alloc(100)
     sizes = []
 
@@ -289,3 +309,26 @@ def test_exceptions_pass_watched_calls(
         assert [library.careful(n) for n in (1, 3, 2, 5)] == [1, -1, 2, -1]
         calls = [row[0] for row in audit.seen]
         assert calls == ["enter", "exit", "enter", "enter", "exit", "enter"]
+
+
+def test_with_musl(cc: CC, require: Callable[[str], None]) -> None:
+    found = sysroots.debian("x86_64")
+    if found is None:
+        require("Debian's package archive")
+    audit = Audit("scale", "getenv", "twice", "after")
+    path = cc(USER, "libtest.so", *FLAGS, arch="x86_64", libc="musl")
+    with ForeignNamespace(str(found), model="musl", seconds=60, hooks=audit) as namespace:
+        library = namespace.dlopen(path)
+        library.scaled.restype = ctypes.c_double
+        assert library.scaled(2) == 10 * 1.5 + 28 + 0.5
+        assert library.now() == 99
+        assert library.word() == 1
+        audit.seen.clear()
+        assert library.tail(5) == 12
+        calls = [row[:2] for row in audit.seen]
+        assert calls == [
+            ("enter", "after"),
+            ("enter", "twice"),
+            ("exit", "twice"),
+            ("exit", "after"),
+        ]

@@ -18,6 +18,7 @@ from rtld.backends.emulated.libunicorn import (
     UcError,
     library,
 )
+from rtld.backends.emulated.trail import Trail
 from rtld.errors import TargetFault
 
 TYPE_CHECKING = False
@@ -138,6 +139,7 @@ class Engine:
         self._add("UC_HOOK_MEM_INVALID", REFUSED_HOOK, self._on_refused)
         self._brake = Brake(self._uc)
         self._counter: BlockCount | None = None
+        self._trail: Trail | None = None
 
     # -- registers ----------------------------------------------------------------------------------
 
@@ -347,6 +349,13 @@ class Engine:
         """A counter of the blocks of code that run at the first *span* addresses."""
         self._counter = BlockCount(self._uc, span)  # kept: the engine writes into it
         return self._counter
+
+    def trail(self) -> Trail:
+        """The blocks of code that ran last."""
+        if self._trail is None:
+            self._trail = Trail(self._uc)
+            self._uc.ctl_flush_tb()  # code that has been translated leaves none
+        return self._trail
 
     def on_arrival(self, address: int, handler: Callable[[], None]) -> None:
         """Told whenever the block of code at that address is about to run, from now on; translated code elsewhere is kept."""

@@ -32,7 +32,6 @@ QUIRKS = (
     Quirk("all",    "after a hook for a forbidden write has changed memory, the write goes anywhere", "-",         "memory.Memory.fault: only when the CPU stands still"),
     Quirk("all",    "a count of instructions makes everything slow",                            "-",               "only where there is a limit"),
     Quirk("all",    "guests run in the privileged state: what only a kernel may do is done",     "-",               "none: it reaches the emulated CPU, and nothing else"),
-    Quirk("x86, aarch64, riscv64", "in a hook for accesses the program counter is that of the block's beginning", "-",  "none: Watch tells that place"),
     Quirk("x86",    "unmasked SSE exceptions are not raised (as in QEMU)",                      "-",               "none"),
     Quirk("x86",    "FPCW and MXCSR are 0 after a reset: other rounding, exceptions not masked", "-",              "cpus: setup"),
     Quirk("x86",    "an exception that a hook was told of stays in flight: the second division by zero is a double fault, the third stops the CPU", "-", "engine.Engine.exception_over"),

@@ -8,7 +8,7 @@ from rtld.dlfcn.foreign.cdef import Types, Variadic
 from rtld.dlfcn.foreign.function import ForeignFunction
 from rtld.dlfcn.foreign.observe import Coverage, MemoryWatch, on_call
 from rtld.dlfcn.library import SymbolNotFound
-from rtld.dlfcn.names import exported
+from rtld.dlfcn.names import exported, is_plain
 from rtld.dlfcn.opened import Closed, Opened
 from rtld.errors import UnresolvedSymbol
 from rtld.process.foreign.pointer import GuestPointer
@@ -159,12 +159,15 @@ class ForeignLibrary(Opened):
     # -- its view of others ---------------------------------------------------------------------------
 
     def interpose(self, name: str, function: Any) -> Callable[[], None]:
-        """Lead this library's own references to *name* to a Python function (made one of C by ctypes' CFUNCTYPE), to a function
-        of the guest or an address; call the result to undo it.
+        """Lead this library's own references to *name* to a Python function, to a function of the guest or an address; call the
+        result to undo it. A Python function's types are those of ctypes' CFUNCTYPE, or those that ``cdef`` has declared.
         """
         from rtld.process.foreign.hooks import interpose
 
         namespace = self._namespace
+        types = self._declared.get(name)
+        if types is not None and is_plain(function):
+            function = namespace.guest.keep_callback(function, types[0], types[1] or ())
         return interpose(namespace.world, namespace.guest, self.module, name, function)
 
     # -- what happens inside --------------------------------------------------------------------------

@@ -248,6 +248,8 @@ class Audit:
         self._of: dict[Module, list[int]] = {}
         self._waiting: dict[tuple[int, int], list[tuple[int, GuestCall]]] = {}
         self._even = -2 if world.arch.name == "arm" else -1  # bit 0 is Thumb's
+        if self._calls:
+            self._trail = world.machine.engine.trail()
         self._seen: set[int] = set()  # return addresses at which the CPU is looked at
 
     def bindings(self, ns: Namespace) -> dict[tuple[Module, int], Module]:
@@ -336,13 +338,31 @@ class Audit:
         back = call.caller & self._even
         behind = call._sp + (0 if cpu.link else self.world.word)
         waiting = self._waiting.setdefault((back, behind), [])
-        # Calls that wait at one place return together: each has been left by a jump to the next. The same slot twice: the
-        # first has been left otherwise (longjmp, an exception).
-        waiting[:] = [each for each in waiting if each[0] != slot]
+        # Calls that wait at one place return together, if each has been left by a jump to the next. Otherwise those before
+        # have been left by longjmp or an exception, and never return.
+        if self._is_called(back):
+            waiting.clear()
+        elif not self._trail.works:
+            waiting[:] = [each for each in waiting if each[0] != slot]
         waiting.append((slot, call))
         if back not in self._seen:
             self._seen.add(back)
             machine.engine.on_arrival(back, lambda: self._arrived(back))
+
+    def _is_called(self, back: int) -> bool:
+        """Has an instruction that returns to *back* led here, and not a jump of what was called?"""
+        if not self._trail.works:
+            return False
+        traps = 0
+        for start, size in self._trail.blocks():
+            # Of traps there may be the one that has brought us here, and what fills lazy slots.
+            if start in self._traps:
+                traps += 1
+                if traps > 1:
+                    return False
+            if start + size == back:
+                return True
+        return False
 
     def _arrived(self, back: int) -> None:
         """The CPU is where calls return to: does one of them?"""

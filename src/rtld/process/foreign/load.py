@@ -24,7 +24,7 @@ from rtld.elf.dlopen import (
 from rtld.elf.flat import flat
 from rtld.elf.images import build_images, relocate_relative
 from rtld.elf.initfini import init_first
-from rtld.elf.load import is_libc_family
+from rtld.elf.load import binds_now, is_libc_family
 from rtld.elf.relocate import relocate_symbolic
 from rtld.elf.scalar import dynsym
 from rtld.elf.tls import tls_segment
@@ -133,7 +133,10 @@ class Opening:
             self._relocate()
             self._commit()
             if audit is not None:
-                audit.bound(self.own, audit.bindings(ns))
+                waits = self.lazy
+                audit.bound(
+                    self.own, audit.bindings(ns), later=lambda m: waits and not binds_now(m)
+                )
         if self.flags & RTLD_GLOBAL:
             make_global(ns, group.order)
         opened = world.opened.copy()
