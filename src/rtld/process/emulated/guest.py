@@ -330,9 +330,7 @@ class Guest(World):
         self.binder = self.machine.on_bind(self.slots.bind) if ns.lazy else 0
         adjust_images(ns, link_map=self.slots.number, binder=self.binder)
         for row in ns.descriptors:
-            words = {"entry": 0, "argument": 0}
-            if row.offset is not None:
-                words = {"entry": self.stub("tlsdesc_static"), "argument": row.offset + row.addend}
+            words = self.descriptor(row.offset, row.addend)
             for i, part in enumerate(self.arch.tls.descriptor):
                 store_word(row.module, row.place - row.module.base + i * self.word, words[part])
         return [*hosted_changes(ns), *overridden_changes(ns)]
