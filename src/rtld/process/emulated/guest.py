@@ -37,7 +37,7 @@ from rtld.process.emulated.execve import (
     map_load,
 )
 from rtld.process.emulated.layouts import PAGE
-from rtld.process.emulated.refusal import refuse_missing, refuse_unbound
+from rtld.process.emulated.refusal import refuse_missing, refuse_unbound, tell_copies
 from rtld.process.emulated.slots import Slots
 from rtld.process.foreign.load import legacy_functions
 from rtld.process.foreign.world import TLS_ALIGN, World
@@ -252,6 +252,7 @@ class Guest(World):
         )
         self._choose_addresses()
         relocate(ns)
+        tell_copies(ns, self.program, self.reporter)
         changes = self._adjust()
         own = [module for module in ns.modules if not module.hosted]
         for module in own:
