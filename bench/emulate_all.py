@@ -1,9 +1,10 @@
 """A hundred command lines of Debian's programs on each emulated CPU: output and exit status, compared with qemu-user's.
 
-    python bench/emulate_all.py DIR [ARCH...]
+    python bench/emulate_all.py [--way pure] DIR [ARCH...]
 
 DIR holds a sysroot for each CPU, DIR/arm64 and so on, and gets those that are missing (rtld sysroot create). qemu-user
-shows a program this computer's files, so the files that the lines name are bound at the path they have here.
+shows a program this computer's files, so the files that the lines name are bound at the path they have here. --way: an option
+of rtld run that says who links: interp, pure, lazy-load, now.
 """
 
 from __future__ import annotations
@@ -170,6 +171,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dir", type=Path)
     parser.add_argument("arch", nargs="*")
+    parser.add_argument("--way", choices=("interp", "pure", "lazy-load", "now"))
     options = parser.parse_args()
     here = {
         key: value
@@ -178,6 +180,7 @@ def main() -> int:
     }
     env = {**here, "PYTHONPATH": str(ROOT / "src")}
     rtld = [sys.executable, "-m", "rtld"]
+    way = [f"--{options.way}"] if options.way else []
     good = True
     for arch in options.arch or CPUS:
         root = options.dir / arch
@@ -209,7 +212,16 @@ def main() -> int:
             ]
             theirs = run(command, {"PATH": os.environ["PATH"]})
             ours = run(
-                [*rtld, "run", f"--sysroot={root}", f"--bind={WORK}:{WORK}", "--", path, *words],
+                [
+                    *rtld,
+                    "run",
+                    *way,
+                    f"--sysroot={root}",
+                    f"--bind={WORK}:{WORK}",
+                    "--",
+                    path,
+                    *words,
+                ],
                 {**env, "LC_ALL": "C", "PATH": "/usr/bin:/bin"},
             )
             same += ours == theirs

@@ -43,7 +43,9 @@ def run_case(
     if "PYTHONPATH" in os.environ:
         env["PYTHONPATH"] = os.environ["PYTHONPATH"]
         settings += ["--env=PYTHONPATH="]
-    files = [f"--sysroot={root}", f"--bind={root}:{root}:ro", f"--bind={place}:{place}"]
+    files = [f"--sysroot={root}"]
+    if root != "/":
+        files += [f"--bind={root}:{root}:ro", f"--bind={place}:{place}"]
     words = [
         *command,
         "run",

@@ -15,18 +15,32 @@ from conftest import require
 from emulated_support import CPUS, run_case
 from toolchain import Target
 
+#: The host's own CPU, emulated; its sysroot is the root directory. Its features are not the host's.
+HOST = (toolchain.HOST,) if toolchain.HOST == "x86_64" else ()
+OF_THE_CPU = {"search/hwcaps_subdirectory"}
 
-def pairs(libc: str) -> list[ParameterSet]:
+
+def pairs() -> list[ParameterSet]:
     """Each case with each CPU that it is for."""
-    needed = f"{toolchain.HOST}-musl" if libc == "musl" else ""
     return [
         pytest.param(case, arch, id=f"{case.name}-{arch}")
         for case in casefile.all_cases()
-        for arch in CPUS
+        for arch in (*CPUS, *HOST)
         if arch in case.targets
-        and (not needed or needed in case.targets)
         and "norun" not in case.tags
+        and not (arch in HOST and case.name in OF_THE_CPU)
     ]
+
+
+def turns() -> list[ParameterSet]:
+    """Each case that is for musl, on one CPU after the other."""
+    found = []
+    for i, case in enumerate(casefile.all_cases()):
+        cpus = [arch for arch in (*CPUS, *HOST) if arch in case.targets]
+        if cpus and f"{toolchain.HOST}-musl" in case.targets and "norun" not in case.tags:
+            arch = cpus[i % len(cpus)]
+            found.append(pytest.param(case, arch, id=f"{case.name}-{arch}"))
+    return found
 
 
 def compare(command: list[str], case: Case, want: Target, root: str) -> None:
@@ -40,17 +54,24 @@ def compare(command: list[str], case: Case, want: Target, root: str) -> None:
             assert words in done.stderr
 
 
-@pytest.mark.parametrize(("case", "arch"), pairs("glibc"))
+@pytest.mark.parametrize(("case", "arch"), pairs())
 def test_glibc(case: Case, arch: str, rtld_command: list[str]) -> None:
     want = toolchain.target(arch)
     lacking = toolchain.missing(want, cxx=case.cxx)
     if lacking:
         require(lacking)
-    compare(rtld_command, case, want, f"/usr/{want.triplet}")
+    compare(rtld_command, case, want, "/" if arch in HOST else f"/usr/{want.triplet}")
 
 
-@pytest.mark.parametrize(("case", "arch"), pairs("musl"))
+@pytest.mark.parametrize(("case", "arch"), turns())
 def test_musl(case: Case, arch: str, rtld_command: list[str]) -> None:
+    if arch in HOST:
+        want = toolchain.target(arch, "musl")
+        lacking = toolchain.missing(want)
+        if lacking:
+            require(lacking)
+        compare(rtld_command, case, want, "/")
+        return
     try:
         want = muslroot.musl_target(arch)
     except muslroot.Unavailable as missing:

@@ -159,3 +159,34 @@ def test_who_has_no_emulated_cpu(cc: CC, rtld_command: list[str]) -> None:
         done = rtld(rtld_command, "ppc64le", program, options=[option])
         assert done.returncode == 126
         assert f"{option}: there is no emulated CPU ppc64le" in done.stderr
+
+
+@pytest.mark.parametrize("arch", ["aarch64", "i386"])
+@pytest.mark.parametrize("size", [0, 1 << 31, 0xFFFFFFFF])
+def test_an_impossible_structure(
+    size: int, arch: str, cc: CC, rtld_command: list[str], tmp_path: Path
+) -> None:
+    """_rtld_global_ro of a hostile ld.so: told, and no memory is taken on its word."""
+    from rtld.elf.file import ElfFile
+    from rtld.elf.scalar import dynsym
+
+    want = toolchain.target(arch)
+    program = cc("int main(void) { return 7; }", "seven", arch=arch)
+    place = tmp_path / str(Path(want.interp).parent).lstrip("/")
+    place.mkdir(parents=True)
+    (place / "libc.so.6").write_bytes(Path(f"{want.libraries}/libc.so.6").read_bytes())
+    data = bytearray(Path(want.interp).read_bytes())
+    file = ElfFile(want.interp)
+    assert file.dynamic is not None
+    index = dynsym(file).named(b"_rtld_global_ro")[0]
+    entry, where = (24, 16) if file.bits == 64 else (16, 8)
+    at = file.file_offset(file.dynamic[6] + entry * index + where, 4, "DT_SYMTAB")
+    data[at : at + 4] = size.to_bytes(4, "little")
+    loader = place / Path(want.interp).name
+    loader.write_bytes(data)
+    loader.chmod(0o755)
+    done = rtld(
+        rtld_command, arch, program, options=["--pure", f"--sysroot={tmp_path}", "--timeout=30"]
+    )
+    assert done.returncode == 126, done.stderr
+    assert "--pure: _rtld_global_ro has" in done.stderr

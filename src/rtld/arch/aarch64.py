@@ -56,6 +56,15 @@ STUBS = {
         00 04 40 f9     ldr  x0, [x0, #8]
         c0 03 5f d6     ret
     """),
+    # ptrdiff_t tlsdesc_undefweak(td) { return td->argument - thread_pointer; }  so that &x == addend
+    "tlsdesc_undefweak": Stub("""
+        e1 0b bf a9     stp  x1, x2, [sp, #-16]!
+        00 04 40 f9     ldr  x0, [x0, #8]
+        41 d0 3b d5     mrs  x1, tpidr_el0
+        00 00 01 cb     sub  x0, x0, x1
+        e1 0b c1 a8     ldp  x1, x2, [sp], #16
+        c0 03 5f d6     ret
+    """),
 }
 
 ARCH = Arch(

@@ -76,6 +76,15 @@ STUBS = {
         00 00 90 e5     ldr  r0, [r0]
         1e ff 2f e1     bx   lr
     """),
+    # ptrdiff_t tlsdesc_undefweak(td) { return td->argument - thread_pointer; }  so that &x == addend
+    "tlsdesc_undefweak": Stub("""
+        04 10 2d e5     push {r1}
+        00 00 90 e5     ldr  r0, [r0]
+        70 1f 1d ee     mrc  p15, 0, r1, c13, c0, 3
+        01 00 40 e0     sub  r0, r0, r1
+        04 10 9d e4     pop  {r1}
+        1e ff 2f e1     bx   lr
+    """),
 }
 
 ARCH = Arch(

@@ -64,6 +64,12 @@ STUBS = {
         8b 40 04    mov  4(%eax), %eax
         c3          ret
     """),
+    # ptrdiff_t tlsdesc_undefweak(td) { return td->argument - thread_pointer; }  so that &x == addend
+    "tlsdesc_undefweak": Stub("""
+        8b 40 04                mov  4(%eax), %eax
+        65 2b 05 00 00 00 00    sub  %gs:0, %eax
+        c3                      ret
+    """),
 }
 
 ARCH = Arch(

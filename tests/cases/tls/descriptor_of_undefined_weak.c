@@ -1,6 +1,6 @@
 //: lib liba.so -mtls-dialect=gnu2
 //: main -la
-//: arch x86_64
+//: arch x86_64 i386 arm
 //: stdout null
 
 #ifdef LIB_A

@@ -40,7 +40,6 @@ RTLD_DL_SYMENT, RTLD_DL_LINKMAP = 1, 2
 LM_ID_BASE = 0
 DI_LMID, DI_LINKMAP, DI_SERINFO, DI_SERINFOSIZE, DI_ORIGIN, DI_TLS_MODID, DI_TLS_DATA, DI_PHDR = 1, 2, 4, 5, 6, 9, 10, 11
 # fmt: on
-MOST_NAMESPACES = 16  # DL_NNS
 _RECORD = 32  # words of a link_map; programs look at the first five
 _ROOM = 1 << 16
 

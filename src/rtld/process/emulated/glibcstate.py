@@ -33,6 +33,7 @@ HEAD = {"i386": (8, 20, 24), "x86_64": (16, 40, 48), "s390x": (16, 40, None)}
 #: What a signal's frame takes at least (bits/sigstksz.h).
 MINSIGSTKSZ = {"aarch64": 5120, "s390x": 4096}
 # fmt: on
+MOST = 1 << 14  # bytes of such a structure
 L_INFO = 8  # words of struct link_map in front of l_info
 INT80_RET = b"\xcd\x80\xc3"
 
@@ -91,6 +92,21 @@ class State:
             return None
         entry = dynsym(module.file).symbol(index)
         return module.base + int(entry.value), int(entry.size)
+
+    def structure(self, name: str) -> tuple[int, int]:
+        """(address, size) of one of ld.so's own structures. Unsupported where that cannot be it."""
+        found = self.symbol(self.interp, name)
+        start, size = found or (0, 0)
+        within = any(
+            load.vaddr <= start - self.interp.base
+            and start - self.interp.base + size <= load.vaddr + load.memsz
+            for load in self.interp.file.loads
+        )
+        if not within or not 0 < size <= MOST:
+            raise Unsupported(
+                f"{self.interp.path}: --pure: {name} has {size:#x} bytes; at most {MOST:#x} of a segment's are wanted"
+            )
+        return start, size
 
     def function(self, name: str) -> int:
         found = self.symbol(self.libc, name) or self.symbol(self.interp, name)
@@ -178,8 +194,7 @@ class State:
         specific = pthread + self._offset("_thread_db_pthread_specific")
         level2 = self._number("_thread_db_sizeof_pthread_key_data_level2")
         guest.write_word(specific, specific - level2)  # specific[0] = &specific_1stblock
-        where = self.symbol(self.interp, "_rtld_global")
-        assert where is not None
+        where = self.structure("_rtld_global")
         user = where[0] + self._offset("_thread_db_rtld_global__dl_stack_user")
         used = where[0] + self._offset("_thread_db_rtld_global__dl_stack_used")
         cache = user + abs(user - used)
@@ -227,10 +242,7 @@ class State:
         """The fields that libc reads: *auxv*: address of the auxiliary vector; *static*, *align*: of a thread's block."""
         guest, call = self.guest, self.machine.call
         order = guest.order
-        places = [self.symbol(self.interp, name) for name in ("_rtld_global_ro", "_rtld_global")]
-        ro, rw = places
-        assert ro is not None
-        assert rw is not None
+        ro, rw = self.structure("_rtld_global_ro"), self.structure("_rtld_global")
         found: dict[str, tuple[int, int]] = {}  # field -> (address, size)
         probe = _Probe(guest, *ro)
         word = guest.word
@@ -283,8 +295,7 @@ class State:
         )
         guest.write_word(at + word * (L_INFO + t.DT_INIT_ARRAY), rows)
         guest.write_word(at + word * (L_INFO + t.DT_INIT_ARRAYSZ), rows + 2 * word)
-        where = self.symbol(self.interp, "_rtld_global")
-        assert where is not None
+        where = self.structure("_rtld_global")
         guest.write_word(where[0], at)  # _dl_ns[LM_ID_BASE]._ns_loaded
         return at
 
@@ -300,8 +311,8 @@ class State:
             return
         copier = next((r for r in resolvers if guest.ifuncs.get(r) == 0), None)
         features = machine.call(self.function("_dl_x86_get_cpu_features"), 0)
-        ro = self.symbol(self.interp, "_rtld_global_ro")
-        if copier is None or ro is None or not ro[0] <= features < sum(ro):
+        ro = self.structure("_rtld_global_ro")
+        if copier is None or not ro[0] <= features < sum(ro):
             raise Unsupported(
                 f"{self.libc.path}: --pure: there is no __x86_cacheinfo where it is looked for"
             )

@@ -9,14 +9,12 @@ which means Python, ``Guest.take_over`` is read like a pipeline; it ends at the 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 
 from rtld.arch.calling import CALLED
 from rtld.backends.emulated.calls import Caller
-from rtld.core.module import Scope
 from rtld.core.space import page_up
 from rtld.elf import types as t
-from rtld.elf.dlopen import RTLD_DEEPBIND, RTLD_NOW, DlError, Opened, copy_namespace
+from rtld.elf.dlopen import Opened
 from rtld.elf.fini import Order
 from rtld.elf.link import bind, find_closure, open_namespace, relocate
 from rtld.elf.load import binds_now, build_scopes, store_word
@@ -28,7 +26,7 @@ from rtld.elf.tls import layout_tls, round_up
 from rtld.errors import TargetFault
 from rtld.events import QUIET
 from rtld.process.emulated.anchor import STDIN_USED, Anchor
-from rtld.process.emulated.dlservice import MOST_NAMESPACES, GuestServices
+from rtld.process.emulated.dlservice import GuestServices
 from rtld.process.emulated.execve import (
     AT_ENTRY,
     AT_PHDR,
@@ -40,16 +38,17 @@ from rtld.process.emulated.execve import (
     map_load,
 )
 from rtld.process.emulated.layouts import PAGE
-from rtld.process.emulated.refusal import refuse_missing
+from rtld.process.emulated.refusal import refuse_missing, tell_copies
 from rtld.process.emulated.slots import Slots
+from rtld.process.emulated.spaces import Spaces
 from rtld.process.foreign.load import legacy_functions
-from rtld.process.foreign.world import TLS_ALIGN, World
+from rtld.process.foreign.world import TLS_ALIGN
 from rtld.process.hooks import SearchHook
 from rtld.process.hosting import is_hosted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from rtld.arch.base import Arch
@@ -94,7 +93,7 @@ class _Root(Sysroot):
         return os.path.dirname(found or path)
 
 
-class Guest(World):
+class Guest(Spaces):
     """One program and its libraries in an emulated process. What it opens later is opened as in any ``World``."""
 
     def __init__(
@@ -280,6 +279,7 @@ class Guest(World):
         self._number_tls()
         self._choose_addresses()
         changes = self._relocate()
+        tell_copies(ns, self.program, self.reporter)
         own = [module for module in ns.modules if not module.hosted]
         for module in own:
             self.map_module(module)
@@ -405,9 +405,7 @@ class Guest(World):
         self.binder = self.machine.on_bind(self.slots.bind) if ns.lazy else 0
         adjust_images(ns, link_map=self.slots.number, binder=self.binder)
         for row in ns.descriptors:
-            words = {"entry": 0, "argument": 0}
-            if row.offset is not None:
-                words = {"entry": self.stub("tlsdesc_static"), "argument": row.offset + row.addend}
+            words = self.descriptor(row.offset, row.addend)
             for i, part in enumerate(self.arch.tls.descriptor):
                 store_word(row.module, row.place - row.module.base + i * self.word, words[part])
         return [*hosted_changes(ns), *overridden_changes(ns)]
@@ -584,68 +582,6 @@ class Guest(World):
             for function in functions:
                 self.machine.call(function)
         return 0
-
-    # -- namespaces -------------------------------------------------------------------------------------
-
-    def space(self, number: int) -> tuple[Namespace, Opened]:
-        """A namespace by its number."""
-        return (self.ns, self.opened) if number == self.current else self.spaces[number]
-
-    def new_space(self) -> int:
-        """dlmopen(LM_ID_NEWLM): one with nothing in it but the libc family, which all share. DlError when there are too many."""
-        number = 1 + max((self.current, *self.spaces))
-        if number >= MOST_NAMESPACES:
-            raise DlError("no more namespaces available for dlmopen()")
-        ns = copy_namespace(self.space(0)[0])
-        ns.modules = [module for module in ns.modules if self.is_shared(module)]
-        ns.by_name = {name: m for name, m in ns.by_name.items() if self.is_shared(m)}
-        ns.by_identity = {key: m for key, m in ns.by_identity.items() if self.is_shared(m)}
-        ns.global_scope = Scope("global", ())
-        ns.unique, ns.preloads = {}, []
-        self.spaces[number] = ns, Opened(ns.modules)
-        return number
-
-    def is_shared(self, module: Module) -> bool:
-        """Whether all namespaces have the same copy of a module."""
-        return module.hosted
-
-    @contextmanager
-    def inside(self, number: int) -> Iterator[None]:
-        """For as long as something is done in a namespace, ``ns`` and ``opened`` are its."""
-        before = self.current
-        if number == before:
-            yield
-            return
-        self._enter(number)
-        try:
-            yield
-        finally:
-            self._enter(before)
-
-    def _enter(self, number: int) -> None:
-        self.spaces[self.current] = self.ns, self.opened
-        self.current = number
-        self.ns, self.opened = self.spaces.pop(number)
-
-    def every_module(self) -> Iterator[Module]:
-        """Of all namespaces."""
-        seen = set()
-        for number in sorted((self.current, *self.spaces)):
-            for module in self.space(number)[0].modules:
-                if module not in seen:
-                    seen.add(module)
-                    yield module
-
-    # -- what is opened later ---------------------------------------------------------------------------
-
-    def leaves_slots(self, flags: int) -> bool:
-        """dlopen: do PLT slots wait for their first call?"""
-        return self.linked and self.binder != 0 and not flags & (RTLD_NOW | RTLD_DEEPBIND)
-
-    def open_slots(self, ns: Namespace) -> None:
-        from rtld.elf.hosted import open_slots
-
-        open_slots(ns, self.slots.number, self.binder)
 
     def load_wanted(self, module: Module, name: str, version: str | None) -> bool:
         from rtld.process.emulated.lazyload import load_for

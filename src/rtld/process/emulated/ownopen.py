@@ -35,9 +35,9 @@ class OwnOpen:
     def install(self) -> bool:
         """Lead the pointers here; False where they are not found, and libc's own dlopen will fail."""
         guest, state = self.guest, self.guest.state
-        ro = state.symbol(state.interp, "_rtld_global_ro")
+        ro = state.structure("_rtld_global_ro")
         first = state.symbol(state.interp, "_dl_mcount")
-        if ro is None or first is None:
+        if first is None:
             return False
         word = guest.word
         places = range(ro[0], ro[0] + ro[1] - word + 1, word)

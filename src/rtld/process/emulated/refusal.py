@@ -52,11 +52,18 @@ def refuse_unbound(
     if versions:
         raise StartFailed("\n".join(f"{program}: {message}" for message in versions), 1)
     for problem in ns.problems:
-        if problem.kind in {"no version information", "copy size"}:
+        if problem.kind in {"no version information", "version"}:
             reporter.message(f"{program}: {problem.message}")
     undefined = first_undefined(ns, now=not ns.lazy)
     if undefined is not None:
         raise StartFailed(f"{program}: symbol lookup error: {undefined}")
+
+
+def tell_copies(ns: Namespace, program: str, reporter: Reporter) -> None:
+    """What ld.so says of a COPY relocation to a variable whose size has changed (elf/dl-reloc.c)."""
+    for problem in ns.problems:
+        if problem.kind == "copy size":
+            reporter.message(f"{program}{problem.message.removeprefix(problem.module)}")
 
 
 def _not_loaded(ns: Namespace) -> Iterator[str]:

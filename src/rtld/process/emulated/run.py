@@ -179,6 +179,11 @@ def _run(
             # In the words of ld.so, and where it says them.
             system.reporter.message(str(failure))
             status = failure.status << 8
+        except RtldError as error:
+            if system.family is None or os.getpid() == system.family.first:
+                raise
+            tell(str(error))  # a child never returns
+            status = getattr(error, "status", 126) << 8
         except KeyboardInterrupt:
             status = int(signal.SIGINT)
         break

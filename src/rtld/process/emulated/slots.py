@@ -99,7 +99,7 @@ class Slots:
         """Offset in the file of a record."""
         dynamic = module.file.dynamic
         size = self.guest.word * (3 if dynamic.get(t.DT_PLTREL) == t.DT_RELA else 2)
-        if size * index >= (dynamic.get(t.DT_PLTRELSZ) or 0):
+        if t.DT_JMPREL not in dynamic or size * index >= (dynamic.get(t.DT_PLTRELSZ) or 0):
             self._give_up(f"{module.path}: DT_JMPREL has no record {index}")
         return int(module.file.file_offset(dynamic[t.DT_JMPREL] + size * index, size, "DT_JMPREL"))
 

@@ -275,9 +275,7 @@ class Opening:
             if self.lazy:
                 world.open_slots(ns)
         for row in ns.descriptors:
-            words = {"entry": 0, "argument": 0}
-            if row.offset is not None:
-                words = {"entry": world.stub("tlsdesc_static"), "argument": row.offset + row.addend}
+            words = world.descriptor(row.offset, row.addend)
             values = [words[part] for part in world.arch.tls.descriptor]
             _store(world, row.module, row.place - row.module.base, *values)
 

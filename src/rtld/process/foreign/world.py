@@ -429,6 +429,14 @@ class World:
             self.machine.memory.write(at, code)
         return at
 
+    def descriptor(self, offset: int | None, addend: int) -> dict[str, int]:
+        """The words of a TLS descriptor; *offset*: from the thread pointer, None: an undefined weak variable, whose address is
+        the addend.
+        """
+        if offset is None:
+            return {"entry": self.stub("tlsdesc_undefweak"), "argument": addend}
+        return {"entry": self.stub("tlsdesc_static"), "argument": offset + addend}
+
     # -- the end ----------------------------------------------------------------------------------------
 
     def finish(self) -> None:
