@@ -322,7 +322,13 @@ class Machine:
             frame.context = self.engine.save()
             self.current.frames.append(frame)
             return self._resume(self.current, None)
-        result = api.action(self.system, *self._arguments(api, registers))
+        arguments = self._arguments(api, registers)
+        try:
+            result = api.action(self.system, *arguments)
+        except (AttributeError, TypeError) as error:
+            if None not in arguments:
+                raise
+            raise TargetFault(f"{api.dll}!{name} was given a null pointer") from error
         if hasattr(result, "send"):
             thread = self.current
             thread.frames.append(Frame(result, api, registers[1]))

@@ -143,7 +143,9 @@ def strpbrk(system: System, text: int, of: bytes) -> int:
 
 
 @MSVCRT("_strdup strdup", "s", "p")
-def strdup(system: System, text: bytes) -> int:
+def strdup(system: System, text: bytes | None) -> int:
+    if text is None:
+        return 0
     at = system.heap.allocate(len(text) + 1)
     system.memory.write(at, text + b"\0")
     return at

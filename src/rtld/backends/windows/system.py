@@ -345,4 +345,7 @@ class System:
     @property
     def command_line(self) -> str:
         """The arguments as one string, as CommandLineToArgvW reads it."""
-        return self.line if self.line is not None else " ".join(map(quoted, self.arguments))
+        if self.line is not None:
+            return self.line
+        program, *rest = self.arguments
+        return " ".join([f'"{program}"', *map(quoted, rest)])
