@@ -32,7 +32,7 @@ from rtld.errors import TargetFault, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from typing import Any
 
     from rtld.backends.windows.system import System
@@ -44,6 +44,27 @@ _FLOAT64 = ("xmm0", "xmm1", "xmm2", "xmm3")
 _MASK64 = (1 << 64) - 1
 _TEB_SELECTOR = 3 << 3
 _ACCESS_VIOLATION = 0xC0000005
+
+
+#: What Python says to arguments that no program should give: it ends the program, not rtld.
+_REFUSED = (
+    AttributeError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+    OSError,
+    struct.error,
+)
+
+
+def _refused(api: Api, error: Exception, arguments: Sequence[Any]) -> Exception:
+    """The end of the program, when it was its fault; the error itself, when it was ours."""
+    if isinstance(error, AttributeError | TypeError):
+        if None not in arguments:
+            return error
+        return TargetFault(f"{api.dll}!{api.name} was given a null pointer")
+    return TargetFault(f"{api.dll}!{api.name}: {error or type(error).__name__}")
 
 
 class Frame:
@@ -325,10 +346,8 @@ class Machine:
         arguments = self._arguments(api, registers)
         try:
             result = api.action(self.system, *arguments)
-        except (AttributeError, TypeError) as error:
-            if None not in arguments:
-                raise
-            raise TargetFault(f"{api.dll}!{name} was given a null pointer") from error
+        except _REFUSED as error:
+            raise _refused(api, error, arguments) from error
         if hasattr(result, "send"):
             thread = self.current
             thread.frames.append(Frame(result, api, registers[1]))
@@ -422,6 +441,10 @@ class Machine:
         while True:
             try:
                 effect = frame.task.send(value)
+            except _REFUSED as error:
+                if frame.api is None:
+                    raise
+                raise _refused(frame.api, error, ()) from error
             except StopIteration as stop:
                 thread.frames.pop()
                 if frame.api is None:
