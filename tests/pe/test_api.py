@@ -85,6 +85,18 @@ def test_wines_own_c_library_runs_emulated(arch: str, need: Need, tmp_path: Path
     assert outputs[1] == outputs[0]
 
 
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_streams_of_cplusplus(arch: str, need: Need, tmp_path: Path) -> None:
+    """libstdc++ linked in: iostream, containers, files."""
+    source = (SOURCES / "streams.cpp").read_text()
+    flags = ("-xc++", "-std=c++17", "-O1", "-static")
+    judged = windows.wine([windows.build(source, "streams.exe", need, *flags)], need, cwd=tmp_path)
+    done = ours(windows.build(source, "streams.exe", need, *flags, arch=arch), cwd=tmp_path)
+    assert done.stdout == judged.out
+    assert done.returncode == judged.status == 5
+    assert not done.stderr
+
+
 UNIVERSAL = r"""
 #include <stdio.h>
 #include <windows.h>

@@ -102,6 +102,8 @@ def find_executable_w(system: System, name: str, directory: str | None, out: int
 
     full = full_name(name or "", full_name(directory, system.directory) if directory else system.directory)  # fmt: skip
     path = system.path(full)
+    if not hasattr(system.loader, "is_program"):
+        return 2
     if path is None or system.loader.is_program(path) is None:
         return 2  # SE_ERR_FNF
     if not system.loader.is_program(path):
@@ -114,7 +116,7 @@ def find_executable_w(system: System, name: str, directory: str | None, out: int
 def sh_get_file_info_w(system: System, name: str, _attributes: int, _out: int, _size: int, flags: int) -> int:  # fmt: skip
     """Only what kind of program a file is (SHGFI_EXETYPE): "PE", of the console."""
     path = system.path(name or "")
-    if not flags & 0x2000 or path is None:
+    if not flags & 0x2000 or path is None or not hasattr(system.loader, "is_program"):
         return 0
     return 0x4550 if system.loader.is_program(path) else 0
 
