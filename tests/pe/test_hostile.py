@@ -97,7 +97,7 @@ def test_no_argument_is_an_error_of_ours(seed: int, process: Any, capfd: pytest.
                 slow.append((time.monotonic() - begin, f"{dll}!{name}"))
                 calls += 1
     assert calls > 4000
-    assert max(slow)[0] < 5, sorted(slow)[-5:]
+    assert max(slow)[0] < 30, sorted(slow)[-5:]
     assert process.machine.memory.mapped <= 64 << 20
     assert len(set(os.listdir("/proc/self/fd")) - before) < 400
     capfd.readouterr()
