@@ -3,8 +3,8 @@
     python bench/windows.py [--rounds N]
 
 "hello" is CPU time of the process, user and system, median; Wine's is that of its client process alone: the server, which
-does a part of the work, runs on. A call is what a loop of GetLastError takes in the program, less an empty loop; "string" is
-lstrlenA. Programs are compiled by mingw; both widths under rtld, the wide one under Wine.
+does a part of the work, runs on. A call is the CPU time of a loop of GetLastError, or of lstrlenA, less that of the same
+program without a loop. Programs are compiled by mingw; both widths under rtld, the wide one under Wine.
 """
 
 from __future__ import annotations
@@ -24,24 +24,12 @@ ROOT = Path(__file__).resolve().parent.parent
 HELLO = '#include <stdio.h>\nint main(void) { return printf("hello\\n") < 0; }'
 CALLS = r"""
 #include <windows.h>
-#include <stdio.h>
+#include <stdlib.h>
 static volatile int sink;
-static double now(void) {
-    LARGE_INTEGER a, f;
-    QueryPerformanceCounter(&a);
-    QueryPerformanceFrequency(&f);
-    return (double)a.QuadPart / f.QuadPart;
-}
 int main(int argc, char **argv) {
-    int n = atoi(argv[1]), i;
-    double a = now(), b, c, d;
-    for (i = 0; i < n; i++) sink = i;
-    b = now();
-    for (i = 0; i < n; i++) sink = GetLastError();
-    c = now();
-    for (i = 0; i < n; i++) sink = lstrlenA("a string");
-    d = now();
-    printf("%.3f %.3f\n", (c - b - (b - a)) / n * 1e6, (d - c - (b - a)) / n * 1e6);
+    int n = atoi(argv[2]), i;
+    if (*argv[1] == 'g') for (i = 0; i < n; i++) sink = GetLastError();
+    else for (i = 0; i < n; i++) sink = lstrlenA("a string");
     return 0;
 }
 """
@@ -87,18 +75,19 @@ def main() -> None:
             cpu = statistics.median(r.cpu for r in runs[1:])
             wall = statistics.median(r.wall for r in runs[1:])
             print(f"hello  {what:15} {1000 * cpu:7.1f} ms CPU {1000 * wall:7.1f} ms")
-        for arch, path in calls.items():
-            outputs = [
-                subprocess.run([*rtld, str(path), str(_CALLS)], env=ours, capture_output=True, text=True, check=True).stdout
-                for _ in range(3)
-            ]  # fmt: skip
-            rows = [tuple(map(float, text.split())) for text in outputs]
-            best = [min(column) for column in zip(*rows, strict=True)]
-            print(f"call   rtld {arch:10} {best[0]:7.2f} us, string {best[1]:7.2f} us")
+        for what, (argv, env) in list(commands.items())[:-1]:
+            program = str(calls[what.split()[1]])
+            count = _CALLS if what.startswith("rtld") else 300 * _CALLS
+            costs = []
+            for kind in ("get", "string"):
+                each = []
+                for _ in range(3):
+                    none, all_ = (timing.run([*argv[:-1], program, kind, str(n)], env).cpu for n in (0, count))  # fmt: skip
+                    each.append((all_ - none) / count * 1e6)
+                costs.append(statistics.median(each))
+            print(f"call   {what:15} {costs[0]:8.3f} us CPU, with a string {costs[1]:8.3f} us")
         if "wine x86_64" in commands:
-            out = subprocess.run(["wine", str(calls["x86_64"]), "10000000"], env=wine_env, capture_output=True, text=True, check=True).stdout  # fmt: skip
-            print(f"call   wine x86_64     {float(out.split()[0]):7.3f} us, string {float(out.split()[1]):7.3f} us")  # fmt: skip
-            subprocess.run(["wineserver", "-k"], env={**wine_env, "PATH": wine_env["PATH"] + ":/usr/lib/wine"}, check=False)  # fmt: skip
+            subprocess.run(["/usr/lib/wine/wineserver", "-k"], env=wine_env, check=False)
 
 
 if __name__ == "__main__":

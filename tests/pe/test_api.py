@@ -85,6 +85,55 @@ def test_wines_own_c_library_runs_emulated(arch: str, need: Need, tmp_path: Path
     assert outputs[1] == outputs[0]
 
 
+OUTSIDE = r"""
+#include <windows.h>
+#include <stdio.h>
+int main(void) {
+    WIN32_FIND_DATAA d;
+    HANDLE h = FindFirstFileA("*", &d), f;
+    do if (d.cFileName[0] == 'l') printf("%s %lu\n", d.cFileName, d.nFileSizeLow); while (FindNextFileA(h, &d));
+    f = CreateFileA("link\\secret", GENERIC_READ, 7, 0, OPEN_EXISTING, 0, 0);
+    printf("%d %lu\n", f == INVALID_HANDLE_VALUE, GetLastError());
+    printf("%d\n", CopyFileA("..\\..\\..\\etc\\passwd", "copied", FALSE));
+    printf("%d\n", MoveFileA("inside", "Z:\\tmp\\rtld-outside"));
+    printf("%d %d\n", SetCurrentDirectoryA("link"), SetCurrentDirectoryA("Z:\\"));
+    printf("%d\n", _open_osfhandle(5, 0) < 0 && write(7, "x", 1) < 0);
+    return 0;
+}
+"""
+
+
+def test_nothing_outside_is_seen(need: Need, tmp_path: Path) -> None:
+    """Links lead out of the directory that a program may see, and numbers to descriptors of ours: neither helps."""
+    outside, inside = tmp_path / "out", tmp_path / "in"
+    outside.mkdir()
+    inside.mkdir()
+    (outside / "secret").write_bytes(bytes(12345))
+    (inside / "link").symlink_to(outside)
+    (inside / "lfile").symlink_to(outside / "secret")
+    (inside / "inside").write_text("x")
+    text = OUTSIDE.replace("#include <stdio.h>", "#include <stdio.h>\n#include <io.h>")
+    done = ours(windows.build(text, "outside.exe", need, "-O1"), cwd=inside)
+    lines = done.stdout.decode().splitlines()
+    names = dict(line.split() for line in lines[:2])
+    assert set(names) == {"lfile", "link"}
+    assert names["lfile"] != "12345"
+    assert lines[2:] == ["1 5", "0", "0", "0 0", "1"]
+    assert not (inside / "copied").exists()
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_streams_of_cplusplus(arch: str, need: Need, tmp_path: Path) -> None:
+    """libstdc++ linked in: iostream, containers, files."""
+    source = (SOURCES / "streams.cpp").read_text()
+    flags = ("-xc++", "-std=c++17", "-O1", "-static")
+    judged = windows.wine([windows.build(source, "streams.exe", need, *flags)], need, cwd=tmp_path)
+    done = ours(windows.build(source, "streams.exe", need, *flags, arch=arch), cwd=tmp_path)
+    assert done.stdout == judged.out
+    assert done.returncode == judged.status == 5
+    assert not done.stderr
+
+
 UNIVERSAL = r"""
 #include <stdio.h>
 #include <windows.h>

@@ -132,6 +132,59 @@ def test_lua_runs_a_script(arch: str, crt: str, need: Need, tmp_path: Path) -> N
     assert outputs[0][1].count(b"\n") > 25
 
 
+# -- Wine's own console programs ------------------------------------------------------------------
+
+COMMANDS = [
+    ("cmd.exe", "/c", "echo hi & type t.txt & echo %UNKNOWN% & if exist t.txt (echo yes) else echo no"),
+    ("cmd.exe", "/c", "for %i in (1 2 3) do @echo %i & set /a 6*7 & set X=5&& echo done"),
+    ("cmd.exe", "/c", "mkdir q\\r && copy t.txt q\\r\\c.txt && type q\\r\\c.txt && move q\\r\\c.txt q\\m.txt && dir /b q"),
+    ("cmd.exe", "/c", "mkdir q\\r && del d\\a.txt && rmdir /s /q q && echo gone & rmdir d & dir /b & ren t.txt u.txt"),
+    ("cmd.exe", "/c", 'child.exe one "two words" & echo error %ERRORLEVEL%'),
+    ("find.exe", "an", "t.txt"),
+    ("xcopy.exe", "d", "f", "/i", "/s"),
+    ("attrib.exe", "+r", "t.txt"),
+    ("fsutil.exe",),
+    ("net.exe", "help"),
+    ("reg.exe", "query", "HKCU", "/?"),
+    ("start.exe", "/?"),
+]  # fmt: skip
+CHILD = r"""
+#include <stdio.h>
+int main(int argc, char **argv) { int i; for (i = 0; i < argc; i++) printf("[%s]", argv[i]); printf("\n"); return argc; }
+"""
+
+
+def test_wines_console_programs_do_what_they_do_under_wine(need: Need, tmp_path: Path) -> None:
+    """Of x86-64, with our C library: what they print, their exit codes, the files they leave."""
+    if not (windows.WINE_DLLS / "cmd.exe").exists():
+        need("Wine's programs")
+    child = windows.build(CHILD, "child.exe", need, "-O1").read_bytes()
+    for number, command in enumerate(COMMANDS):
+        results: list[Any] = []
+        for judge in (True, False):
+            place = tmp_path / f"{number}-{judge}"
+            (place / "d/e").mkdir(parents=True)
+            (place / "child.exe").write_bytes(child)
+            for name in ("t.txt", "d/a.txt", "d/e/b.txt"):
+                (place / name).write_bytes(b"banana\r\napple\r\ncherry\r\n")
+            if judge:
+                judged = windows.wine(command, need, cwd=place)
+                status, out = judged.status, judged.out
+                root = "Z:" + str(place).replace("/", "\\")
+                out = out.replace(root.encode(), b"C:")
+            else:
+                program = str(windows.WINE_DLLS / command[0])
+                done = subprocess.run(
+                    [sys.executable, "-m", "rtld", "run", "--timeout", "60", program, *command[1:]],
+                    cwd=place, env=environment(), capture_output=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
+                )  # fmt: skip
+                status, out = done.returncode, done.stdout
+                assert b"rtld:" not in done.stderr, command
+            files = {str(p.relative_to(place)): p.read_bytes() if p.is_file() else None for p in place.rglob("*")}  # fmt: skip
+            results.append((status, out.decode("latin-1"), files))
+        assert results[0] == results[1], command
+
+
 # -- DLLs out of wheels ---------------------------------------------------------------------------
 
 

@@ -62,7 +62,10 @@ def build_set(arch: str, require: Callable[[str], None], *extra: str) -> Path:
 def build(source: str, output: str, require: Callable[[str], None], *flags: str, arch: str = "x86_64") -> Path:  # fmt: skip
     """One file from C (or C++, with -xc++) text."""
     cc = compiler(arch, require)
-    cc = cc.replace("-gcc", "-g++") if "-xc++" in flags else cc
+    if "-xc++" in flags:
+        cc = cc.replace("-gcc", "-g++")
+        if not shutil.which(cc):
+            require(cc)
     libraries = [flag for flag in flags if flag.startswith("-l")]
     argv = [cc, *[f for f in flags if f not in libraries], "source.c", "-o", output, *libraries]
     step = toolchain.Step("file", "source.c", source)

@@ -25,7 +25,7 @@ static DWORD WINAPI reader(void *p) {
     AcquireSRWLockShared(&slim);
     LONG now = InterlockedIncrement(&readers);
     if (now > most) most = now;
-    Sleep(20);
+    Sleep(200);
     InterlockedDecrement(&readers);
     ReleaseSRWLockShared(&slim);
     return 0;

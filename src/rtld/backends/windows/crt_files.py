@@ -418,6 +418,45 @@ def fullpath(system: System, out: int, name: bytes, room: int) -> int:
     return out
 
 
+def _parts(path: str) -> tuple[str, str, str, str]:
+    """Drive, directory, name and extension of a path, as they stand there."""
+    drive, rest = (path[:2], path[2:]) if path[1:2] == ":" else ("", path)
+    end = max(rest.rfind("\\"), rest.rfind("/")) + 1
+    directory, name = rest[:end], rest[end:]
+    dot = name.rfind(".")
+    return (drive, directory, name, "") if dot < 0 else (drive, directory, name[:dot], name[dot:])
+
+
+@MSVCRT("_splitpath", "spppp", "v")
+@MSVCRT("_wsplitpath", "wpppp", "v")
+def splitpath(system: System, path: Any, *places: int) -> None:
+    for place, text in zip(places, _parts(text_of(path)), strict=True):
+        if place:
+            system.put_text(place, text.encode("latin-1") if isinstance(path, bytes) else text, 260)
+
+
+@MSVCRT("_splitpath_s", "spppppppp", "i")
+@MSVCRT("_wsplitpath_s", "wpppppppp", "i")
+def splitpath_s(system: System, path: Any, *places: int) -> int:
+    for place, room, text in zip(places[::2], places[1::2], _parts(text_of(path)), strict=True):
+        if place:
+            if len(text) + 1 > room:
+                return failed(system, 34, 34)
+            system.put_text(place, text.encode("latin-1") if isinstance(path, bytes) else text, room)  # fmt: skip
+    return 0
+
+
+@MSVCRT("_makepath", "pssss", "v")
+@MSVCRT("_wmakepath", "pwwww", "v")
+def makepath(system: System, out: int, drive: Any, directory: Any, name: Any, ending: Any) -> None:
+    wide = any(isinstance(x, str) for x in (drive, directory, name, ending))
+    drive, directory, name, ending = (text_of(x) for x in (drive, directory, name, ending))
+    text = drive[:1] + ":" if drive else ""
+    text += directory + ("\\" if directory and directory[-1] not in "\\/" else "") + name
+    text += ("" if not ending or ending[0] == "." else ".") + ending
+    system.put_text(out, text if wide else text.encode("latin-1", "replace"), 260)
+
+
 # -- what is in a directory -----------------------------------------------------------------------
 # struct _finddata_t in its forms: attributes, times made, read, written, size, name.
 

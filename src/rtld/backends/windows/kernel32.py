@@ -113,6 +113,42 @@ def disable_thread_library_calls(system: System, handle: int) -> int:
     return int(system.loader.disable_thread_calls(handle)) or system.fail(126)
 
 
+@KERNEL32("ResolveDelayLoadedAPI", "pppppu", "p")
+def resolve_delay_loaded_api(system: System, base: int, descriptor: int, hook: int, _system_hook: int, thunk: int, _flags: int) -> Task:  # fmt: skip
+    """Bind one delay import: what the helper of newer linkers calls. The hook is told of a failure (delayimp.h)."""
+    word = system.word
+    name, handle, table, lookup = (system.number(descriptor + 4 * i, 4) for i in range(1, 5))
+    row = (thunk - base - table) // word
+    wanted = system.number(base + lookup + row * word)
+    by_name = not wanted >> (system.bits - 1)
+    symbol: Any = system.text(base + wanted + 2) if by_name else wanted & 0xFFFF
+    dll = (system.text(base + name) or b"").decode("latin-1")
+    module, error = yield from system.loader.load_library(dll)
+    address = 0
+    if module is not None:
+        system.put(base + handle, module.base)
+        address, error = yield from system.loader.proc_address(module.base, symbol)
+    if address:
+        system.put(thunk, address)
+        return address
+    system.last_error = error
+    if hook:  # DELAYLOAD_INFO
+        info = system.heap.allocate(10 * word)
+        text = base + wanted + 2 if by_name else wanted & 0xFFFF
+        fields = (9 * word, descriptor, thunk, base + name, int(by_name), text, module.base if module is not None else 0, 0, error)  # fmt: skip
+        for number, value in enumerate(fields):
+            system.put(info + number * word, value)
+        address = yield Call(hook, (4 if module is None else 5, info))
+        if address:
+            system.put(thunk, address)
+    return address
+
+
+@KERNEL32("DelayLoadFailureHook", "ss", "p")
+def delay_load_failure_hook(system: System, dll: bytes, _function: bytes) -> int:
+    return system.fail(127 if dll else 126)
+
+
 # -- thread-local slots ---------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -32,10 +33,12 @@ def _pattern(mask: str) -> re.Pattern[str]:
 def _found(system: System, wide: bool, out: int, entry: tuple[str, str]) -> None:
     """WIN32_FIND_DATA of (name, path)."""
     name, path = entry
-    try:
-        status = os.stat(path)
-    except OSError:
-        status = os.lstat(path)
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode) and system.sees(
+        os.path.realpath(path)
+    ):  # else only the link is told of
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
     size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
     found = DIRECTORY if name in (".", "..") else attributes(path, status)
     data = struct.pack("<I3Q4I", found, *times(status), size >> 32, size & 0xFFFFFFFF, 0, 0)

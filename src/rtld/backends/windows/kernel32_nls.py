@@ -177,6 +177,7 @@ _MESSAGES = {
     259: "No more data is available.", 267: "The directory name is invalid.", 487: "Attempt to access invalid address.",
     998: "Invalid access to memory location.", 1114: "A dynamic link library (DLL) initialization routine failed.",
 }  # fmt: skip
+_MODULE, _TABLE = 0x800, 11  # RT_MESSAGETABLE
 _ALLOCATE, _IGNORE_INSERTS, _STRING, _SYSTEM, _ARRAY = 0x100, 0x200, 0x400, 0x1000, 0x2000
 
 
@@ -239,11 +240,34 @@ def _message(system: System, wide: bool, flags: int, text: str, arguments: int) 
     return result
 
 
+def _table_message(system: System, module: int, number: int) -> str | None:
+    """A message of a module's table: blocks of numbers that follow each other, and their texts."""
+    entry = find_resource(system, module, _TABLE, 1)
+    if not entry:
+        return None
+    loaded = system.loader.by_handle(module & -4) if module else system.loader.main
+    table = int(loaded.base) + system.number(entry, 4)
+    for block in range(min(system.number(table, 4), 4096)):
+        low, high, offset = struct.unpack("<III", system.memory.read(table + 4 + 12 * block, 12))
+        if not low <= number <= high:
+            continue
+        at = table + offset
+        for _ in range(number - low):
+            at += max(system.number(at, 2), 4)
+        size, wide = system.number(at, 2), system.number(at + 2, 2) & 1
+        data = system.memory.read(at + 4, max(size - 4, 0)) if size > 4 else b""
+        text = data.decode("utf-16-le", "replace") if wide else data.decode("cp1252", "replace")
+        return text.partition("\0")[0]
+    return None
+
+
 @KERNEL32.both("FormatMessage", "upuupup")
 def format_message(system: System, wide: bool, flags: int, source: int, number: int, _language: int, out: int, room: int, arguments: int) -> int:  # fmt: skip
     if flags & _STRING:
         text: Any = system.wide(source) if wide else (system.text(source) or b"").decode("cp1252", "replace")  # fmt: skip
-    elif flags & (_SYSTEM | 0x800):
+    elif flags & _MODULE and (own := _table_message(system, source, number)) is not None:
+        text = own
+    elif flags & (_SYSTEM | _MODULE):
         found = _MESSAGES.get(number & 0xFFFF if number >> 16 == 0x8007 else number)
         if found is None or not flags & _SYSTEM:
             return system.fail(317)  # ERROR_MR_MID_NOT_FOUND
@@ -306,7 +330,18 @@ def find_resource(system: System, module: int, kind: Any, name: Any, language: i
     if not names >> 31:
         return system.fail(1814)  # ERROR_RESOURCE_NAME_NOT_FOUND
     node = root + (names & 0x7FFFFFFF)
-    leaf = (language and _child(system, root, node, language)) or _child(system, root, node, None)
+    leaf = 0
+    for each in (
+        language or EN_US,
+        EN_US,
+        9,
+        0,
+        0x400,
+        None,
+    ):  # neutral, English, none, the user's; else the first
+        leaf = _child(system, root, node, each)
+        if leaf:
+            break
     return root + leaf if leaf and not leaf >> 31 else system.fail(1815)
 
 

@@ -40,7 +40,7 @@ from rtld.errors import TargetFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from typing import Any
 
     from rtld.backends.windows.system import System
@@ -54,6 +54,26 @@ _TEB_SELECTOR = 3 << 3
 _NOWHERE = Place()
 #: What an exception of the CPU runs: it is called by nobody.
 _DISPATCHER = Api("ntdll.dll", "KiUserExceptionDispatcher", TRAP, "v", "stdcall", None)
+
+#: What Python says to arguments that no program should give: it ends the program, not rtld.
+_REFUSED = (
+    AttributeError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+    OSError,
+    struct.error,
+)
+
+
+def _refused(api: Api, error: Exception, arguments: Sequence[Any]) -> Exception:
+    """The end of the program, when it was its fault; the error itself, when it was ours."""
+    if isinstance(error, AttributeError | TypeError):
+        if None not in arguments:
+            return error
+        return TargetFault(f"{api.dll}!{api.name} was given a null pointer")
+    return TargetFault(f"{api.dll}!{api.name}: {error or type(error).__name__}")
 
 
 class Machine:
@@ -346,7 +366,11 @@ class Machine:
             self._forget_dead(registers[1])
             self.current.frames.append(frame)
             return self._resume(self.current, None)
-        result = api.action(self.system, *self._arguments(api, registers))
+        arguments = self._arguments(api, registers)
+        try:
+            result = api.action(self.system, *arguments)
+        except _REFUSED as error:
+            raise _refused(api, error, arguments) from error
         if hasattr(result, "send"):
             thread = self.current
             self._forget_dead(registers[1])
@@ -446,6 +470,10 @@ class Machine:
         while True:
             try:
                 effect = frame.task.send(value)
+            except _REFUSED as error:
+                if frame.api is None:
+                    raise
+                raise _refused(frame.api, error, ()) from error
             except StopIteration as stop:
                 thread.frames.pop()
                 if frame.api is None:

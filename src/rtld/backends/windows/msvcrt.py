@@ -192,8 +192,9 @@ def qsort(system: System, base: int, count: int, size: int, compare: int) -> Tas
     """Merge sort on copies that the program compares."""
     if count < 2 or not size:
         return
+    data = system.memory.read(base, count * size)
     scratch = system.heap.allocate(2 * size)
-    items = [system.memory.read(base + i * size, size) for i in range(count)]
+    items = [data[i : i + size] for i in range(0, count * size, size)]
     width = 1
     while width < count:
         merged: list[bytes] = []

@@ -79,7 +79,9 @@ def strcpy(system: System, out: int, text: bytes) -> int:
 
 @MSVCRT("strncpy", "psp", "p")
 def strncpy(system: System, out: int, text: bytes, size: int) -> int:
-    system.memory.write(out, text[:size].ljust(size, b"\0"))
+    if size:
+        system.memory.read(out + size - 1, 1)  # no memory is taken for a size that cannot be
+        system.memory.write(out, text[:size].ljust(size, b"\0"))
     return out
 
 
@@ -143,7 +145,9 @@ def strpbrk(system: System, text: int, of: bytes) -> int:
 
 
 @MSVCRT("_strdup strdup", "s", "p")
-def strdup(system: System, text: bytes) -> int:
+def strdup(system: System, text: bytes | None) -> int:
+    if text is None:
+        return 0
     at = system.heap.allocate(len(text) + 1)
     system.memory.write(at, text + b"\0")
     return at

@@ -88,7 +88,9 @@ def wcscspn(_system: System, text: str, of: str) -> int:
 
 
 @MSVCRT("_wcsdup wcsdup", "w", "p")
-def wcsdup(system: System, text: str) -> int:
+def wcsdup(system: System, text: str | None) -> int:
+    if text is None:
+        return 0
     data = _units(text) + b"\0\0"
     at = system.heap.allocate(len(data))
     system.memory.write(at, data)

@@ -37,7 +37,9 @@ _SAME = {
     "RtlGetLastWin32Error": "GetLastError", "RtlSetLastWin32Error": "SetLastError", "RtlAllocateHeap": "HeapAlloc",
     "RtlFreeHeap": "HeapFree", "RtlReAllocateHeap": "HeapReAlloc", "RtlSizeHeap": "HeapSize",
     "RtlEnterCriticalSection": "EnterCriticalSection", "RtlLeaveCriticalSection": "LeaveCriticalSection",
-    "RtlTryEnterCriticalSection": "TryEnterCriticalSection", "RtlEncodePointer": "EncodePointer",
+    "RtlTryEnterCriticalSection": "TryEnterCriticalSection", "RtlInitializeCriticalSection": "InitializeCriticalSection",
+    "RtlInitializeCriticalSectionAndSpinCount": "InitializeCriticalSectionAndSpinCount",
+    "RtlInitializeCriticalSectionEx": "InitializeCriticalSectionEx", "RtlDeleteCriticalSection": "DeleteCriticalSection", "RtlEncodePointer": "EncodePointer",
     "RtlDecodePointer": "DecodePointer", "RtlInitializeSRWLock": "InitializeSRWLock",
     "RtlAcquireSRWLockExclusive": "AcquireSRWLockExclusive", "RtlReleaseSRWLockExclusive": "ReleaseSRWLockExclusive",
     "RtlAcquireSRWLockShared": "AcquireSRWLockShared", "RtlReleaseSRWLockShared": "ReleaseSRWLockShared",
@@ -235,6 +237,11 @@ def ldr_add_ref_dll(system: System, flags: int, module: int) -> int:
     if found.references >= 0:
         found.references = -1 if flags & 1 else found.references + 1
     return 0
+
+
+@NTDLL("LdrDisableThreadCalloutsForDll", "p")
+def ldr_disable_thread_callouts_for_dll(system: System, module: int) -> int:
+    return 0 if system.loader.disable_thread_calls(module) else 0xC0000135
 
 
 @NTDLL("RtlPcToFileHeader", "pp", "p")

@@ -63,6 +63,64 @@ def shell_execute(_system: System, *_: object) -> int:
     return 31  # SE_ERR_NOASSOC
 
 
+def _list(system: System, at: int) -> list[str]:
+    """Strings one after the other, with an empty one at the end."""
+    result: list[str] = []
+    while len(result) < 4096 and (text := system.wide(at)):
+        result.append(text)
+        at += len(text.encode("utf-16-le", "surrogatepass")) + 2
+    return result
+
+
+@SHELL32("SHFileOperationW", "p", "i")
+def sh_file_operation_w(system: System, operation: int) -> int:
+    """Only FO_DELETE, of what the program may see."""
+    import os
+    import shutil
+
+    word = system.word
+    if system.number(operation + word, 4) != 3:
+        return 0x7C  # DE_INVALIDFILES
+    for name in _list(system, system.number(operation + 2 * word if word == 8 else operation + 8)):
+        path = system.path(name)
+        if path is None or path == system.root or not os.path.lexists(path):
+            return 2 if path is not None else 5
+        try:
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        except OSError:
+            return 5
+    return 0
+
+
+@SHELL32("FindExecutableW", "wwp", "p")
+def find_executable_w(system: System, name: str, directory: str | None, out: int) -> int:
+    """A program is its own; nothing else has one."""
+    from rtld.backends.windows.paths import full_name
+
+    full = full_name(name or "", full_name(directory, system.directory) if directory else system.directory)  # fmt: skip
+    path = system.path(full)
+    if not hasattr(system.loader, "is_program"):
+        return 2
+    if path is None or system.loader.is_program(path) is None:
+        return 2  # SE_ERR_FNF
+    if not system.loader.is_program(path):
+        return 31  # SE_ERR_NOASSOC
+    system.put_text(out, full, 260)
+    return 33
+
+
+@SHELL32("SHGetFileInfoW", "wupuu", "p")
+def sh_get_file_info_w(system: System, name: str, _attributes: int, _out: int, _size: int, flags: int) -> int:  # fmt: skip
+    """Only what kind of program a file is (SHGFI_EXETYPE): "PE", of the console."""
+    path = system.path(name or "")
+    if not flags & 0x2000 or path is None or not hasattr(system.loader, "is_program"):
+        return 0
+    return 0x4550 if system.loader.is_program(path) else 0
+
+
 # -- components -----------------------------------------------------------------------------------
 
 

@@ -81,9 +81,7 @@ def host_path(system: System, name: str) -> str | None:
             following = os.path.join(at, other)
         at = following
     at = os.path.realpath(at)
-    if at != system.root and not at.startswith(system.root.rstrip("/") + "/"):
-        return None
-    return at
+    return at if system.sees(at) else None
 
 
 def _without_case(directory: str, name: str) -> str | None:

@@ -342,7 +342,14 @@ class System:
         """A path of Windows as one of ours, None when it leads out of the root that the program may see."""
         return host_path(self, name)
 
+    def sees(self, path: str) -> bool:
+        """Whether a file of ours, links followed, is one that the program may see."""
+        return path == self.root or path.startswith(self.root.rstrip("/") + "/")
+
     @property
     def command_line(self) -> str:
         """The arguments as one string, as CommandLineToArgvW reads it."""
-        return self.line if self.line is not None else " ".join(map(quoted, self.arguments))
+        if self.line is not None:
+            return self.line
+        program, *rest = self.arguments
+        return " ".join([f'"{program}"', *map(quoted, rest)])

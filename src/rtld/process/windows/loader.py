@@ -11,6 +11,8 @@ import os
 
 from rtld.backends.windows import kernel32
 from rtld.backends.windows.api import Api, Call
+from rtld.backends.windows.commandline import arguments_of
+from rtld.backends.windows.paths import windows_name
 from rtld.backends.windows.peb import Peb
 from rtld.backends.windows.stubs import SLOT, StubDll
 from rtld.backends.windows.system import System
@@ -86,6 +88,8 @@ class Loader(Places):
             machine.guest, file.bits, [path, *arguments], environ=environ, heap=machine.heap,
             line=line, directory=directory, process_id=process_id,
         )  # fmt: skip
+        own = windows_name(self.system, os.path.abspath(path))
+        self.system.arguments[0] = own if line is None else arguments_of(line)[0]
         machine.system = self.system
         self.system.loader = self
         self.system.threads = machine
@@ -475,10 +479,7 @@ class Loader(Places):
         """A module's path as the program sees it."""
         if "/" not in module.path:  # supplied
             return f"C:\\windows\\system32\\{module.path}"
-        root = self.system.root.rstrip("/") + "/"
-        if module.path.startswith(root):
-            return "C:\\" + module.path[len(root) :].replace("/", "\\")
-        return "Z:" + module.path.replace("/", "\\")
+        return windows_name(self.system, module.path)
 
     def file_name(self, handle: int) -> str:
         """GetModuleFileName."""
