@@ -261,6 +261,9 @@ def test_sqlite3_answers_as_this_pythons_does(way: str, need: Need, tmp_path: Pa
     monkeypatch.chdir(tmp_path)
     path = from_wheel("sqlite3", need)
     if way == "emulated":  # what it may see is the current directory: Windows' root
+        monkeypatch.setattr(
+            "rtld.process.windows.library._emulated", {}
+        )  # not that of another test
         (tmp_path / "own.dll").write_bytes(Path(path).read_bytes())
         path = "own.dll"
     library = rtld.dlopen(path, native=way == "native")

@@ -76,6 +76,7 @@ class Dll:
         self.convention = convention
         self.functions: dict[str, Api] = {}
         self.data: dict[str, tuple[int, int]] = {}
+        assert name not in TABLES, f"{name} has a table already"
         TABLES[name] = self
 
     def __call__(

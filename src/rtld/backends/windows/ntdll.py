@@ -15,7 +15,7 @@ from rtld.backends.windows import (  # noqa: F401  (they fill the tables)
     msvcrt_formats,
     msvcrt_strings,
 )
-from rtld.backends.windows.api import Dll
+from rtld.backends.windows.exceptions import NTDLL
 from rtld.backends.windows.kernel32 import KERNEL32
 from rtld.backends.windows.kernel32_time import now, system_time
 from rtld.backends.windows.msvcrt import MSVCRT
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from rtld.backends.windows.system import System
 
-NTDLL = Dll("ntdll.dll")
 _SECONDS = 10_000_000
 _INVALID_HANDLE, _INVALID_PARAMETER, _NOT_IMPLEMENTED = 0xC0000008, 0xC000000D, 0xC0000002
 _INFO_LENGTH = 0xC0000004
@@ -242,15 +241,6 @@ def ldr_add_ref_dll(system: System, flags: int, module: int) -> int:
 @NTDLL("LdrDisableThreadCalloutsForDll", "p")
 def ldr_disable_thread_callouts_for_dll(system: System, module: int) -> int:
     return 0 if system.loader.disable_thread_calls(module) else 0xC0000135
-
-
-@NTDLL("RtlPcToFileHeader", "pp", "p")
-@KERNEL32("RtlPcToFileHeader", "pp", "p")
-def rtl_pc_to_file_header(system: System, address: int, out: int) -> int:
-    found = system.loader.module_of(address)
-    base = int(found.base) if found is not None else 0
-    system.put(out, base)
-    return base
 
 
 @NTDLL("RtlImageNtHeader", "p", "p")
