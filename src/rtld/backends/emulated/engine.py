@@ -44,9 +44,9 @@ class _Closed:
 
 
 class Bank:
-    """Some registers, read or written together: one call of Unicorn's library, a fifth of the time of its Python face."""
+    """Some registers, to be read together: one call of Unicorn's library, a fifth of the time of its Python face."""
 
-    __slots__ = ("_arguments", "_read", "_step", "_uc", "_values", "_write")
+    __slots__ = ("_arguments", "_read", "_step", "_uc", "_values")
 
     def __init__(self, uc: Any, library: Any, numbers: list[int], width: int = 8) -> None:
         count = len(numbers)
@@ -59,27 +59,11 @@ class Bank:
         places = (ctypes.c_void_p * count)(*range(here, here + width * count, width))
         self._arguments = (uc._uch, (ctypes.c_int * count)(*numbers), places, count)
         self._read = library.uc_reg_read_batch
-        self._write = library.uc_reg_write_batch
 
     def read(self) -> list[int]:
         """Their values; the lowest 64 bits of each."""
         self._read(*self._arguments)
         return self._values[:: self._step]
-
-    def read_bytes(self) -> bytes:
-        """Their values in full, little-endian, one behind the other."""
-        self._read(*self._arguments)
-        return bytes(self._values)
-
-    def write(self, values: Iterable[int]) -> None:
-        """Set their lowest 64 bits, and nothing above."""
-        self._values[:: self._step] = list(values)
-        self._write(*self._arguments)
-
-    def write_bytes(self, data: bytes) -> None:
-        """Set them from what ``read_bytes`` gives."""
-        ctypes.memmove(self._values, data, len(data))
-        self._write(*self._arguments)
 
 
 def _address(context: Any) -> int:

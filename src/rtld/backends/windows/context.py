@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from weakref import WeakKeyDictionary
 
 from rtld.arch.x86_64_unwind import REGISTERS, Registers
 
@@ -72,25 +71,6 @@ _XMM = 0x1A0
 _MOST = 15  # EXCEPTION_MAXIMUM_PARAMETERS
 
 
-_USER_FLAGS = 0xDD5  # of eflags: what a program may set, single step among them
-
-
-def _banks(engine: Engine, bits: int) -> tuple[Any, Any]:
-    """The registers of a context, to be read and written together; vectors apart."""
-    found = _BANKS.get(engine)
-    if found is None:
-        if bits == 64:
-            names = [*REGISTERS, "rip", "eflags", "mxcsr", "fpcw"]
-        else:
-            names = [*REGISTERS32, "fpcw", "fpsw", "fptag", "mxcsr"]
-        vectors = [f"xmm{number}" for number in range(bits // 4)]
-        found = _BANKS[engine] = engine.bank(*names), engine.bank(*vectors, width=16)
-    return found
-
-
-_BANKS: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
-
-
 class Context64(Registers):
     """A CONTEXT of x64. ``eflags``, ``mxcsr``, ``fpcw`` besides what unwinding needs."""
 
@@ -99,12 +79,9 @@ class Context64(Registers):
     @classmethod
     def capture(cls, engine: Engine) -> Context64:
         """The CPU's registers."""
-        banks = _banks(engine, 64)
-        values = banks[0].read()
-        data = banks[1].read_bytes()
-        xmm = [int.from_bytes(data[at : at + 16], "little") for at in range(0, 256, 16)]
-        self = cls(values[:16], xmm, values[16])
-        self.eflags, self.mxcsr, self.fpcw = (values[17], values[18] & 0xFFFF, values[19] & 0xFFFF)
+        get = engine.get
+        self = cls([get(r) for r in REGISTERS], [get(f"xmm{i}") for i in range(16)], get("rip"))
+        self.eflags, self.mxcsr, self.fpcw = get("eflags"), get("mxcsr"), get("fpcw")
         return self
 
     def copy(self) -> Context64:
@@ -122,10 +99,13 @@ class Context64(Registers):
 
     def install(self, engine: Engine) -> None:
         """Make them the CPU's, all but the program counter."""
-        banks = _banks(engine, 64)
-        flags = self.eflags & _USER_FLAGS | 2
-        banks[0].write([*self.gpr, self.rip, flags, self.mxcsr & 0xFFFF, self.fpcw])
-        banks[1].write_bytes(b"".join([x.to_bytes(16, "little") for x in self.xmm]))
+        for name, value in zip(REGISTERS, self.gpr, strict=True):
+            engine.set(name, value)
+        for number, value in enumerate(self.xmm):
+            engine.set(f"xmm{number}", value)
+        engine.set("eflags", self.eflags & 0xCD5 | 2)
+        engine.set("mxcsr", self.mxcsr & 0xFFFF)
+        engine.set("fpcw", self.fpcw)
 
     def store(self, memory: Memory, address: int) -> None:
         """Write a whole CONTEXT there."""
@@ -174,12 +154,11 @@ class Context32:
     @classmethod
     def capture(cls, engine: Engine) -> Context32:
         """The CPU's registers."""
-        banks = _banks(engine, 32)
-        values = [value & 0xFFFFFFFF for value in banks[0].read()]
-        self = cls(dict(zip(REGISTERS32, values, strict=False)))
-        self.fpu, self.mxcsr = (values[10] & 0xFFFF, values[11] & 0xFFFF, values[12] & 0xFFFF), values[13] & 0xFFFF  # fmt: skip
-        data = banks[1].read_bytes()
-        self.xmm = [int.from_bytes(data[at : at + 16], "little") for at in range(0, 128, 16)]
+        get = engine.get
+        self = cls({name: get(name) for name in REGISTERS32})
+        self.fpu = get("fpcw"), get("fpsw"), get("fptag")
+        self.mxcsr = get("mxcsr")
+        self.xmm = [get(f"xmm{i}") for i in range(8)]
         return self
 
     def copy(self) -> Context32:
@@ -199,8 +178,9 @@ class Context32:
         """Make them the CPU's, all but the program counter."""
         for name, value in self.values.items():
             if name != "eip":
-                engine.set(name, value & _USER_FLAGS | 2 if name == "eflags" else value)
-        _banks(engine, 32)[1].write_bytes(b"".join([x.to_bytes(16, "little") for x in self.xmm]))
+                engine.set(name, value & 0xCD5 | 2 if name == "eflags" else value)
+        for number, value in enumerate(self.xmm):
+            engine.set(f"xmm{number}", value)
         engine.set("mxcsr", self.mxcsr & 0xFFFF)
         engine.set("fpcw", self.fpu[0])
 

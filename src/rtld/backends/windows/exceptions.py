@@ -27,14 +27,11 @@ NTDLL = Dll("ntdll.dll")
 _PRINT, _PRINT_WIDE = 0x40010006, 0x4001000A  # DBG_PRINTEXCEPTION_C
 
 
-def own_context(system: System, code: int = 0) -> Any:
+def own_context(system: System) -> Any:
     """The registers as they are behind the slot of the function that runs. TargetFault where there is no CPU of ours."""
     machine = system.threads
     if not hasattr(machine, "engine"):
-        what = f" ({code:#x})" if code else ""
-        raise TargetFault(
-            f"it raises an exception{what}, and those are handled on emulated CPUs only"
-        )
+        raise TargetFault("it raises an exception, and those are handled on emulated CPUs only")
     frame = machine.current.frames[-1]
     context = c.capture(system)
     if isinstance(context, c.Context64):
@@ -71,7 +68,7 @@ def _export(names: str, arguments: str = "", result: str = "u") -> Callable[[Act
 
 @KERNEL32("RaiseException", "uuup", "v")
 def raise_exception(system: System, code: int, flags: int, count: int, arguments: int) -> Task:
-    context = own_context(system, code)
+    context = own_context(system)
     info: tuple[int, ...] = ()
     if arguments:
         count = min(count, 15)

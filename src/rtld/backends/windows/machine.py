@@ -87,7 +87,6 @@ class Machine:
         if self.bits == 64:
             self._bank = self.engine.bank("rip", "rsp", "rcx", "rdx", "r8", "r9")
             self._floats = self.engine.bank(*_FLOAT64, width=16)
-            self._given = self.engine.bank(*ARGUMENTS64, "rsp")
         else:
             self._bank = self.engine.bank("eip", "esp")
             self._segments()
@@ -473,6 +472,8 @@ class Machine:
         if self.bits == 64:
             if len(arguments) > returns.MOST_ARGUMENTS:
                 raise TargetFault(f"{len(arguments)} arguments are too many")
+            for register, value in zip(ARGUMENTS64, arguments, strict=False):
+                engine.set(register, value)
             kind = returns.kind_for(place.kind, len(arguments))
             caller = place.caller or ((frame.pc, frame.sp) if frame.api is not None else (0, 0))
             data = returns.stack64(kind, returns.address(self.returns, kind), arguments, caller)
@@ -485,12 +486,9 @@ class Machine:
             sp -= (4 * len(arguments) + 15) & -16
             frame.room = 4 * len(arguments)
         sp -= self.word
-        self.memory.view(sp, len(data))[:] = data
+        self.memory.write(sp, data)
         frame.called, frame.kind, frame.state = sp + self.word, place.kind, place.state
-        if self.bits == 64:
-            self._given.write((*(*arguments, 0, 0, 0, 0)[:4], sp))
-        else:
-            engine.set(self.cpu.sp, sp)
+        engine.set(self.cpu.sp, sp)
         return int(call.address)
 
     def add_slot(self, address: int, api: Api) -> None:
