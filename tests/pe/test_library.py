@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 import rtld
+from cli.support import environment
 from pe import windows
 from rtld import libloaderapi as ll
 from rtld.backends.windows.native import check_host
@@ -229,3 +231,14 @@ def test_never_implicit(need: Need) -> None:
         rtld.dlopen(zlib1("i386", need), native=True)
     with pytest.raises(TypeError):
         rtld.dlopen("libz.so.1", native=True)
+
+
+def test_an_exception_is_refused_and_not_survived(need: Need) -> None:
+    if not NATIVE:
+        pytest.skip("Windows code cannot be called here")
+    source = "#include <windows.h>\n__declspec(dllexport) void boom(void) { RaiseException(0xE0001234, 0, 0, 0); }"
+    path = windows.build(source, "boom.dll", need, "-shared")
+    code = f"import rtld; rtld.dlopen({str(path)!r}, native=True).boom()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, check=False)  # fmt: skip
+    assert done.returncode == -6
+    assert b"exception 0xe0001234 was raised, and exceptions are not handled yet" in done.stderr
