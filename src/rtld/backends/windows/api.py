@@ -71,9 +71,9 @@ class Dll:
     def __init__(self, name: str, convention: str = "stdcall") -> None:
         self.name = name
         self.convention = convention
-        self.functions: dict[str, Api] = {}
-        self.data: dict[str, tuple[int, int]] = {}
-        TABLES[name] = self
+        known = TABLES.setdefault(name, self)  # several files may fill one table
+        self.functions: dict[str, Api] = known.functions if known is not self else {}
+        self.data: dict[str, tuple[int, int]] = known.data if known is not self else {}
 
     def __call__(
         self, names: str, arguments: str = "", result: str = "u", convention: str = ""
