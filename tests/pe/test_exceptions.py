@@ -308,3 +308,26 @@ def test_exceptions_of_a_dll_that_python_has_called(arch: str, need: Need) -> No
         with pytest.raises(TargetFault, match="unhandled exception 0xe0000044"):
             library.raises()
         assert library.fine(3) == 4
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_dynamic_cast_of_microsoft(arch: str, need: Need) -> None:
+    def built(which: str) -> Path:
+        triple = {"x86_64": "x86_64-pc-windows-msvc", "i386": "i686-pc-windows-msvc"}[which]
+        steps: list[Sequence[str] | toolchain.Step] = [
+            toolchain.Step("file", "rt.def", "LIBRARY msvcrt.dll\nEXPORTS\n__RTDynamicCast\n__RTCastToVoid\n"),
+            [f"{PREFIX[which]}-dlltool", "-d", "rt.def", "-l", "librt.a"],
+            ["clang-14", "-target", triple, "-fms-extensions", "-std=c++14", "-w", "-O1", "-c", "casts.cpp", "-o", "casts.o"],
+            *([[f"{PREFIX[which]}-objcopy", "-R", ".sxdata", "casts.o"]] if which == "i386" else []),
+            [f"{PREFIX[which]}-gcc", "casts.o", "librt.a", "-o", "casts.exe"],
+        ]  # fmt: skip
+        return place(which, need, steps, "casts.cpp") / "casts.exe"
+
+    done = ours(built(arch))
+    assert (done.returncode, done.stderr) == (0, b"")
+    judged = judge(built("x86_64"), need)
+    if arch == "x86_64":
+        assert done.stdout == judged.out
+    else:  # the same answers at other distances
+        assert [b"no" in line for line in done.stdout.splitlines()] == [b"no" in line for line in judged.out.splitlines()]  # fmt: skip
+    assert b"void 1 1" in done.stdout

@@ -12,6 +12,7 @@ from rtld.backends.windows.crt import UCRT, VCRUNTIME
 from rtld.backends.windows.dispatch import dispatch, unhandled
 from rtld.backends.windows.exceptions import NTDLL, own_context, popped
 from rtld.backends.windows.msvcrt import MSVCRT, flush_all
+from rtld.backends.windows.vcruntime import SIGABRT, SIGFPE, SIGILL, SIGSEGV, runtime, signalled
 from rtld.errors import TargetFault
 
 TYPE_CHECKING = False
@@ -25,21 +26,8 @@ if TYPE_CHECKING:
     Action = Callable[..., Any]
 
 _JUMP_MAGIC = 0x56433230  # "VC20": the buffer is _setjmp3's
-SIGILL, SIGFPE, SIGSEGV, SIGABRT = 4, 8, 11, 22
-_DEFAULT, _IGNORE = 0, 1
 _SIGNALS = {c.ACCESS_VIOLATION: SIGSEGV, c.ILLEGAL_INSTRUCTION: SIGILL, c.PRIVILEGED: SIGILL,
             **dict.fromkeys((*range(3221225613, 3221225620), c.DIVIDE_BY_ZERO), SIGFPE)}  # fmt: skip
-
-
-def runtime(names: str, arguments: str = "", result: str = "u") -> Callable[[Action], Action]:
-    """Declare a function of all the C run-times."""
-
-    def declare(action: Action) -> Action:
-        for table in (MSVCRT, UCRT, VCRUNTIME):
-            table(names, arguments, result, "cdecl")(action)
-        return action
-
-    return declare
 
 
 for _table in (NTDLL, MSVCRT, VCRUNTIME, UCRT):
@@ -181,21 +169,9 @@ def seh_longjmp_unwind(system: System, buffer: int) -> Task:
 # -- signals ------------------------------------------------------------------------------------------
 
 
-def _signalled(system: System, number: int, *arguments: int) -> Task:
-    """Call the program's handler of a signal, which is taken off before; False when it has none."""
-    key = f"signal {number}"
-    handler = system.cache.get(key, _DEFAULT)
-    if handler == _DEFAULT:
-        return False
-    if handler != _IGNORE:
-        system.cache[key] = _DEFAULT
-        yield Call(handler, (number, *arguments), "cdecl")
-    return True
-
-
 @runtime("raise", "i", "i")
 def raise_(system: System, number: int) -> Task:
-    if not (yield from _signalled(system, number)):
+    if not (yield from signalled(system, number)):
         flush_all(system)
         raise Exited(3)
     return 0
@@ -203,7 +179,7 @@ def raise_(system: System, number: int) -> Task:
 
 @runtime("abort", "", "v")
 def abort(system: System) -> Task:
-    yield from _signalled(system, SIGABRT)
+    yield from signalled(system, SIGABRT)
     flush_all(system)
     raise Exited(3)
 
@@ -212,7 +188,7 @@ def abort(system: System) -> Task:
 def xcpt_filter(system: System, code: int, pointers: int) -> Task:
     """The filter of start-up code: what has a signal's handler is that one's."""
     number = _SIGNALS.get(code)
-    if number is not None and (yield from _signalled(system, number)):
+    if number is not None and (yield from signalled(system, number)):
         return -1
     answer, _ = yield from unhandled(system, pointers)
     return answer
