@@ -6,13 +6,12 @@ import struct
 
 from rtld.arch.x86_64_unwind import REGISTERS
 from rtld.backends.windows import context as c
-from rtld.backends.windows import cxx, cxx32, cxx64, seh32, seh64
+from rtld.backends.windows import cxx, cxx32, cxx64, seh32, seh64, vcruntime
 from rtld.backends.windows.api import Call, Exited, Resume
 from rtld.backends.windows.crt import UCRT, VCRUNTIME
 from rtld.backends.windows.dispatch import dispatch, unhandled
 from rtld.backends.windows.exceptions import NTDLL, own_context, popped
 from rtld.backends.windows.msvcrt import MSVCRT, flush_all
-from rtld.backends.windows.vcruntime import SIGABRT, SIGFPE, SIGILL, SIGSEGV, runtime, signalled
 from rtld.errors import TargetFault
 
 TYPE_CHECKING = False
@@ -26,8 +25,10 @@ if TYPE_CHECKING:
     Action = Callable[..., Any]
 
 _JUMP_MAGIC = 0x56433230  # "VC20": the buffer is _setjmp3's
+SIGILL, SIGFPE, SIGSEGV, SIGABRT = 4, 8, 11, 22
+runtime, signalled = vcruntime.runtime, vcruntime.signalled
 _SIGNALS = {c.ACCESS_VIOLATION: SIGSEGV, c.ILLEGAL_INSTRUCTION: SIGILL, c.PRIVILEGED: SIGILL,
-            **dict.fromkeys((*range(3221225613, 3221225620), c.DIVIDE_BY_ZERO), SIGFPE)}  # fmt: skip
+            **dict.fromkeys((*range(0xC000008D, 0xC0000094), c.DIVIDE_BY_ZERO), SIGFPE)}  # fmt: skip
 
 
 for _table in (NTDLL, MSVCRT, VCRUNTIME, UCRT):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from rtld.backends.windows.api import Call, Exited
+from rtld.backends.windows.api import Call
 from rtld.backends.windows.crt import UCRT, VCRUNTIME
-from rtld.backends.windows.msvcrt import MSVCRT, flush_all
+from rtld.backends.windows.msvcrt import MSVCRT
 from rtld.errors import TargetFault
 
 TYPE_CHECKING = False
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     Action = Callable[..., Any]
 
 _MOST = 1 << 16  # base classes
-SIGILL, SIGFPE, SIGSEGV, SIGABRT = 4, 8, 11, 22
 _DEFAULT, _IGNORE = 0, 1
 
 
@@ -53,9 +52,7 @@ def terminate(system: System) -> Task:
     handler = system.threads.current.crt.get("terminate", 0)
     if handler:
         yield Call(handler, (), "cdecl")
-    yield from signalled(system, SIGABRT)
-    flush_all(system)
-    raise Exited(3)
+    yield from MSVCRT.functions["abort"].action(system)
 
 
 @runtime("set_terminate ?set_terminate@@YAP6AXXZP6AXXZ@Z", "p", "p")
