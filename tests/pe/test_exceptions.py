@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+import rtld
 import toolchain
 from cli.support import environment
 from pe import windows
+from rtld.errors import TargetFault
+from rtld.pe.file import PeFile
+from rtld.pe.loadconfig import handlers_of
 
 Need = Callable[[str], None]
 HERE = Path(__file__).parent / "exceptions"
@@ -254,3 +258,76 @@ def test_handlers_of_the_programs_own(arch: str, word: str, need: Need) -> None:
     assert done.stdout.splitlines() == lines
     assert done.returncode == judged.status
     assert done.stderr == b""
+
+
+def test_safe_seh(need: Need) -> None:
+    """A module that lists its handlers has no others ("/SAFESEH"; Wine 8 asks whoever is in the chain)."""
+    steps: list[Sequence[str] | toolchain.Step] = [
+        toolchain.Step("file", "kernel32.def", "LIBRARY kernel32.dll\nEXPORTS\nRaiseException@16\nExitProcess@4\n"),
+        toolchain.Step("file", "msvcrt.def", "LIBRARY msvcrt.dll\nEXPORTS\nputs\n_except_handler3\n"),
+        *[["llvm-dlltool-14", "-m", "i386", "-k", "-d", f"{n}.def", "-l", f"{n}.lib"] for n in ("kernel32", "msvcrt")],
+        ["clang-14", "-target", "i686-pc-windows-msvc", "-fms-extensions", "-O1", "-c", "safe.c", "-o", "safe.o"],
+        ["lld-link-14", "/safeseh", "/entry:start", "/subsystem:console", "/nodefaultlib", "safe.o", "kernel32.lib", "msvcrt.lib", "/out:safe.exe"],
+    ]  # fmt: skip
+    path = place("i386", need, steps, "safe.c", "seh.h") / "safe.exe"
+    handlers = handlers_of(PeFile(str(path)))
+    assert handlers is not None
+    assert len(handlers) == 1
+    done = ours(path)
+    assert done.stdout == b"handled\r\n"
+    assert done.returncode == 0xC00001A5 & 0xFF
+    assert b"STATUS_INVALID_EXCEPTION_HANDLER, at 0x" in done.stderr
+    assert b"its module does not list it" in done.stderr
+
+
+def test_scope_tables_with_cookies(need: Need) -> None:
+    """_except_handler4_common: an exception, a fault, neither; the termination handler each time."""
+    steps = [["i686-w64-mingw32-gcc", "-w", "scopes.c", "scopes.s", "-o", "scopes.exe"]]
+    done = ours(place("i386", need, steps, "scopes.c", "scopes.s") / "scopes.exe")
+    assert done.stdout == b"1 1\r\n123 2\r\n105 3\r\n"
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+FAULTING = r"""
+#include <windows.h>
+__declspec(dllexport) int fine(int x) { return x + 1; }
+__declspec(dllexport) int faults(int *p) { return *p; }
+__declspec(dllexport) int raises(void) { RaiseException(0xE0000044, 0, 0, 0); return 2; }
+"""
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_exceptions_of_a_dll_that_python_has_called(arch: str, need: Need) -> None:
+    """They are the caller's; what is called next works."""
+    path = windows.build(FAULTING, "faulting.dll", need, "-shared", arch=arch)
+    with rtld.dlopen(str(path)) as library:
+        assert library.fine(1) == 2
+        with pytest.raises(TargetFault, match=r"EXCEPTION_ACCESS_VIOLATION \(read at 0x20\).*in faulting[.]dll"):  # fmt: skip
+            library.faults(0x20)
+        assert library.fine(2) == 3
+        with pytest.raises(TargetFault, match="unhandled exception 0xe0000044"):
+            library.raises()
+        assert library.fine(3) == 4
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_dynamic_cast_of_microsoft(arch: str, need: Need) -> None:
+    def built(which: str) -> Path:
+        triple = {"x86_64": "x86_64-pc-windows-msvc", "i386": "i686-pc-windows-msvc"}[which]
+        steps: list[Sequence[str] | toolchain.Step] = [
+            toolchain.Step("file", "rt.def", "LIBRARY msvcrt.dll\nEXPORTS\n__RTDynamicCast\n__RTCastToVoid\n"),
+            [f"{PREFIX[which]}-dlltool", "-d", "rt.def", "-l", "librt.a"],
+            ["clang-14", "-target", triple, "-fms-extensions", "-std=c++14", "-w", "-O1", "-c", "casts.cpp", "-o", "casts.o"],
+            *([[f"{PREFIX[which]}-objcopy", "-R", ".sxdata", "casts.o"]] if which == "i386" else []),
+            [f"{PREFIX[which]}-gcc", "casts.o", "librt.a", "-o", "casts.exe"],
+        ]  # fmt: skip
+        return place(which, need, steps, "casts.cpp") / "casts.exe"
+
+    done = ours(built(arch))
+    assert (done.returncode, done.stderr) == (0, b"")
+    judged = judge(built("x86_64"), need)
+    if arch == "x86_64":
+        assert done.stdout == judged.out
+    else:  # the same answers at other distances
+        assert [b"no" in line for line in done.stdout.splitlines()] == [b"no" in line for line in judged.out.splitlines()]  # fmt: skip
+    assert b"void 1 1" in done.stdout

@@ -27,11 +27,11 @@ NTDLL = Dll("ntdll.dll")
 _PRINT, _PRINT_WIDE = 0x40010006, 0x4001000A  # DBG_PRINTEXCEPTION_C
 
 
-def own_context(system: System) -> Any:
+def own_context(system: System, code: int = 0) -> Any:
     """The registers as they are behind the slot of the function that runs. TargetFault where there is no CPU of ours."""
     machine = system.threads
     if not hasattr(machine, "engine"):
-        raise TargetFault("it raises an exception, and those are handled on emulated CPUs only")
+        raise TargetFault(f"exception {code:#x} was raised, and exceptions are not handled yet in this process")  # fmt: skip
     frame = machine.current.frames[-1]
     context = c.capture(system)
     if isinstance(context, c.Context64):
@@ -68,7 +68,7 @@ def _export(names: str, arguments: str = "", result: str = "u") -> Callable[[Act
 
 @KERNEL32("RaiseException", "uuup", "v")
 def raise_exception(system: System, code: int, flags: int, count: int, arguments: int) -> Task:
-    context = own_context(system)
+    context = own_context(system, code)
     info: tuple[int, ...] = ()
     if arguments:
         count = min(count, 15)

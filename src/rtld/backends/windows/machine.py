@@ -535,7 +535,7 @@ class Machine:
             sp -= (4 * len(arguments) + 15) & -16
             frame.room = 4 * len(arguments)
         sp -= self.word
-        self.memory.write(sp, data)
+        self.memory.view(sp, len(data))[:] = data
         frame.called, frame.kind, frame.state = sp + self.word, place.kind, place.state
         engine.set(self.cpu.sp, sp)
         return int(call.address)

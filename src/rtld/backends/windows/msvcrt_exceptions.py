@@ -6,7 +6,7 @@ import struct
 
 from rtld.arch.x86_64_unwind import REGISTERS
 from rtld.backends.windows import context as c
-from rtld.backends.windows import cxx, cxx32, cxx64, seh32, seh64
+from rtld.backends.windows import cxx, cxx32, cxx64, seh32, seh64, vcruntime
 from rtld.backends.windows.api import Call, Exited, Resume
 from rtld.backends.windows.crt import UCRT, VCRUNTIME
 from rtld.backends.windows.crt_streams import flush_all
@@ -27,20 +27,9 @@ if TYPE_CHECKING:
 
 _JUMP_MAGIC = 0x56433230  # "VC20": the buffer is _setjmp3's
 SIGILL, SIGFPE, SIGSEGV, SIGABRT = 4, 8, 11, 22
-_DEFAULT, _IGNORE = 0, 1
+runtime, signalled = vcruntime.runtime, vcruntime.signalled
 _SIGNALS = {c.ACCESS_VIOLATION: SIGSEGV, c.ILLEGAL_INSTRUCTION: SIGILL, c.PRIVILEGED: SIGILL,
-            **dict.fromkeys((*range(3221225613, 3221225620), c.DIVIDE_BY_ZERO), SIGFPE)}  # fmt: skip
-
-
-def runtime(names: str, arguments: str = "", result: str = "u") -> Callable[[Action], Action]:
-    """Declare a function of all the C run-times."""
-
-    def declare(action: Action) -> Action:
-        for table in (MSVCRT, UCRT, VCRUNTIME):
-            table(names, arguments, result, "cdecl")(action)
-        return action
-
-    return declare
+            **dict.fromkeys((*range(0xC000008D, 0xC0000094), c.DIVIDE_BY_ZERO), SIGFPE)}  # fmt: skip
 
 
 for _table in (NTDLL, MSVCRT, VCRUNTIME, UCRT):
@@ -182,21 +171,9 @@ def seh_longjmp_unwind(system: System, buffer: int) -> Task:
 # -- signals ------------------------------------------------------------------------------------------
 
 
-def _signalled(system: System, number: int, *arguments: int) -> Task:
-    """Call the program's handler of a signal, which is taken off before; False when it has none."""
-    key = f"signal {number}"
-    handler = system.cache.get(key, _DEFAULT)
-    if handler == _DEFAULT:
-        return False
-    if handler != _IGNORE:
-        system.cache[key] = _DEFAULT
-        yield Call(handler, (number, *arguments), "cdecl")
-    return True
-
-
 @runtime("raise", "i", "i")
 def raise_(system: System, number: int) -> Task:
-    if not (yield from _signalled(system, number)):
+    if not (yield from signalled(system, number)):
         flush_all(system)
         raise Exited(3)
     return 0
@@ -204,7 +181,7 @@ def raise_(system: System, number: int) -> Task:
 
 @runtime("abort", "", "v")
 def abort(system: System) -> Task:
-    yield from _signalled(system, SIGABRT)
+    yield from signalled(system, SIGABRT)
     flush_all(system)
     raise Exited(3)
 
@@ -213,7 +190,7 @@ def abort(system: System) -> Task:
 def xcpt_filter(system: System, code: int, pointers: int) -> Task:
     """The filter of start-up code: what has a signal's handler is that one's."""
     number = _SIGNALS.get(code)
-    if number is not None and (yield from _signalled(system, number)):
+    if number is not None and (yield from signalled(system, number)):
         return -1
     answer, _ = yield from unhandled(system, pointers)
     return answer

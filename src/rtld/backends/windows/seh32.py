@@ -12,6 +12,7 @@ import struct
 from rtld.backends.emulated.memory import NotMapped
 from rtld.backends.windows import context as c
 from rtld.backends.windows.api import Api, Call, Place, Resume
+from rtld.backends.windows.dispatch import unhandled_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def search(system: System, at: int, context: Any, context_at: int, below: int) -
         low = frame + 8
         link, handler = struct.unpack("<II", system.memory.read(frame, 8))
         if not _allowed(system, handler):
-            return c.INVALID_HANDLER
+            invalid = c.Record(c.INVALID_HANDLER, c.NONCONTINUABLE, handler)
+            raise unhandled_end(system, invalid, context, "it may not handle exceptions: it is on the stack, or its module does not list it")  # fmt: skip
         caller = context.pc, context.sp
         answer, said = yield from _call(system, guard, frame, handler, at, context_at, below, caller)  # fmt: skip
         if frame == nested:

@@ -38,6 +38,26 @@ AREA = 0x550
 Goal = namedtuple("Goal", "frame pc value")
 
 
+class Listed:
+    """Handlers that are on no frame but in a list on the stack, which begins at gs:[0]: Wine's own DLLs have those on x64, too."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.at = system.number(system.threads.teb)
+
+    def below(self, sp: int) -> bool:
+        """Is the next one below that stack pointer?"""
+        return 0 < self.at < sp and in_stack(self.system, self.at)
+
+    def call(self, at: int, context_at: int, dispatcher: int, place: Place) -> Task:
+        """Call it; its answer. ``at`` is the next one's then."""
+        link, handler = struct.unpack("<QQ", self.system.memory.read(self.at, 16))
+        self.system.put(dispatcher + DISPATCHER["frame"], self.at)
+        answer = yield Call(handler, (at, self.at, context_at, dispatcher), "cdecl", place)
+        self.at = link
+        return answer & 0xFFFFFFFF
+
+
 class Walk:
     """One frame after the other. ``context``: the registers in the frame above the one that ``step`` has told of."""
 
@@ -116,6 +136,7 @@ def search(system: System, at: int, context: c.Context64, context_at: int, below
     caller = context.pc, context.sp
     nested = 0
     flags = at + 4
+    listed = Listed(system)
     while walk.context.rip:
         status = walk.step()
         if status:
@@ -135,21 +156,27 @@ def search(system: System, at: int, context: c.Context64, context_at: int, below
         if not in_stack(system, frame) and walk.context.rip:
             system.put(flags, system.number(flags, 4) | c.STACK_INVALID, 4)
             return False
+        answer = c.CONTINUE_SEARCH
+        place = Place(dispatcher, caller, None, returns.EXCEPTION, frame)
         if walk.found.handler:
             walk.store(dispatcher, 0, walk_at)
             walk.context.store(system.memory, walk_at)
-            place = Place(dispatcher, caller, None, returns.EXCEPTION, frame)
             answer = yield Call(walk.found.handler, (at, frame, context_at, dispatcher), "cdecl", place)  # fmt: skip
             answer &= 0xFFFFFFFF
-            if answer == c.CONTINUE_EXECUTION:
-                if system.number(flags, 4) & c.NONCONTINUABLE:
-                    return c.NONCONTINUABLE_EXCEPTION
-                return True
-            if answer == c.NESTED_EXCEPTION:
-                nested = max(nested, frame)
-                system.put(flags, system.number(flags, 4) | c.NESTED_CALL, 4)
-            elif answer != c.CONTINUE_SEARCH:
-                return c.INVALID_DISPOSITION
+        elif listed.below(walk.context.sp):
+            walk.store(dispatcher, 0, walk_at)
+            walk.context.store(system.memory, walk_at)
+            while answer == c.CONTINUE_SEARCH and listed.below(walk.context.sp):
+                answer = yield from listed.call(at, context_at, dispatcher, place)
+        if answer == c.CONTINUE_EXECUTION:
+            if system.number(flags, 4) & c.NONCONTINUABLE:
+                return c.NONCONTINUABLE_EXCEPTION
+            return True
+        if answer == c.NESTED_EXCEPTION:
+            nested = max(nested, frame)
+            system.put(flags, system.number(flags, 4) | c.NESTED_CALL, 4)
+        elif answer != c.CONTINUE_SEARCH:
+            return c.INVALID_DISPOSITION
         if nested and nested <= frame:
             nested = 0
             system.put(flags, system.number(flags, 4) & ~c.NESTED_CALL, 4)
@@ -184,6 +211,7 @@ def unwind(system: System, goal: Goal | None, at: int, context_at: int = 0, hist
     flags = at + 4
     system.put(flags, system.number(flags, 4) | c.UNWINDING | exiting, 4)
     walk = Walk(system, context.copy(), UHANDLER)
+    listed = Listed(system)
     while walk.context.rip or goal is not None:
         collided = yield from _up(system, walk, at)
         context, frame = walk.before, walk.found.frame
@@ -201,6 +229,13 @@ def unwind(system: System, goal: Goal | None, at: int, context_at: int = 0, hist
             if answer & 0xFFFFFFFF != c.CONTINUE_SEARCH:
                 yield from raised(system, c.INVALID_DISPOSITION, at)
             context.load(system.memory, context_at)  # a handler may set registers of the target
+        elif listed.below(walk.context.sp):
+            walk.store(dispatcher, target_ip, context_at, history)
+            context.store(system.memory, context_at)
+            place = Place(below, None, None, returns.UNWIND, (dispatcher, context))
+            yield from _unwind_listed(system, listed, walk.context.sp, target, at, context_at, dispatcher, place)  # fmt: skip
+            if target and listed.at == target < walk.context.sp:
+                break
         if goal is not None and frame == target:
             break
     if goal is None:
@@ -210,6 +245,15 @@ def unwind(system: System, goal: Goal | None, at: int, context_at: int = 0, hist
         context.rip = target_ip
     context.gpr[0] = value
     return (yield from restored(system, context, record, below))
+
+
+def _unwind_listed(system: System, listed: Listed, sp: int, target: int, at: int, context_at: int, dispatcher: int, place: Place) -> Task:  # fmt: skip
+    """The same for handlers of the list, which go from it, up to that stack pointer or to ``target``."""
+    while listed.below(sp) and (not target or listed.at < target):
+        answer = yield from listed.call(at, context_at, dispatcher, place)
+        system.put(system.threads.teb, listed.at)
+        if answer != c.CONTINUE_SEARCH:
+            yield from raised(system, c.INVALID_DISPOSITION, at)
 
 
 def _up(system: System, walk: Walk, at: int) -> Task:
