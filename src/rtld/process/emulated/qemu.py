@@ -8,8 +8,6 @@ computer.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 
 from rtld.backends.emulated.cpus import CPUS, cpu_named
 from rtld.elf.file import ElfFile
@@ -33,6 +31,8 @@ def is_for_qemu(arch: Arch | None) -> bool:
 
 def find_qemu(arch: Arch) -> str:
     """The program's path. Unsupported says what to install."""
+    import shutil
+
     name = f"qemu-{arch.name}"
     qemu = shutil.which(name)
     if qemu is None:
@@ -61,6 +61,9 @@ def run_by_qemu(
         who = "its own dynamic linker links it" if link is None else "there is nothing to link"
         reporter.message(f"{program}: run by {name}: {who}, and nothing confines it")
         return _spawn(qemu, program, argv, env, sysroot)
+    import shutil
+    import tempfile
+
     from rtld.process.bundle import make
 
     reporter.message(f"{program}: linked here, run by {name}, and nothing confines it")
