@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import socket
 import stat
 from contextlib import contextmanager
@@ -64,7 +63,7 @@ class Addresses(Processes):
         if family is None:
             raise failed(errno.EACCES)
         with family.ipc.open() as table:
-            token = table["sockets"].setdefault("", secrets.token_hex(8))
+            token = table["sockets"].setdefault("", os.urandom(8).hex())
         return b"\0rtld-" + str(token).encode() + b"-"
 
     def _unix(self, address: int, size: int) -> bytes:
@@ -104,7 +103,7 @@ class Addresses(Processes):
         name = self._unix(address, size)
         if not name or name.startswith(b"\0"):
             # Without a name the kernel would choose one that every machine sees.
-            end.bind(self._abstract(name or b"\0" + secrets.token_hex(3)[:5].encode()))
+            end.bind(self._abstract(name or b"\0" + os.urandom(3).hex()[:5].encode()))
             return
         with self.at(AT_FDCWD, os.fsdecode(name), follow=False, write=True) as place:
             if place.exists:

@@ -34,6 +34,7 @@ MSG_NOERROR, MSG_EXCEPT = 0o10000, 0o20000
 SEM_UNDO = 0x1000
 SEMMSL, SEMOPM, SEMVMX, MSGMAX, MSGMNB = 32000, 500, 32767, 8192, 16384
 PAUSE = 0.002  # seconds between two looks
+STALE = 0.25  # seconds after which somebody who has not looked does not wait any more
 #: Number of ipc(2) -> the call it stands for.
 MULTIPLEXED = {
     1: "semop", 2: "semget", 3: "semctl", 4: "semtimedop", 11: "msgsnd", 12: "msgrcv", 13: "msgget", 14: "msgctl",
@@ -305,10 +306,15 @@ class Ipc(Processes, MemoryCalls):
                         key = int32(number), which
                         self.undo[key] = self.undo.get(key, 0) - change
                 return 0
-            if stuck[2]:
-                raise failed(errno.EAGAIN)
-            found["waiting"][me] = stuck[:2]
-        raise self._look_again(seconds)
+            again: Exception
+            try:
+                if stuck[2]:
+                    raise failed(errno.EAGAIN)
+                again = self._look_again(seconds)
+                found["waiting"][me] = (*stuck[:2], time.monotonic())
+            except OSError as error:
+                again = error  # raised below: that nobody waits any more is to be kept
+        raise again
 
     def sys_semctl(self, number: int, which: int, command: int, argument: int, *_: int) -> int:
         command = int32(command) & ~IPC_64
@@ -335,7 +341,12 @@ class Ipc(Processes, MemoryCalls):
             if command == GETPID:
                 return int(found["pids"][which])
             if command in (GETNCNT, GETZCNT):
-                return list(found["waiting"].values()).count((which, command == GETZCNT))
+                # Who has been interrupted has not looked again.
+                lately = time.monotonic() - STALE
+                rows = found["waiting"].values()
+                return sum(
+                    row[:2] == (which, command == GETZCNT) and row[2] > lately for row in rows
+                )
             if command != SETVAL:
                 raise failed(errno.EINVAL)
             # union semun, of which the value is an int: its first four bytes.
