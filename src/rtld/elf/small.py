@@ -217,6 +217,7 @@ class SmallLink:
                 raise GiveUp
             pack(memory, at - low, stored(at) + base & mask)
         end = high - word
+        numbered = {row[0] for row in self.records[module].others if row[1] == types.dtpoff}
         for offset, addend in self.records[module].relative:
             if not low <= offset <= end:
                 raise GiveUp
@@ -238,10 +239,11 @@ class SmallLink:
                 self._note_copy(module, offset, symbol)
             elif kind in (types.dtpmod, types.dtpoff, types.tpoff):
                 pack(memory, offset - low, self._tls(module, kind, symbol, addend) & mask)
-                if kind == types.dtpmod and not symbol and module.tls_block:
+                beside = offset + word
+                own = kind == types.dtpmod and not symbol and module.tls_block
+                if own and beside not in numbered and beside <= high - word:
                     # The offset beside it is a constant of the file, counted from the module's own block.
-                    beside = stored(offset + word) if offset <= high - 2 * word else 0
-                    pack(memory, offset - low + word, beside + module.tls_block & mask)
+                    pack(memory, beside - low, stored(beside) + module.tls_block & mask)
             elif kind == types.jump_slot and lazy:
                 pack(memory, offset - low, stored(offset) + base & mask)  # leads into the PLT
             else:
@@ -268,22 +270,23 @@ class SmallLink:
         return address, entry.info & 15 == t.STT_GNU_IFUNC and entry.section != t.SHN_UNDEF
 
     def _tls(self, module: Module, kind: int, symbol: int, addend: int) -> int:
-        definer, value = module, addend
+        definer, value = module, 0
         if symbol:
             found = self.answer(module, symbol, True)
             if found is None:
                 raise GiveUp
             definer = found[0]
-            value += self._symbols(definer).symbol(found[1]).value
+            value = self._symbols(definer).symbol(found[1]).value
         if definer.hosted and not definer.tls_id:
             raise GiveUp  # ld.so's number for it is not known here
         if kind == self.types.dtpmod:
             return definer.tls_id
-        if kind == self.types.dtpoff:
-            return value + definer.tls_block
-        if definer.hosted:
+        if kind == self.types.tpoff and definer.hosted:
             raise GiveUp  # where ld.so has put it is not known here
-        return value + definer.tls_offset
+        # By the CPU's own formula: RISC-V counts from 0x800 into a block.
+        terms = {"T": value, "A": addend, "TP": definer.tls_offset}
+        result: int = self.ns.arch.relocs[kind].value.evaluate(terms)
+        return result + (definer.tls_block if kind == self.types.dtpoff else 0)
 
     def _note_copy(self, module: Module, place: int, symbol: int) -> None:
         found = self.answer(module, symbol, "copy")
