@@ -13,9 +13,8 @@ import os
 
 import numpy as np
 
-from rtld.core.module import Module
 from rtld.elf.dlopen import RTLD_GLOBAL, RTLD_LAZY, copy_namespace
-from rtld.elf.load import binds_now, build_scopes, find_module, is_libc_family, load_needed
+from rtld.elf.load import _add, binds_now, build_scopes, find_module, is_libc_family, load_needed
 from rtld.elf.resolve import UNDEFINED, resolve_symbols
 from rtld.elf.scalar import dynsym, gnu_hash
 from rtld.errors import FormatError, NotFound, RtldError
@@ -25,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rtld.core.module import Namespace
+    from rtld.core.module import Module, Namespace
     from rtld.process.emulated.guest import Guest
 
 
@@ -100,7 +99,7 @@ def who_has(
                     lost.append(error)
                 continue  # who has the symbol may be another
             if root.index < 0:
-                root = Module(root.file, root.path, len(trial.modules))
+                _add(trial, root)
             for module in load_needed(trial, [root]):
                 if module not in ns.modules and dynsym(module.file).lookup(
                     name, version, hashed, newest=False, plt=True
@@ -153,7 +152,11 @@ def load_for(
     if needed not in owner.needed:
         owner.needed.append(needed)
     group = opened.lists.get(owner)
-    if group is not None and not everybody:
+    if everybody:
+        # Part of the program, as if it had been there from the start: RTLD_NEXT meets it, and it never goes.
+        have = set(opened.startup)
+        opened.startup += [m for m in opened.lists.get(needed, [needed]) if m not in have]
+    elif group is not None:
         # The same list object is in the scopes of all members.
         group += [m for m in opened.lists.get(needed, [needed]) if m not in group]
     return True
