@@ -25,6 +25,7 @@ PROGRAMS = {
     "process": (),
     "text": ("-luser32",),
     "crt": (),
+    "universal": (),
     "registry": ("-ladvapi32", "-lshell32", "-lws2_32", "-lbcrypt"),
 }
 

@@ -43,7 +43,7 @@ int main(void) {
     printf("%d %i %5d|%-5d|%05d|%+d|% d|%.3d|%x|%#x|%X|%o|%u|%c|%s|%.2s|%10s|%-10s|%%\n", 1, -2, 3, 4, 5, 6, 7, 8, 255, 255, 255, 8, 9u, 'c', "text", "cut", "right", "left");
     printf("%f %.0f %.3f %e %.2E %g %g %g %G %#g %10.2f|%-10.1f|%+f\n", 1.5, 2.5, 3.14159, 12345.678, 0.00012, 100000.0, 1000000.0, 0.0001, 1e-10, 2.0, 3.14159, 2.25, 1.0);
     printf("%g %g %g %.10g %.17g %g\n", 1.0 / 3, 1e300, -0.0, 1.0 / 3, 0.1, 123456789.0);
-    printf("%I64d %I64u %I64x %hd %hhd %ld %d\n", -5LL, 18446744073709551615ULL, 0xABCDEFLL, (short)-1, (char)200, 7L, 8);
+    printf("%I64d %I64u %I64x %hd %hhd %ld %d\n", -5LL, 18446744073709551615ULL, 0xABCDEFLL, (short)-1, 300, 7L, 8);
     printf("%ls %S %wc %lc|%*d|%-*d|%.*f|%d\n", L"wide", L"Wide", L'w', L'l', 5, 42, 5, 42, 2, 3.14159, 9);
     printf("<%s>\n", (char *)0);
     for (i = 0; i < 6; i++) { n = formatted(text, 4, "%.*s", i, "abcdef"); printf("%d ", n); }

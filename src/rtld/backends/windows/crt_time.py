@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 import time
 
+from rtld.backends.windows.crt import UCRT
 from rtld.backends.windows.kernel32_time import DAYS, MONTHS, date_of, days_of
 from rtld.backends.windows.msvcrt import MSVCRT, failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rtld.backends.windows.api import Dll
     from rtld.backends.windows.system import System
 
 _SINCE_1601 = days_of(1970, 1, 1)
@@ -153,29 +155,38 @@ def mktime(system: System, at: int) -> int:
     return int((mktime64 if _wide_time(system) else mktime32)(system, at))
 
 
-def _day(fields: tuple[int, ...]) -> str:
+def _day(fields: tuple[int, ...], pad: str) -> bytes:
     second, minute, hour, day, month, year, weekday, *_ = fields
-    return f"{DAYS[weekday % 7][:3]} {MONTHS[month % 12][:3]} {day:02} {hour:02}:{minute:02}:{second:02} {year + 1900}\n"
+    text = f"{DAYS[weekday % 7][:3]} {MONTHS[month % 12][:3]} {day:{pad}2} {hour:02}:{minute:02}:{second:02} {year + 1900}\n"
+    return text.encode() + b"\0"
 
 
-@MSVCRT("asctime", "p", "p")
-def asctime(system: System, at: int) -> int:
-    return system.keep(_day(_fields(system, at)).encode() + b"\0")
+def _days(table: Dll, pad: str) -> None:
+    """Declare what says a day in words: its number has a zero before it in msvcrt.dll, and a blank in ucrtbase.dll."""
+
+    def asctime(system: System, at: int) -> int:
+        return system.keep(_day(_fields(system, at), pad))
+
+    def ctime64(system: System, when: int) -> int:
+        return system.keep(_day(broken_down(system.number(when, 8) & (1 << 34) - 1), pad))
+
+    def ctime32(system: System, when: int) -> int:
+        return system.keep(_day(broken_down(system.number(when, 4)), pad))
+
+    def ctime(system: System, when: int) -> int:
+        return (ctime64 if _wide_time(system) else ctime32)(system, when)
+
+    for name, action in {
+        "asctime": asctime,
+        "_ctime64": ctime64,
+        "_ctime32": ctime32,
+        "ctime": ctime,
+    }.items():
+        table(name, "p", "p")(action)
 
 
-@MSVCRT("_ctime64", "p", "p")
-def ctime64(system: System, when: int) -> int:
-    return system.keep(_day(broken_down(system.number(when, 8) & (1 << 40) - 1)).encode() + b"\0")
-
-
-@MSVCRT("_ctime32", "p", "p")
-def ctime32(system: System, when: int) -> int:
-    return system.keep(_day(broken_down(system.number(when, 4))).encode() + b"\0")
-
-
-@MSVCRT("ctime", "p", "p")
-def ctime(system: System, when: int) -> int:
-    return int((ctime64 if _wide_time(system) else ctime32)(system, when))
+_days(MSVCRT, "0")
+_days(UCRT, "")
 
 
 def formatted(form: str, fields: tuple[int, ...]) -> str:

@@ -55,6 +55,8 @@ def _one(system: System, match: re.Match[str], values: VarArgs, wide: bool, ucrt
     if precision is not None and precision < 0:
         precision = None
     size = match["size"] or ""
+    if size == "hh" and not ucrt:
+        size = "h"  # msvcrt.dll knows no char
     if wide and kind in "sScC" and size not in ("l", "w", "h"):
         kind = kind.swapcase()
     if kind in "SC" and size == "h":
