@@ -6,7 +6,6 @@ from rtld.backends.windows.stubs import SLOT
 from rtld.errors import FormatError
 from rtld.pe.loadconfig import handlers_of
 from rtld.pe.symbols import symbol_before
-from rtld.pe.unwindtable import unwind_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +31,10 @@ class Places:
         module = self.module_of(address)
         if module is None:
             return None
+        from rtld.pe.unwindtable import (
+            unwind_table,
+        )  # numpy, which programs without exceptions do without
+
         try:
             table = unwind_table(module.file)
         except FormatError:
