@@ -318,6 +318,8 @@ class Machine:
             self.debugger.fault(self, fault)
         if not self.kernel.handles(fault):
             raise fault
+        if self.cpu.name in ("x86_64", "i386"):
+            self.engine.exception_over()
         return self.resume
 
     # -- between two runs ---------------------------------------------------------------------------
