@@ -29,7 +29,7 @@ MAGICS = (0x19930520, 0x19930521, 0x19930522)
 _SYNCHRONOUS = 1  # FuncInfo.EHFlags: only what ``throw`` raises is for catch (...)
 _REFERENCE, _CONST, _VOLATILE = 8, 1, 2  # HandlerType.adjectives
 _SIMPLE, _REFERENCE_ONLY, _VIRTUAL_BASE = 1, 2, 4  # CatchableType.properties
-_MOST = 1 << 16
+_MOST = 1 << 12  # rows of a table: a damaged count must not keep us for hours
 
 #: A try block: states from ``low`` to ``high``; its handlers' states end at ``catch_high``.
 Try = namedtuple("Try", "low high catch_high handlers")
@@ -61,10 +61,12 @@ class FunctionInfo:
         memory = self.system.memory
         wide = self.system.bits == 64
         size = 20 if wide else 16
+        left = _MOST
         for number in range(min(self._try_count, _MOST)):
             low, high, last, count, at = struct.unpack("<iiiII", memory.read(self.base + self._try_at + 20 * number, 20))  # fmt: skip
             handlers = []
-            for each in range(min(count, _MOST)):
+            for each in range(min(count, left)):
+                left -= 1
                 words = struct.unpack(f"<IIiI{'I' if wide else ''}", memory.read(self.base + at + size * each, size))  # fmt: skip
                 kind = self.base + words[1] if words[1] else 0
                 handlers.append(Handler(words[0], kind, words[2], self.base + words[3], words[4] if wide else 0))  # fmt: skip

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DISPATCHER = {"pc": 0, "base": 8, "function": 0x10, "frame": 0x18, "target": 0x20, "context": 0x28, "handler": 0x30,
               "data": 0x38, "history": 0x40, "scope": 0x48}  # fmt: skip
 _DISPATCHER = struct.Struct("<9QII")
+_MOST_SCOPES = 1 << 16
 #: Room below the stack pointer: a DISPATCHER_CONTEXT, then a CONTEXT.
 AREA = 0x550
 
@@ -321,7 +322,7 @@ def c_specific_handler(system: System, at: int, frame: int, context_at: int, dis
     (count,) = struct.unpack("<I", memory.read(data, 4))
     unwinding = record.flags & (c.UNWINDING | c.EXIT_UNWIND)
     target = target_ip - base if record.flags & c.TARGET_UNWIND else -1
-    for number in range(scope, count):
+    for number in range(scope, min(count, _MOST_SCOPES)):
         begin, end, handler, jump_to = struct.unpack("<4I", memory.read(data + 4 + 16 * number, 16))
         if not begin <= pc < end:
             continue
