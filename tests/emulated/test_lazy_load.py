@@ -10,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
+import casefile
 import toolchain
-from emulated_support import rtld, sysroot
+from conftest import require
+from emulated_support import rtld, run_case, sysroot
 
 CC = Callable[..., Path]
 CPUS = ("arm", "aarch64", "i386", "riscv64", "s390x")
@@ -143,3 +146,37 @@ def test_options_that_exclude_it(build: Callable[[str], Path], rtld_command: lis
         done = rtld(rtld_command, "arm", program, options=[*sysroot("arm"), "--lazy-load", other])
         assert done.returncode == 2
         assert f"--lazy-load and {other} exclude each other" in done.stderr
+
+
+#: What is told of libraries that nobody has called yet, or depends on their being there.
+OTHERWISE = {
+    "scope/iterate_phdr", "version/missing_version", "resolve/weak_reference_finds_definition",
+    "resolve/weak_definition_strong_with_dynamic_weak",
+}  # fmt: skip
+
+
+def in_turns() -> list[ParameterSet]:
+    """Cases that are not about the order of initialisers, each on one CPU after the other."""
+    found = []
+    for i, case in enumerate(casefile.all_cases()):
+        cpus = [arch for arch in CPUS if arch in case.targets]
+        if not cpus or "norun" in case.tags or case.cxx:
+            continue
+        if case.name.startswith("init/") or case.name in OTHERWISE:
+            continue
+        arch = cpus[i % len(cpus)]
+        found.append(pytest.param(case, arch, id=f"{case.name}-{arch}"))
+    return found
+
+
+@pytest.mark.parametrize(("case", "arch"), in_turns())
+def test_cases(case: casefile.Case, arch: str, rtld_command: list[str]) -> None:
+    want = toolchain.target(arch)
+    lacking = toolchain.missing(want)
+    if lacking:
+        require(lacking)
+    place = case.build(want)
+    environment = case.environment(place)
+    judge = toolchain.run(want, [str(place / "main"), *case.args], environment, cwd=place)
+    done = run_case(rtld_command, case, want, place, f"/usr/{want.triplet}", "--lazy-load")
+    assert (done.stdout, done.returncode) == (judge.stdout, judge.returncode), done.stderr

@@ -154,11 +154,19 @@ class Dynsym:
         return self._versions
 
     def lookup(
-        self, name: bytes, version: bytes | None, hashed: int, *, newest: bool, plt: bool = False
+        self,
+        name: bytes,
+        version: bytes | None,
+        hashed: int,
+        *,
+        newest: bool,
+        plt: bool = False,
+        base: bool = False,
     ) -> int:
         """The entry that defines *name*, or 0 (glibc: check_match and do_lookup_x in elf/dl-lookup.c).
 
-        *newest*: without a version the default one is meant (dlsym), not the oldest (a reference without versions).
+        *newest*: without a version the default one is meant (dlsym), not the oldest (a reference without versions). *base*: a
+        definition without a version will do for one that is asked for (a reference, not dlvsym).
         """
         versioned, count = 0, 0
         for index in self.named(name, hashed):
@@ -174,7 +182,7 @@ class Dynsym:
             if raw >= 0:
                 own = self.version_names().get(raw & 0x7FFF)
                 if version is not None:
-                    if own != version:
+                    if own != version and not (base and own is None and not raw & 0x8000):
                         continue
                 elif raw & 0x7FFF >= (2 if newest else 3):
                     # Of versioned definitions a hidden one is not meant; a single other one is.

@@ -101,8 +101,8 @@ def who_has(
             if root.index < 0:
                 _add(trial, root)
             for module in load_needed(trial, [root]):
-                if module not in ns.modules and dynsym(module.file).lookup(
-                    name, version, hashed, newest=False, plt=True
+                if module not in ns.global_scope.modules and dynsym(module.file).lookup(
+                    name, version, hashed, newest=False, plt=True, base=True
                 ):
                     return owner, need
     return None

@@ -187,7 +187,8 @@ class Slots:
         if MODELS[guest.ns.model].symbolic and is_symbolic(module):
             scope = [module, *scope]
         for candidate in scope:
-            index = dynsym(candidate.file).lookup(name, wanted, hashed, newest=False, plt=True)
+            table = dynsym(candidate.file)
+            index = table.lookup(name, wanted, hashed, newest=False, plt=True, base=True)
             if index:
                 return candidate, index
         return None

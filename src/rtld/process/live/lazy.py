@@ -126,7 +126,8 @@ def _look_again(
     wanted = os.fsencode(version) if version else None
     hashed = gnu_hash(name)
     for candidate in default_scope(*world.space(world.home.get(module, 0)), module):
-        index = dynsym(candidate.file).lookup(name, wanted, hashed, newest=False, plt=True)
+        table = dynsym(candidate.file)
+        index = table.lookup(name, wanted, hashed, newest=False, plt=True, base=True)
         if index:
             return candidate, index
     return None
