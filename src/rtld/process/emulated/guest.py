@@ -41,7 +41,6 @@ from rtld.process.emulated.layouts import PAGE
 from rtld.process.emulated.refusal import refuse_missing, tell_copies
 from rtld.process.emulated.slots import Slots
 from rtld.process.emulated.spaces import Spaces
-from rtld.process.foreign.load import legacy_functions
 from rtld.process.foreign.world import TLS_ALIGN
 from rtld.process.hooks import SearchHook
 from rtld.process.hosting import is_hosted
@@ -518,7 +517,7 @@ class Guest(Spaces):
     ) -> tuple[int, list[int]]:
         """(DT_INIT or the like, the array's functions as they stand in memory)."""
         dynamic = module.file.dynamic
-        first = dynamic.get(single) if legacy_functions(self) else None
+        first = dynamic.get(single) if self.legacy_functions() else None
         at, count = dynamic.get(array), (dynamic.get(size) or 0) // self.word
         found = (
             [self.machine.word(module.base + at + self.word * i) for i in range(count)]

@@ -16,7 +16,6 @@ from rtld.elf.models import MODELS
 from rtld.elf.scalar import dynsym, gnu_hash
 from rtld.elf.small import GiveUp
 from rtld.errors import FormatError, RtldError
-from rtld.process.emulated.lazyload import load_for
 from rtld.process.emulated.system import StartFailed
 
 TYPE_CHECKING = False
@@ -150,6 +149,8 @@ class Slots:
 
     def _look_up(self, module: Module, symbol: int) -> tuple[Module, int] | None:
         """Who defines it now; None: nobody, and it is weak."""
+        from rtld.process.emulated.lazyload import load_for
+
         guest = self.guest
         table = dynsym(module.file)
         entry = table.symbol(symbol)

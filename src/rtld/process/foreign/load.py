@@ -486,21 +486,16 @@ def _array(world: World, module: Module, tag: int, size_tag: int) -> list[int]:
     ]
 
 
-def legacy_functions(world: World) -> bool:
-    """Whether DT_INIT and DT_FINI are called: not by musl on CPUs where they came last (NO_LEGACY_INITFINI)."""
-    return world.ns.model != "musl" or world.arch.name not in ("arm", "aarch64")
-
-
 def init_functions(world: World, module: Module) -> list[int]:
     """DT_INIT, then DT_INIT_ARRAY."""
-    first = module.file.dynamic.get(t.DT_INIT) if legacy_functions(world) else None
+    first = module.file.dynamic.get(t.DT_INIT) if world.legacy_functions() else None
     functions = [module.base + first] if first else []
     return functions + _array(world, module, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ)
 
 
 def fini_functions(world: World, module: Module) -> list[int]:
     """DT_FINI_ARRAY backwards, then DT_FINI."""
-    last = module.file.dynamic.get(t.DT_FINI) if legacy_functions(world) else None
+    last = module.file.dynamic.get(t.DT_FINI) if world.legacy_functions() else None
     functions = _array(world, module, t.DT_FINI_ARRAY, t.DT_FINI_ARRAYSZ)[::-1]
     return functions + ([module.base + last] if last else [])
 

@@ -342,6 +342,10 @@ class World:
         """Whether what is opened with these flags binds its PLT slots at their first call."""
         return False
 
+    def legacy_functions(self) -> bool:
+        """Whether DT_INIT and DT_FINI are called: not by musl on CPUs where they came last (NO_LEGACY_INITFINI)."""
+        return self.ns.model != "musl" or self.arch.name not in ("arm", "aarch64")
+
     def open_slots(self, ns: Namespace) -> None:
         """Let the slots of modules that have just been relocated wait."""
         raise NotImplementedError
