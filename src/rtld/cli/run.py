@@ -201,7 +201,6 @@ def _run_emulated(
     """Another CPU, or another root directory: in an emulated machine."""
     if isinstance(program, bytes):
         raise UsageError("a program from standard input cannot be run on an emulated CPU", "run")
-    from rtld.cli.run_observed import Observed
     from rtld.process.emulated.start import parse_bind, run_emulated
     from rtld.process.emulated.system import Link
 
@@ -240,20 +239,24 @@ def _run_emulated(
     if options.gdb is not None:
         debugger = _debugger(options.gdb)
 
-    observed = Observed(options)
+    observed = None
+    if options.coverage is not None or options.watch:
+        from rtld.cli.run_observed import Observed
+
+        observed = Observed(options)
 
     def finished(system: Any) -> None:
         if system.unknown:
             names = ", ".join(f"{call} ({count})" for call, count in system.unknown.items())
             tell(f"{program}: system calls answered with ENOSYS: {names}")
-        _tell_machine(system, options, observed.finish())
+        _tell_machine(system, options, observed.finish() if observed is not None else {})
 
     return run_emulated(
         program, _arguments(options), env, sysroot=options.sysroot, binds=options.bind, link=link,
         seconds=_number(options.timeout, "--timeout"), seed=seed, fixed=options.no_aslr, reporter=reporter,
         layout=options.layout or "linux",
         memory=int((_number(options.memory, "--memory") or 4096) * (1 << 20)), finished=finished,
-        debugger=debugger, net=options.net, observers=observed.observers,
+        debugger=debugger, net=options.net, observers=observed.observers if observed is not None else (),
         qemu=None if options.backend is None else options.backend == "qemu",
     )  # fmt: skip
 
