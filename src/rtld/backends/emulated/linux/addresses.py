@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import stat
 from contextlib import contextmanager
 
@@ -19,6 +18,7 @@ from rtld.backends.emulated.memory import READ, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
     from typing import Any
 
@@ -41,6 +41,8 @@ class Addresses(Processes):
 
     def internet(self, address: int, size: int, family: int) -> tuple[Any, ...]:
         """Python's form of an address of this computer. ENETUNREACH for any other."""
+        import socket
+
         given, data = self._raw(address, size)
         if given != family:
             raise failed(errno.EAFNOSUPPORT)
@@ -152,6 +154,8 @@ class Addresses(Processes):
             return head + name + (b"\0" if name and not name.startswith(b"\0") else b"")
         if not found:
             return head
+        import socket
+
         port = found[1].to_bytes(2, "big")
         if family == AF_INET:
             return bytes(head + port + socket.inet_pton(socket.AF_INET, found[0]) + bytes(8))
