@@ -53,6 +53,9 @@ class FunctionInfo:
         self.states, self._unwind, self._try_count, self._try_at, self._ips, self._ip_at = words[
             1:7
         ]
+        self.most = (
+            min(self.states, 1 << 16) + 1
+        )  # steps from state to state; more only in a circle
         flags = words[9] if wide else words[8]
         self.synchronous = words[0] & 0x1FFFFFFF == MAGICS[2] and bool(flags & _SYNCHRONOUS)
 

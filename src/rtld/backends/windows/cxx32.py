@@ -125,7 +125,10 @@ def _state(system: System, frame: int) -> int:
 
 def _unwind_states(system: System, info: cxx.FunctionInfo, frame: int, stop: int) -> Task:
     """Destroy what is to be destroyed between the frame's state and ``stop``."""
-    while (state := _state(system, frame)) > stop:
+    for _ in range(info.most):
+        state = _state(system, frame)
+        if state <= stop:
+            break
         outside, action = info.outside(state)
         system.put(frame + _STATE, outside & 0xFFFFFFFF, 4)
         if action:

@@ -71,7 +71,9 @@ def _handler_that_runs(info: cxx.FunctionInfo, state: int, begin: int) -> tuple[
 
 def _unwind_states(info: cxx.FunctionInfo, state: int, stop: int, frame: int) -> Task:
     """Destroy what is to be destroyed between two states."""
-    while state > stop:
+    for _ in range(info.most):
+        if state <= stop:
+            break
         state, action = info.outside(state)
         if action:
             yield Call(action, (0, frame), "cdecl")
