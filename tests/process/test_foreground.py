@@ -37,16 +37,29 @@ SHELL = (
 )
 
 
+def _hangup_counts() -> None:
+    """Under nohup a shell could not trap it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("how", ["self", "over"])
 def test_signals_for_us_are_passed_on(how: str, tmp_path: os.PathLike[str]) -> None:
     log = os.path.join(tmp_path, "log")
     command = driver_command(["/bin/bash", "-c", SHELL.format(log=log)], how)
-    with subprocess.Popen(command, env=driver_env(), start_new_session=True) as ours:
-        wait_for(log, "ready")
-        for name in ("HUP", "USR1", "USR2", "INT", "QUIT", "TERM"):
-            ours.send_signal(signal.Signals[f"SIG{name}"])
-            wait_for(log, name)
-        assert ours.wait(10) == 7
+    with subprocess.Popen(
+        command,
+        env=driver_env(),
+        start_new_session=True,
+        preexec_fn=_hangup_counts,  # noqa: PLW1509
+    ) as ours:
+        try:
+            wait_for(log, "ready")
+            for name in ("HUP", "USR1", "USR2", "INT", "QUIT", "TERM"):
+                ours.send_signal(signal.Signals[f"SIG{name}"])
+                wait_for(log, name)
+            assert ours.wait(10) == 7
+        finally:
+            ours.kill()
     with open(log) as file:
         assert file.read().split() == ["ready", "HUP", "USR1", "USR2", "INT", "QUIT", "TERM"]
 
