@@ -6,13 +6,14 @@ import struct
 
 from rtld.arch.x86_64_unwind import REGISTERS
 from rtld.backends.windows import context as c
-from rtld.backends.windows import cxx, cxx32, cxx64, seh32, seh64, vcruntime
+from rtld.backends.windows import vcruntime
 from rtld.backends.windows.api import Call, Exited, Resume
 from rtld.backends.windows.crt import UCRT, VCRUNTIME
 from rtld.backends.windows.crt_streams import flush_all
 from rtld.backends.windows.dispatch import dispatch, unhandled
 from rtld.backends.windows.exceptions import NTDLL, own_context, popped
 from rtld.backends.windows.msvcrt import MSVCRT
+from rtld.core.late import Late
 from rtld.errors import TargetFault
 
 TYPE_CHECKING = False
@@ -20,10 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any
 
+    from rtld.backends.windows import cxx, cxx32, cxx64, seh32, seh64
     from rtld.backends.windows.system import System
 
     Task = Generator[Any, Any, Any]
     Action = Callable[..., Any]
+else:
+    # Few programs have an exception.
+    cxx, cxx32, cxx64, seh32, seh64 = (
+        Late(f"rtld.backends.windows.{name}")
+        for name in ("cxx", "cxx32", "cxx64", "seh32", "seh64")
+    )
 
 _JUMP_MAGIC = 0x56433230  # "VC20": the buffer is _setjmp3's
 SIGILL, SIGFPE, SIGSEGV, SIGABRT = 4, 8, 11, 22
@@ -32,8 +40,12 @@ _SIGNALS = {c.ACCESS_VIOLATION: SIGSEGV, c.ILLEGAL_INSTRUCTION: SIGILL, c.PRIVIL
             **dict.fromkeys((*range(0xC000008D, 0xC0000094), c.DIVIDE_BY_ZERO), SIGFPE)}  # fmt: skip
 
 
+def _c_specific_handler(system: System, *arguments: int) -> Task:
+    return (yield from seh64.c_specific_handler(system, *arguments))
+
+
 for _table in (NTDLL, MSVCRT, VCRUNTIME, UCRT):
-    _table("__C_specific_handler", "pppp", "i", "cdecl")(seh64.c_specific_handler)
+    _table("__C_specific_handler", "pppp", "i", "cdecl")(_c_specific_handler)
 
 
 @runtime("_except_handler3", "pppp", "i")

@@ -19,6 +19,7 @@ from rtld.backends.emulated.linux.addresses import AF_INET, AF_INET6, AF_UNIX, A
 from rtld.backends.emulated.linux.calls import Sleep, failed, int32
 from rtld.backends.emulated.linux.io import MOST, O_CLOEXEC
 from rtld.backends.emulated.memory import READ, WRITE
+from rtld.core.late import Late
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,16 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 else:
-
-    class _Late:
-        """The module, imported when a guest wants a socket: it takes longer than most guests' system calls together."""
-
-        def __getattr__(self, name: str) -> object:
-            import socket as module
-
-            return getattr(module, name)
-
-    socket = _Late()
+    socket = Late("socket")
 
 # fmt: off
 #: socketcall's number -> the call, how many arguments it has.
