@@ -25,7 +25,7 @@ static DWORD WINAPI reader(void *p) {
     AcquireSRWLockShared(&slim);
     LONG now = InterlockedIncrement(&readers);
     if (now > most) most = now;
-    Sleep(200);
+    for (int i = 0; i < 2000 && most < 3; i++) Sleep(5);  /* until all are here */
     InterlockedDecrement(&readers);
     ReleaseSRWLockShared(&slim);
     return 0;
@@ -65,7 +65,8 @@ int main(void) {
         Sleep(1);
     }
     WakeAllConditionVariable(&ready);
-    printf("all %lu taken %ld left %ld\n", WaitForMultipleObjects(2, t, TRUE, 5000), taken, queue);
+    code = WaitForMultipleObjects(2, t, TRUE, 30000);  /* first: arguments are evaluated in any order */
+    printf("all %lu taken %ld left %ld\n", code, taken, queue);
     EnterCriticalSection(&section);
     printf("no one wakes %d", SleepConditionVariableCS(&ready, &section, 10));
     printf(" error %lu\n", GetLastError());
