@@ -23,7 +23,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 import toolchain  # noqa: E402
+from timing import best  # noqa: E402
 
 CPUS = ("aarch64", "arm", "i386", "riscv64", "s390x")
 HELLO = '#include <stdio.h>\nint main(void) { puts("hello"); }'
@@ -103,16 +103,6 @@ def spent(
         cpu.append(usage.ru_utime + usage.ru_stime)
         mb.append(usage.ru_maxrss / 1024)
     return Spent(statistics.median(cpu), statistics.median(wall), max(mb))
-
-
-def best(step: Callable[[], object], times: int = 5) -> float:
-    """CPU seconds of the fastest run."""
-    seconds = []
-    for _ in range(times):
-        begin = time.process_time()
-        step()
-        seconds.append(time.process_time() - begin)
-    return min(seconds)
 
 
 # -- ways to Python and back --------------------------------------------------------------------------

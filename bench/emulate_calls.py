@@ -14,27 +14,17 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "src"))
 
 from rtld.debian.sysroot import ARCHITECTURES, Request, create
 from rtld.dlfcn.foreign.namespace import ForeignNamespace
 from rtld.events import Progress
+from timing import best
 
 CPUS = ("i386", "x86_64", "arm", "aarch64", "riscv64", "s390x")
 DEBIAN = {cpu: name for name, cpu in ARCHITECTURES.items()}
 COMPARE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int))
-
-
-def best(step: Callable[[], object], times: int = 5) -> float:
-    """CPU seconds of the fastest run."""
-    seconds = []
-    for _ in range(times):
-        begin = time.process_time()
-        step()
-        seconds.append(time.process_time() - begin)
-    return min(seconds)
 
 
 def plain(namespace: ForeignNamespace, address: int, count: int) -> float:

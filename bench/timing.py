@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -79,3 +79,13 @@ def machine() -> dict[str, str | int | float]:
         "system": f"{platform.system()} {platform.release()}, {' '.join(platform.libc_ver())}",
         "python": platform.python_version(),
     }
+
+
+def best(step: Callable[[], object], times: int = 5) -> float:
+    """CPU seconds of the fastest run."""
+    seconds = []
+    for _ in range(times):
+        begin = time.process_time()
+        step()
+        seconds.append(time.process_time() - begin)
+    return min(seconds)

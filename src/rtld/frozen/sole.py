@@ -16,6 +16,7 @@ import struct
 import numpy as np
 
 from rtld.arch import x86_64_freeze as code
+from rtld.core.output import write_at
 from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.elf.tables import tables
@@ -225,11 +226,10 @@ def relocations(file: ElfFile) -> int:
 
 def fill(plan: Plan, tail: Tail, fd: int) -> None:
     """The file: the original's bytes, those that change, the new page."""
-    from rtld.frozen.write import _write
 
-    _write(fd, plan.main.file.data, 0)
+    write_at(fd, plan.main.file.data, 0)
     for offset, data in tail.edits:
-        _write(fd, data, offset)
-    _write(fd, bytes(tail.data), tail.offset)
+        write_at(fd, data, offset)
+    write_at(fd, bytes(tail.data), tail.offset)
     place = tail.offset + len(tail.data) - DIGEST_SIZE
-    _write(fd, digest(lambda offset, size: os.pread(fd, size, offset), place), place)
+    write_at(fd, digest(lambda offset, size: os.pread(fd, size, offset), place), place)

@@ -12,6 +12,7 @@ import struct
 import numpy as np
 
 from rtld.elf import types as t
+from rtld.elf.ehframe import search_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,23 +30,17 @@ _SIZES = {0x00: ("<Q", 8), 0x03: ("<I", 4), 0x04: ("<Q", 8), 0x0B: ("<i", 4), 0x
 def read_table(module: Module) -> NDArray[np.int64]:
     """(initial location, address of its FDE) of a module, n by 2, relative to its base."""
     file = module.file
+    table = search_table(file)
+    if table is not None:
+        return table
     segment = file.segment(t.PT_GNU_EH_FRAME)
     none: NDArray[np.int64] = np.empty((0, 2), np.int64)
     if segment is None or segment.filesz < 12:
         return none
     data = file.contents(segment)
-    version, pointer, count_form, table_form = data[:4]
+    version, pointer = data[:2]
     if version != 1:
         return none
-    if pointer == _PCREL | _SDATA4 and count_form == _UDATA4 and table_form == _TABLE:
-        count = int.from_bytes(data[8:12], "little")
-        if count > (segment.filesz - 12) // 8:
-            raise file.fail(
-                ".eh_frame_hdr", "fde_count", count, f"at most {(segment.filesz - 12) // 8}"
-            )
-        rows = np.frombuffer(data, "<i4", 2 * count, 12).reshape(-1, 2).astype(np.int64)
-        table: NDArray[np.int64] = rows + segment.vaddr
-        return table
     if pointer == _PCREL | _SDATA4:
         start = segment.vaddr + 4 + int.from_bytes(data[4:8], "little", signed=True)
         return scan_frames(module, start)

@@ -12,6 +12,7 @@ import struct
 
 import numpy as np
 
+from rtld.core.output import write_at
 from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.frozen.layout import dead_ranges, is_thin, largest_alignment, program_headers
@@ -90,31 +91,23 @@ def _fill(plan: Plan, protections: Protections, fd: int, progress: Progress) -> 
     for number, module in enumerate(plan.fused):
         progress("writing", number, total)
         for address, data in _image_bytes(module):
-            _write(fd, data, address - plan.base)
+            write_at(fd, data, address - plan.base)
         if not is_thin(plan, module):
             _copy_file(module, fd, plan.base)
     for piece in plan.pieces:
-        _write(fd, piece.data, piece.address - plan.base)
+        write_at(fd, piece.data, piece.address - plan.base)
     # They are in the file now, and what follows needs much memory itself.
     plan.pieces.clear()
     parts, sections = section_headers(plan, size)
     for part in parts:
-        _write(fd, part, size)
+        write_at(fd, part, size)
         size += len(part)
-    _write(fd, _head(plan, loads, sections), 0)
+    write_at(fd, _head(plan, loads, sections), 0)
     progress("hashing", 0, 1)
     note_at, note_size = plan.segments["note"]
     place = note_at + note_size - DIGEST_SIZE - plan.base
-    _write(fd, digest(lambda offset, size: os.pread(fd, size, offset), place), place)
+    write_at(fd, digest(lambda offset, size: os.pread(fd, size, offset), place), place)
     progress("writing", total, total)
-
-
-def _write(fd: int, data: Any, offset: int) -> None:
-    view = memoryview(data).cast("B")
-    while len(view):
-        done = os.pwrite(fd, view, offset)
-        view = view[done:]
-        offset += done
 
 
 def _in_image(module: Module, load: Any) -> bool:
@@ -157,7 +150,7 @@ def _copy_file(module: Module, fd: int, base: int) -> None:
                 if done == 0:
                     break
                 begin, address = begin + done, address + done
-            _write(fd, module.file.data[begin:end], address - base)
+            write_at(fd, module.file.data[begin:end], address - base)
     finally:
         os.close(source)
 

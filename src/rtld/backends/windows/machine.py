@@ -381,12 +381,11 @@ class Machine:
         return self._return(api, registers[1], result)
 
     def _arguments(self, api: Api, registers: list[int]) -> list[Any]:
-        """The arguments as the signature says. Upper halves of 32-bit ones are garbage."""
+        """The arguments as the signature says."""
         sp, signature = registers[1], api.arguments
         if not signature:
             return []
         wide = self.bits == 64
-        system = self.system
         values: list[Any] = []
         count = words(signature, self.bits)
         first = sp + self.word
@@ -410,21 +409,23 @@ class Machine:
             if letter in "qd" and not wide:
                 value |= slots[at + 1] << 32
                 at += 1
-            if letter == "d":
-                if wide and at < 4:
-                    value = floats[at]
-                value = struct.unpack("<d", value.to_bytes(8, "little"))[0]
-            elif letter == "u":
-                value &= 0xFFFFFFFF
-            elif letter == "i":
-                value = (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
-            elif letter == "s":
-                value = system.text(value)
-            elif letter == "w":
-                value = system.wide(value)
-            values.append(value)
+            if letter == "d" and wide and at < 4:
+                value = floats[at]
+            values.append(self._value(letter, value))
             at += 1
         return values
+
+    def _value(self, letter: str, value: int) -> Any:
+        """A word as an argument of that kind. Upper halves of 32-bit ones are garbage."""
+        if letter == "d":
+            return struct.unpack("<d", (value & _MASK64).to_bytes(8, "little"))[0]
+        if letter == "u":
+            return value & 0xFFFFFFFF
+        if letter == "i":
+            return (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+        if letter == "s":
+            return self.system.text(value)
+        return self.system.wide(value) if letter == "w" else value
 
     def _return(self, api: Api, sp: int, result: Any) -> int:
         """The result to where it belongs, the stack as the caller expects it; where to go on."""

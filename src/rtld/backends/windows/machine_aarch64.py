@@ -53,7 +53,7 @@ class ArmMachine(Machine):
         return super()._call(api, registers)
 
     def _arguments(self, api: Api, registers: list[int]) -> list[Any]:
-        signature, system = api.arguments, self.system
+        signature = api.arguments
         if not signature:
             return []
         variadic = "." in signature
@@ -77,17 +77,7 @@ class ArmMachine(Machine):
             else:
                 value = int.from_bytes(self.memory.view(stack, 8), "little")
                 stack += 8
-            if letter == "d":
-                value = struct.unpack("<d", (value & _MASK).to_bytes(8, "little"))[0]
-            elif letter == "u":
-                value &= 0xFFFFFFFF
-            elif letter == "i":
-                value = (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
-            elif letter == "s":
-                value = system.text(value)
-            elif letter == "w":
-                value = system.wide(value)
-            values.append(value)
+            values.append(self._value(letter, value))
         return values
 
     def _return(self, api: Api, sp: int, result: Any) -> int:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from rtld.elf import types as t
+from rtld.elf.ehframe import search_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from numpy.typing import NDArray
 
     from rtld.core.module import Module
@@ -25,23 +24,8 @@ _CANTUNWIND = 1
 
 def _read_table(module: Module) -> NDArray[np.int64]:
     """(address of a function, address of its description) of a module's .eh_frame_hdr, n by 2."""
-    file = module.file
-    segment = file.segment(t.PT_GNU_EH_FRAME)
-    none: NDArray[np.int64] = np.empty((0, 2), np.int64)
-    if segment is None or segment.filesz < 12:
-        return none
-    data = file.contents(segment)
-    if bytes(data[:4]) != bytes((1, _PCREL_SDATA4, _UDATA4, _TABLE)):
-        return none
-    order: Any = "little" if file.order == "<" else "big"
-    count = int.from_bytes(data[8:12], order)
-    if count > (segment.filesz - 12) // 8:
-        raise file.fail(
-            ".eh_frame_hdr", "fde_count", count, f"at most {(segment.filesz - 12) // 8}"
-        )
-    rows = np.frombuffer(data, f"{file.order}i4", 2 * count, 12).reshape(-1, 2).astype(np.int64)
-    result: NDArray[np.int64] = rows + segment.vaddr + module.base
-    return result
+    table = search_table(module.file)
+    return np.empty((0, 2), np.int64) if table is None else table + module.base
 
 
 def merged_table(bundle: Bundle, address: int) -> bytes:

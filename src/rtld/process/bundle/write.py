@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from rtld.core.output import write_at
 from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.errors import Unsupported
@@ -34,23 +35,15 @@ def write_files(bundle: Bundle) -> str:
     try:
         os.ftruncate(fd, bundle.end - bundle.base)
         for address, data in _contents(bundle):
-            _write(fd, data, address - bundle.base)
+            write_at(fd, data, address - bundle.base)
         for address, data in bundle.pieces:
-            _write(fd, data, address - bundle.base)
+            write_at(fd, data, address - bundle.base)
         header, rest = _head(bundle)
-        _write(fd, header, 0)
-        _write(fd, rest, program_headers(bundle) - bundle.base)
+        write_at(fd, header, 0)
+        write_at(fd, rest, program_headers(bundle) - bundle.base)
     finally:
         os.close(fd)
     return path
-
-
-def _write(fd: int, data: Any, offset: int) -> None:
-    view = memoryview(data).cast("B")
-    while len(view):
-        done = os.pwrite(fd, view, offset)
-        view = view[done:]
-        offset += done
 
 
 def _contents(bundle: Bundle) -> Iterator[tuple[int, Any]]:

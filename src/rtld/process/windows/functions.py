@@ -16,13 +16,13 @@ from rtld.arch.calls_windows import callee_pops, windows_convention
 from rtld.backends.emulated.calls import Signature
 from rtld.backends.windows.api import Api, Call
 from rtld.errors import TargetFault
+from rtld.process.foreign.convert import python_function
 from rtld.process.windows.types import (
     Function,
     Pointer,
     Simple,
     ctype_of,
     is_pointer,
-    python_function,
 )
 
 TYPE_CHECKING = False

@@ -10,7 +10,8 @@ import ctypes
 from itertools import chain
 
 from rtld.errors import Unsupported
-from rtld.process.windows.types import Simple, is_pointer, python_function
+from rtld.process.foreign.convert import python_function
+from rtld.process.windows.types import Simple, is_pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

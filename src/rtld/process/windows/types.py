@@ -9,14 +9,12 @@ have the same size there.
 from __future__ import annotations
 
 import ctypes
-import gc
 
 from rtld.arch.ctype import VOID
 from rtld.errors import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from rtld.arch.ctype import CType, DataModel
@@ -101,13 +99,3 @@ def _member(kind: Any, model: DataModel) -> CType:
         count: Any = kind._length_
         return model.array(_member(kind._type_, model), count)
     return ctype_of(kind, model)
-
-
-def python_function(function: Any) -> Callable[..., Any] | None:
-    """The Python function that a callback of ctypes was made of, by what its thunk refers to; None for others."""
-    for thunk in (getattr(function, "_objects", None) or {}).values():
-        for each in gc.get_referents(thunk):
-            if callable(each) and not isinstance(each, type):
-                found: Callable[..., Any] = each
-                return found
-    return None
