@@ -34,6 +34,7 @@ HEAD = {"i386": (8, 20, 24), "x86_64": (16, 40, 48), "s390x": (16, 40, None)}
 MINSIGSTKSZ = {"aarch64": 5120, "s390x": 4096}
 # fmt: on
 MOST = 1 << 14  # bytes of such a structure
+_DTV = 4 * 2  # words of a DTV
 L_INFO = 8  # words of struct link_map in front of l_info
 INT80_RET = b"\xcd\x80\xc3"
 
@@ -211,20 +212,21 @@ class State:
         guest = self.guest
         if not pointer:
             return 0
-        size = 4 * 2 * guest.word
-        at = self._free.pop() if self._free else guest.services.allocate(size)
-        block = pointer + guest.tls_start
-        # dtv[-1]: how many; dtv[0]: generation; dtv[1]: our only module
-        guest.machine.write(at, guest.pack(2, 0, 0, 0, block, 0, 0, 0))
+        at = self._free.pop() if self._free else guest.services.allocate(_DTV * guest.word)
+        guest.machine.write(at, guest.pack(2, *[0] * (_DTV - 1)))  # dtv[-1]: how many modules
         guest.write_word(pointer + self.dtv, at + 2 * guest.word)
         return self.initialise(pointer, 1)
 
     def initialise(self, pointer: int, _whole: int) -> int:
-        """_dl_allocate_tls_init: the initial images once more, for a stack that is used again."""
+        """_dl_allocate_tls_init: the initial images, once more for a stack that is used again, whose DTV libc has emptied."""
         guest = self.guest
         if pointer:
+            block = pointer + guest.tls_start & guest.machine.kernel.mask
+            dtv = guest.read_word(pointer + self.dtv)
+            # dtv[0]: generation; dtv[1]: our only module
+            guest.machine.write(dtv, guest.pack(0, 0, block, 0))
             data = guest.machine.read(guest.anchor.tls_image, guest.anchor.tls_size)
-            guest.machine.write(pointer + guest.tls_start & guest.machine.kernel.mask, data)
+            guest.machine.write(block, data)
         return pointer
 
     def deallocate(self, pointer: int, _block: int) -> int:

@@ -299,6 +299,7 @@ class Guest(Spaces):
         ns.lazy = False
         self.opened = Opened(ns.modules)
         self.linked = True
+        self.tls_started, self.machine.kernel.born = self.tls_used, self.complete_thread
         if self.machine.debugger is not None:
             self.machine.debugger.linked()
         for observer in self.system.observers if self.system.is_first else ():

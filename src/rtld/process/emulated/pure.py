@@ -140,6 +140,7 @@ class PureGuest(Guest):
         ns.lazy = False
         self.opened = Opened(ns.modules)
         self.linked = True
+        self.tls_started, machine.kernel.born = self.tls_used, self.complete_thread
         OwnOpen(self).install()
         for module in ns.modules:
             self.protect(module)

@@ -11,13 +11,14 @@ there. What libraries ask of a dynamic linker later, dlopen and the tables of un
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from rtld.backends.emulated import open_machine
 from rtld.backends.emulated.calls import Caller
 from rtld.backends.emulated.kernel import Ended
 from rtld.backends.emulated.linux.tree import Tree
-from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE
+from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE, NotMapped
 from rtld.core.module import Module, Scope
 from rtld.core.space import page_up
 from rtld.elf import types as t
@@ -105,7 +106,8 @@ class World:
         self.sequence = Order()
         self.finis: dict[Module, list[int]] = {}
         self.ifuncs: dict[int, int] = {}  # resolver -> what it said
-        self.tls_used = 0
+        self.tls_used = self.tls_started = 0
+        self.machine.kernel.born = self.complete_thread
         self.closed = False
         self._stubs: dict[str, int] = {}
         self.audit: Audit | None = None
@@ -320,6 +322,19 @@ class World:
                 found.append(self.thread_pointer())
         machine.engine.restore(here)
         return found
+
+    def complete_thread(self) -> None:
+        """A thread begins, and is running: initial images of what has been opened since its block was made.
+
+        libc fills the block some time before it calls clone; what another thread opens in between finds no thread there.
+        """
+        size = self.tls_used - self.tls_started
+        if size <= 0:
+            return
+        data = self.read(self.anchor.tls_image + self.tls_started, size)
+        at = self.thread_pointer() + self.tls_first + self.tls_started
+        with contextlib.suppress(NotMapped):  # it will find out itself
+            self.machine.write(at & self.machine.kernel.mask, data)
 
     # -- libraries --------------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ from rtld.backends.emulated.linux.clocks import Clocks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rtld.backends.emulated.linux.ucontext import Frame, Signal
 
 # fmt: off
@@ -57,6 +59,8 @@ class Tasks(Clocks):
     tasks: list[Task]
     task: Task
     next_tid = 0
+    #: Called when a thread begins that has a thread pointer of its own, with its registers in the CPU.
+    born: Callable[[], object] | None = None
 
     def start_tasks(self) -> None:
         """One thread, whose number is the process's."""
@@ -225,6 +229,8 @@ class Tasks(Clocks):
             self.engine.set(self.cpu.sp, stack)
             if flags & CLONE_SETTLS:
                 self.set_tls(tls)
+                if self.born is not None:
+                    self.born()
             new.context, new.resume = self.engine.save(), self.machine.resume
             self.task, self.machine.resume = old, at
             self.engine.restore(keep)
