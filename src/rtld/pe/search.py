@@ -42,6 +42,8 @@ _SEARCH_FLAGS = (
     | LOAD_LIBRARY_SEARCH_SYSTEM32
     | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS
 )
+#: What GetSystemDirectory says.
+_SYSTEM = ("c:/windows/system32", "c:/windows/syswow64", "c:/windows/sysnative")
 
 
 class Places:
@@ -78,6 +80,7 @@ class Search:
         self.machine = machine
         self.strict = strict
         self.supplied: dict[str, Callable[[], PeFile]] = {}  # DLLs that stand in no directory
+        self.lacking: dict[str, Callable[[], PeFile]] = {}  # the same, for those that are in none
         self._listings: dict[str, dict[str, str]] = {}
 
     # -- names ------------------------------------------------------------------------------------
@@ -165,6 +168,9 @@ class Search:
     ) -> Found:
         """The file that a complete name leads to. DllNotFound has what was tried."""
         candidates = list(tried)
+        head, _, base = name.rpartition("/")
+        if head.lower() in _SYSTEM and (base.lower() in self.supplied or base.lower() in self.lacking):  # fmt: skip
+            name = base
         if "/" in name:
             path = self.path_of(name)
             file = self._open(path, "path", candidates)
@@ -190,6 +196,10 @@ class Search:
             file = self._open(there, rule, candidates)
             if file is not None:
                 return Found(file, there, rule, None, tuple(candidates))
+        supplied = self.lacking.get(name.lower())
+        if supplied is not None:
+            candidates.append(Candidate(name, "supplied", "found", ""))
+            return Found(supplied(), name.lower(), "supplied", None, tuple(candidates))
         raise DllNotFound(name, requester.path if requester else None, candidates)
 
     def path_of(self, name: str) -> str:

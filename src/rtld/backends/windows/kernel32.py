@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KERNEL32 = Dll("kernel32.dll")
 INFINITE = 0xFFFFFFFF
 FLS_SLOTS = 4080
+_EVERYWHERE = ("ntdll", "kernelbase")  # in every process, whether somebody imports them or not
 
 # -- modules --------------------------------------------------------------------------------------
 
@@ -67,11 +68,13 @@ def _proc(system: System, handle: int, wanted: Any) -> Task:
 
 @KERNEL32("GetModuleHandleA", "s", "p")
 @KERNEL32("GetModuleHandleW", "w", "p")
-def get_module_handle(system: System, name: Any) -> int:
+def get_module_handle(system: System, name: Any) -> Any:
     if name is None:
         return int(system.loader.main.base)
     text = name if isinstance(name, str) else name.decode("latin-1")
     module = system.loader.loaded(text)
+    if module is None and text.lower().removesuffix(".dll") in _EVERYWHERE:
+        return _load(system, text, 0)
     return int(module.base) if module is not None else system.fail(126)
 
 

@@ -16,11 +16,13 @@ from rtld.backends.windows.paths import windows_name
 from rtld.backends.windows.peb import Peb
 from rtld.backends.windows.stubs import SLOT, StubDll
 from rtld.backends.windows.system import System
+from rtld.backends.windows.tables import BARE
 from rtld.backends.windows.tables import names as table_names
 from rtld.backends.windows.tables import table as table_of
 from rtld.backends.windows.unwinding import tables
 from rtld.errors import FormatError, NoSpace, TargetFault, Unsupported
 from rtld.pe import types as t
+from rtld.pe.apiset import is_api_set
 from rtld.pe.exports import exports
 from rtld.pe.file import PeFile
 from rtld.pe.image import build_images, rights_of
@@ -118,6 +120,9 @@ class Loader(Places):
         for number, name in enumerate(self.supplied):
             base = _STUB_BASE[file.arch] + 0x20_0000 * number
             self.ns.search.supplied[name] = lambda n=name, b=base: self._stub(n, b)  # type: ignore[misc]
+        for number, name in enumerate(BARE, len(self.supplied)):
+            base = _STUB_BASE[file.arch] + 0x20_0000 * number
+            self.ns.search.lacking[name] = lambda n=name, b=base: self._stub(n, b)  # type: ignore[misc]
         load(self.ns, file, os.path.abspath(path), self, ("kernel32.dll",))
         finish(self.ns)
         self.main = self.ns.main
@@ -130,10 +135,10 @@ class Loader(Places):
         """The image of a table, when the DLL is wanted first."""
         table = table_of(name)
         assert table is not None
-        stub = StubDll(name, table.functions, table.data, self.arch, base)
+        stub = StubDll(name, table.functions.keys() | table.later, table.data, self.arch, base)
         self.stubs[name] = stub
         file = PeFile(stub.image, name=name)
-        file.cache["exports"] = StubExports(file, stub)
+        file.cache["exports"] = StubExports(file, stub, table.ordinals)
         return file
 
     # -- addresses --------------------------------------------------------------------------------
@@ -175,7 +180,7 @@ class Loader(Places):
                 assert supplied is not None
                 for name, number in stub.slots.items():
                     self.machine.add_slot(
-                        module.base + stub.code + SLOT * number, supplied.functions[name]
+                        module.base + stub.code + SLOT * number, supplied.entry(name)
                     )
             for section in module.file.sections:
                 size = min(section.extent, module.file.span - section.address)
@@ -308,6 +313,12 @@ class Loader(Places):
 
     def new_thread(self, _start: int, _argument: int, _stack: int) -> Thread:
         """A thread of the program; its DLLs are told when it begins and ends."""
+        raise Unsupported(
+            "the program wants a thread, and threads of Windows code are only emulated"
+        )
+
+    def new_thread_of(self, _body: Task, _stack: int) -> Thread:
+        """The same, of a thread that does what the generator says."""
         raise Unsupported(
             "the program wants a thread, and threads of Windows code are only emulated"
         )
@@ -472,6 +483,9 @@ class Loader(Places):
     def loaded(self, name: str) -> PeModule | None:
         """A module by name, if it is loaded already."""
         base = self.ns.search.complete(name).rpartition("/")[2].lower()
+        sets = self.ns.windows.apisets
+        if is_api_set(base) and sets is not None:
+            base = (sets.resolve(base, self.main.base_name) or base).lower()
         found = self.ns.by_base.get(base)
         return found if found in self.live else None
 

@@ -49,6 +49,7 @@ class WindowsProcess(Loader):
         """The exit status of the program. TargetFault when it cannot go on."""
         if self.failures:
             raise TargetFault("; ".join(str(problem.message) for problem in self.failures))
+        self.machine.on_thread = self.machine.give_back
         self._start_thread(self._first_thread())
         try:
             return self.machine.run()
@@ -76,6 +77,10 @@ class WindowsProcess(Loader):
         """A thread of the program; its DLLs are told when it begins and ends."""
         return self._start_thread(self._thread(self._start(start, argument)), stack)
 
+    def new_thread_of(self, body: Task, stack: int) -> Thread:
+        """The same, of a thread that does what the generator says, on a stack of its own size."""
+        return self._start_thread(self._thread(body), stack)
+
     def new_task(self, body: Task) -> Thread:
         """A thread that does what the generator says."""
         return self._start_thread(self._thread(body))
@@ -97,7 +102,8 @@ class WindowsProcess(Loader):
             process = WindowsProcess(path, arguments[1:], seconds=seconds, **self._options, **options)  # fmt: skip
             return process.run()
 
-        kept = [h.fd for h in self.system.handles.values() if h.kind in ("file", "pipe", "mapping")]
+        kept = [fd for h in self.system.handles.values() if h.kind in ("file", "pipe", "mapping")
+                for fd in (h.fd, h.__dict__.get("other", -1))]  # fmt: skip
         return spawn(run, streams, [fd for fd in kept if fd > 2])
 
     def close(self) -> None:
