@@ -26,6 +26,8 @@ PROGRAMS = {
     "text": ("-luser32",),
     "crt": (),
     "universal": (),
+    "completion": (),
+    "below": (),
     "registry": ("-ladvapi32", "-lshell32", "-lws2_32", "-lbcrypt"),
 }
 
