@@ -134,7 +134,6 @@ class EmulatedProcess(Loader):
         stub = StubDll("python.exe", (), {}, arch, 0x40_0000 if arch == "i386" else 0x7_6000_0000)
         file = PeFile(stub.image, name="python.exe")
         super().__init__(machine_for(arch), file, "python.exe", **options)
-        self.main.references = -1
         self._caller: Thread | None = None
         self.caller = Caller(self)
 
@@ -149,9 +148,7 @@ class EmulatedProcess(Loader):
         thread = self._caller
         if thread is None:
             thread = self._caller = self.machine.new_thread(self.peb.address, body())
-            for module in self.tls:
-                if module is not None:
-                    self._give_block(thread, module)
+            self.give_blocks(thread)
             self._run(thread)
         elif self._depth:
             self._run_inside(thread, body())
@@ -191,7 +188,7 @@ class EmulatedProcess(Loader):
 
     def open(self, name: str, flags: int = 0) -> PeModule:
         """LoadLibraryEx. CannotLoad."""
-        module, error = self.finish(self.load_library(name, flags))
+        module, error = self.finish(self.load_library(name, flags, ours=True))
         if module is None:
             raise CannotLoad(name, error, self.reason())
         return module  # type: ignore[no-any-return]
@@ -211,9 +208,7 @@ class EmulatedProcess(Loader):
         thread = self.machine.new_thread(
             self.peb.address, self._thread(self._start(start, argument)), size
         )
-        for module in self.tls:
-            if module is not None:
-                self._give_block(thread, module)
+        self.give_blocks(thread)
         return thread
 
 
