@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from cli.support import environment
 from pe import windows
 
 Need = Callable[[str], None]
+TRACED = "+imports,+loaddll,+module,+pid"
 SOURCES = Path(__file__).parent / "life"
 #: DLL -> definitions, and the DLL that it needs. Those after a DLL may need it.
 # fmt: off
@@ -69,17 +71,32 @@ def test_as_under_wine(name: str, arch: str, need: Need, tmp_path: Path) -> None
         if name == "names":
             _further(made, place, build("i386" if arch == "x86_64" else "x86_64", need))
         if run == "wine":
-            judged = windows.wine([place / f"{name}.exe"], need, cwd=place, arch=arch)
+            judged = windows.wine([place / f"{name}.exe"], need, cwd=place, arch=arch, debug=TRACED)
             outputs.append(judged.out.decode("latin-1").splitlines())
         else:
-            done = ours(f"{name}.exe", place)
+            done = ours(f"{name}.exe", place, "--trace")
             outputs.append(done.stdout.decode("latin-1").splitlines())
     assert outputs[0] == outputs[1]
+    if arch == "x86_64" and name != "threads":  # WoW64 says more
+        told = _told(judged.err)
+        assert told
+        assert _told(done.stderr.decode("latin-1")) == told
     if name == "refused":  # Wine ends with the NTSTATUS, which nobody reads
         assert done.returncode == 126
         assert b"failing.dll: its DllMain returned FALSE (error 1114, ERROR_DLL_INIT_FAILED)" in done.stderr  # fmt: skip
     else:
         assert done.returncode == judged.status > 3
+
+
+def _told(text: str) -> list[str]:
+    """What is said of the program's own modules, in its order."""
+    own = "|".join([*MEMBERS, *PROGRAMS])
+    lines = re.findall(
+        r"trace:(?:imports:import_dll ---|loaddll:build_module|module:MODULE_InitDLL) .*", text
+    )
+    lines = [re.sub(r'L"[^"]*\\', 'L"', line.strip()) for line in lines if "RETURN" not in line]
+    lines = [re.sub(r",0*[1-9A-F][0-9A-F]*\)", ",static)", line) for line in lines]
+    return [line for line in lines if re.search(rf"\b({own})\.(dll|exe)", line)]
 
 
 def _further(made: Path, place: Path, other: Path) -> None:

@@ -33,6 +33,7 @@ from rtld.process.windows.names import Names
 from rtld.process.windows.places import Places
 from rtld.process.windows.supplied import StubExports, SuppliedSets, guest_crt
 from rtld.process.windows.threadlocal import ThreadLocal
+from rtld.process.windows.trace import Trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Loader(Places, Names, Lifecycle, ThreadLocal):
         ThreadLocal.__init__(self)
         self.arch = file.arch
         self.strict = strict
-        self.trace = trace
+        self.trace = Trace(self, trace) if trace is not None else None
         self.moved = moved
         self.machine = machine
         self.system = System(
@@ -186,8 +187,9 @@ class Loader(Places, Names, Lifecycle, ThreadLocal):
                     rights = rights_of(section.characteristics) or 1
                     self.machine.protect(module.base + section.address, size, rights)
             module.image = None
-            self._tell_loaded(module)
             self.give_tls(module)
+        if self.trace is not None:
+            self.trace.loaded(modules)
 
     def _patch_missing(self, module: PeModule) -> None:
         """A slot of its own for each import that no table has: it is told by name when it is called."""
@@ -221,27 +223,9 @@ class Loader(Places, Names, Lifecycle, ThreadLocal):
         convention = known.convention if known is not None else "stdcall"
         return Api(dll, name, "", "p", convention, action)
 
-    # -- tracing ----------------------------------------------------------------------------------
-
-    def _tell_loaded(self, module: PeModule) -> None:
-        if self.trace is None:
-            return
-        digits = module.file.bits // 4
-        for binding in self.ns.imports_of(module):
-            if binding.definer is not None:
-                table = module.table
-                assert table is not None
-                symbol = symbol_text(table.imports, binding.row)
-                shown = f"Ordinal {binding.descriptor.dll}.{symbol[1:]}" if symbol[0] == "#" else f"{symbol} {binding.descriptor.dll}.{max(table.imports.hint.item(binding.row), 0)}"  # fmt: skip
-                self.trace.write(f"trace:imports:import_dll --- {shown} = {binding.definer.base + binding.rva:0{digits}X}\n")  # fmt: skip
-        kind = "builtin" if module.path in self.stubs else "native"
-        self.trace.write(f'trace:loaddll:build_module Loaded L"{self.windows_path(module)}" at {module.base:0{digits}X}: {kind}\n')  # fmt: skip
-
     def _tell_call(self, module: PeModule, reason: int, reserved: int) -> None:
         if self.trace is not None:
-            word = ("PROCESS_DETACH", "PROCESS_ATTACH", "THREAD_ATTACH", "THREAD_DETACH")[reason]
-            digits = module.file.bits // 4
-            self.trace.write(f'trace:module:MODULE_InitDLL ({module.base:0{digits}X} L"{module.base_name}",{word},{reserved:0{digits}X}) - CALL\n')  # fmt: skip
+            self.trace.called(module, reason, reserved)
 
     # -- LoadLibrary and its kin ------------------------------------------------------------------
 
