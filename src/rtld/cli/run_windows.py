@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 NOT_RUNNABLE = 126
 _SHOWN = 20
+#: What Windows has in every environment.
+WINDOWS = {
+    "ComSpec": "C:\\windows\\system32\\cmd.exe", "NUMBER_OF_PROCESSORS": "1", "OS": "Windows_NT",
+    "PATH": "C:\\windows\\system32;C:\\windows", "PATHEXT": ".com;.exe;.bat;.cmd", "SystemDrive": "C:",
+    "SystemRoot": "C:\\windows", "windir": "C:\\windows",
+}  # fmt: skip
+_OURS = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD")  # they mean nothing there
 
 
 def run_windows(options: Options, seconds: float | None) -> int:
@@ -29,7 +36,7 @@ def run_windows(options: Options, seconds: float | None) -> int:
         50_000
     )  # start and end of a short program are mostly imports, and nothing of them is garbage
     small.prefer()
-    environ = {**os.environ, **assignments(options.env)}
+    environ = {**WINDOWS, **{k: v for k, v in os.environ.items() if k not in _OURS}, **assignments(options.env)}  # fmt: skip
     sink = None
     if options.trace is not None:
         sink = sys.stderr

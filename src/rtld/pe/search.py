@@ -2,7 +2,7 @@
 
 Before any directory is looked at: API sets, side-by-side assemblies, DLLs that are loaded already (``load.py`` asks for
 all three), known DLLs. Then the directories, in an order that flags of LoadLibraryEx change. Names are compared without
-case on a disk that has it. A file for another CPU is passed over, and the search goes on.
+case on a disk that has it. A file for another CPU is passed over, and the search goes on; at one that is no image it ends.
 """
 
 from __future__ import annotations
@@ -209,6 +209,8 @@ class Search:
             file = self._open(there, rule, candidates)
             if file is not None:
                 return Found(file, there, rule, None, tuple(candidates))
+            if candidates[-1].outcome == "malformed":
+                break
         raise DllNotFound(name, requester.path if requester else None, candidates)
 
     def _may(self, path: str, candidates: list[Candidate]) -> bool:

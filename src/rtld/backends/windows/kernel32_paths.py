@@ -24,6 +24,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.windows.system import System
 
+_SYSTEM = ("C:\\windows\\system32", "C:\\windows")
+
 # -- names ----------------------------------------------------------------------------------------
 
 
@@ -120,6 +122,13 @@ def are_file_apis_ansi(_system: System) -> int:
     return 1
 
 
+def _directories(system: System) -> list[str]:
+    """Where SearchPath looks when it is not told."""
+    program = system.loader.file_name(0).rpartition("\\")[0] + "\\"
+    path = next((v for k, v in system.environ.items() if k.upper() == "PATH"), "")
+    return [program, system.directory, *_SYSTEM, *[d for d in path.split(";") if d]]
+
+
 @KERNEL32.both("SearchPath", "tttupp")
 def search_path(system: System, wide: bool, where: str, name: str, ending: str, room: int, out: int, part: int) -> int:  # fmt: skip
     if not name:
@@ -127,7 +136,7 @@ def search_path(system: System, wide: bool, where: str, name: str, ending: str, 
     ending = ending or ""
     if ending and "." not in name.replace("/", "\\").rpartition("\\")[2]:
         name += ending
-    directories = (where or "C:\\;" + system.directory).split(";")
+    directories = where.split(";") if where else _directories(system)
     if name[1:2] == ":" or "\\" in name or "/" in name:
         directories = [system.directory]
     for directory in directories:

@@ -9,6 +9,7 @@ import importlib
 from rtld.backends.windows import (  # noqa: F401  (they fill TABLES)
     crt,
     crt_files,
+    crt_paths,
     crt_time,
     exceptions,
     kernel32_console,

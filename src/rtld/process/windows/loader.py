@@ -110,6 +110,7 @@ class Loader(Places, Names, Lifecycle, ThreadLocal):
             current=os.getcwd(),
         )  # fmt: skip
         self.ns.search.allowed = self.allowed
+        self.ns.search.places.path = self.path_directories()
         guests = guest_crt(file.arch, windows_dir) if crt == "guest" else {}
         for name, path_of in guests.items():
             self.ns.search.supplied[name] = lambda p=path_of: PeFile(p)  # type: ignore[misc]
@@ -237,6 +238,7 @@ class Loader(Places, Names, Lifecycle, ThreadLocal):
         search = self.ns.search
         search.forget()
         search.places.current = os.getcwd() if ours else host_path(self.system, ".")
+        search.places.path = self.path_directories()
         located = name if ours else self.locate(name)
         self._opening = os.path.realpath(name) if ours else ""
         if located is None:

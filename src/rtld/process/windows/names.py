@@ -95,6 +95,12 @@ class Names:
         module = self.by_handle(handle) if handle else self.main
         return self.windows_path(module) if module is not None else ""
 
+    def path_directories(self) -> list[str]:
+        """Those of PATH, as the program has it now, that it may see."""
+        value = next((v for k, v in self.system.environ.items() if k.upper() == "PATH"), "")
+        found = [host_path(self.system, name) for name in value.split(";") if name]
+        return [path for path in found if path is not None]
+
     # -- directories ------------------------------------------------------------------------------
 
     def set_dll_directory(self, name: str | None) -> None:
