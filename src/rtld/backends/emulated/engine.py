@@ -18,7 +18,7 @@ from rtld.backends.emulated.libunicorn import (
     UcError,
     library,
 )
-from rtld.backends.emulated.repairs import repaired
+from rtld.backends.emulated.repairs import repair
 from rtld.backends.emulated.trail import Trail
 from rtld.errors import TargetFault
 
@@ -116,12 +116,12 @@ class Engine:
 
     def __init__(self, cpu: Cpu) -> None:
         c = library()
-        #: No guest is known to end this process.
-        self.reliable = repaired(c, cpu.name)
+        repairs = repair(c, cpu.name)
         self.cpu = cpu
         self._u = c.numbers
         architecture, *modes = (self._u[name] for name in cpu.engine)
         self._uc: Any = Uc(architecture, sum(modes))
+        repairs.watch(self._uc, cpu.name)
         family = cpu.engine[0].removeprefix("UC_ARCH_")
         prefix = f"UC_{family}_REG_"
         table = c.constants(f"{family.lower()}_const")

@@ -37,6 +37,7 @@ QUIRKS = (
     Quirk("x86",    "FPCW and MXCSR are 0 after a reset: other rounding, exceptions not masked", "-",              "cpus: setup"),
     Quirk("x86",    "an exception that a hook was told of stays in flight: the second division by zero is a double fault, the third stops the CPU", "-", "engine.Engine.exception_over"),
     Quirk("x86-64", "after emu_stop in the hook of syscall, the program counter is still on it", "-",              "watch.Watch never stops in a hook"),
+    Quirk("x86",    "LOCK before BT, BTS, BTR or BTC of a register: its code generator calls abort()", "-", "aborts: the run ends, as at an illegal instruction"),
     Quirk("arm",    "the state (ARM or Thumb) is lost unless bit 0 of the start address has it", "-",              "engine.Engine.resume_at"),
     Quirk("riscv64", "a breakpoint is reported as an illegal instruction",                     "-",               "cpus: Cpu.breaks"),
     Quirk("s390x",  "after SVC the program counter is still on it",                             "-",               "cpus: Entry.advance"),

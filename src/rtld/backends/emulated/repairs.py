@@ -9,200 +9,131 @@ guest could end this process with (``quirks``).
 - **s390x.** SQXBR's row in the table of instructions prepares one register for its result, which has two
   (s390x/insn-data.def: "new", where the other rows of 128 bits have "new_P"). It gets the pointer that LCXBR's row has.
 
-What does not look as it should is left as it is, and ``repaired`` says so.
+What does not look as it should is left as it is, and ``Repairs.make`` says so. What is left of such faults is in ``aborts``.
 """
 
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import struct
 
 from rtld.arch.base import Stub
+from rtld.backends.emulated.aborts import Aborts, Page
+from rtld.backends.emulated.loaded import Loaded, found_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from rtld.backends.emulated.libunicorn import Library, Uc
 
-    from rtld.backends.emulated.libunicorn import Library
-
-_TARGET, _LIMIT = (
-    64,
-    72,
-)  # where the address of the function and the longest block are, behind the code
-
-#: This machine's CPU -> what stands before gen_intermediate_code(cpu, block, how many instructions).
+# fmt: off
+#: This machine's CPU -> what stands before gen_intermediate_code(cpu, block, how many instructions). Behind it: the address of
+#: that function; the longest block; where to note the CPU.
 CODE = {
     "x86_64": Stub("""
-        3b 15 42 00 00 00     cmp   0x42(%rip), %edx
-        0f 4f 15 3b 00 00 00  cmovg 0x3b(%rip), %edx
-        ff 25 2d 00 00 00     jmp   *0x2d(%rip)
+        48 8b 05 49 00 00 00  mov   0x49(%rip), %rax
+        48 89 38              mov   %rdi, (%rax)
+        3b 15 38 00 00 00     cmp   0x38(%rip), %edx
+        0f 4f 15 31 00 00 00  cmovg 0x31(%rip), %edx
+        ff 25 23 00 00 00     jmp   *0x23(%rip)
     """),
     "aarch64": Stub("""
-        50 02 00 18  ldr  w16, .+72
+        90 02 00 58  ldr  x16, .+80
+        00 02 00 f9  str  x0, [x16]
+        10 02 00 18  ldr  w16, .+64
         5f 00 10 6b  cmp  w2, w16
         02 c2 82 1a  csel w2, w16, w2, gt
-        b0 01 00 58  ldr  x16, .+52
+        70 01 00 58  ldr  x16, .+44
         00 02 1f d6  br   x16
     """),
 }
-#: CPU -> the function of the library that translates a block for it, and the longest block: as many instructions as have
-#: temporaries if each keeps the most that any has been seen to keep.
-_TRANSLATORS = {
-    "mips64el": ("gen_intermediate_code_mips64el", 64),
-    "mipsel":   ("gen_intermediate_code_mipsel", 64),
-    "x86_64":   ("gen_intermediate_code_x86_64", 128),
-    "i386":     ("gen_intermediate_code_x86_64", 128),
-}  # fmt: skip
+_WORDS = 64
+#: CPU -> how the names of its functions end, and the longest block: as many instructions as have temporaries if each keeps one
+#: more than any has been seen to keep; 512 is all that the library wants.
+_BLOCKS = {
+    "x86_64":   ("_x86_64", 128),    # up to three: those of the x87 unit
+    "i386":     ("_x86_64", 128),
+    "mips64el": ("_mips64el", 64),   # each one, and there are more registers
+    "mipsel":   ("_mipsel", 64),
+    "arm":      ("_arm", 512),
+    "aarch64":  ("_aarch64", 512),
+    "riscv64":  ("_riscv64", 512),
+    "s390x":    ("", 512),
+}
+# fmt: on
 
-# <elf.h>
-_PT_LOAD, _PT_GNU_RELRO = 1, 0x6474E552
-_DT_PLTRELSZ, _DT_STRTAB, _DT_SYMTAB, _DT_JMPREL = 2, 5, 6, 23
-_HEADER, _SEGMENT = struct.Struct("<32xQ14xHH6x"), struct.Struct("<I12xQ16xQ8x")
-_ROW_SIZE, _SECOND = 24, 8  # Elf64_Sym and Elf64_Rela; st_value in the one, r_info in the other
+#: struct DisasInsn of s390x: opcode; name, in1, in2, prep, wout.
+_ROW = struct.Struct("<H6x5Q24x")
+_NAME, _IN1, _IN2, _PREP, _WOUT = range(1, 6)
+_PREP_AT = 8 * _PREP
 
-#: struct DisasInsn: opcode; name, in1, in2, prep, wout.
-_INSTRUCTION = struct.Struct("<H6x5Q24x")
-_IN1, _IN2, _PREP, _WOUT = range(4)
-_PREP_AT = 32  # where prep is in it
-
-
-class _LinkMap(ctypes.Structure):
-    """What a handle is, with glibc and with musl (<link.h>: struct link_map; musl: struct dso)."""
-
-    _fields_ = (
-        ("base", ctypes.c_size_t),
-        ("name", ctypes.c_char_p),
-        ("dynamic", ctypes.c_size_t),
-    )
+_repairs: dict[str, Repairs] = {}
 
 
-_made: dict[tuple[object, object], bool] = {}
-_kept: list[mmap.mmap] = []  # the code is in use
+def repair(library: Library, cpu: str) -> Repairs:
+    """Make what is to be made for that CPU, once."""
+    if library.directory not in _repairs:
+        _repairs[library.directory] = Repairs(library)
+    made = _repairs[library.directory]
+    made.make(cpu)
+    return made
 
 
-def repaired(library: Library, cpu: str) -> bool:
-    """Make what is to be made for that CPU, once. Is there nothing left, as far as is known, that ends this process?"""
-    work = _TRANSLATORS.get(cpu, cpu)
-    if cpu not in _TRANSLATORS and cpu != "s390x":
-        return True
-    key = library.directory, work
-    if key not in _made:
-        loaded = _Loaded(library)
-        _made[key] = loaded.found and (
-            _complete_sqxbr(loaded) if isinstance(work, str) else _shorten_blocks(loaded, *work)
-        )
-    return _made[key]
-
-
-def _shorten_blocks(loaded: _Loaded, function: str, limit: int) -> bool:
-    code = CODE.get(os.uname().machine)
-    try:
-        target = loaded.library.address(function)
-        slot = loaded.slot(target)
-        if code is None or slot is None:
-            return False
-        rights = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
-        memory = mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, rights)
-    except (AttributeError, OSError):
-        return False  # another Unicorn; a process that may not make code
-    memory.write(code.code)
-    struct.pack_into("<Qi", memory, _TARGET, target, limit)
-    _kept.append(memory)
-    return loaded.store(slot, ctypes.addressof(ctypes.c_char.from_buffer(memory)))
-
-
-def _complete_sqxbr(loaded: _Loaded) -> bool:
-    model = loaded.instruction(0xB343, b"LCXBR\0")
-    wrong = loaded.instruction(0xB316, b"SQXBR\0")
-    if model is None or wrong is None:
-        return False
-    (_, _, *one), (_, _, *other) = (
-        _INSTRUCTION.unpack(ctypes.string_at(at, _INSTRUCTION.size)) for at in (model, wrong)
-    )
-    if [one[i] != other[i] for i in (_IN1, _IN2, _PREP, _WOUT)] != [False, False, True, False]:
-        return False
-    return loaded.store(wrong + _PREP_AT, one[_PREP])
-
-
-class _Loaded:
-    """The library in memory. *found*: it can be read there."""
+class Repairs:
+    """What has been done to one loaded library."""
 
     def __init__(self, library: Library) -> None:
-        self.library = library
-        place = _LinkMap.from_address(library.c._handle)
-        self.base: int = place.base
-        self.found = ctypes.string_at(self.base, 4) == b"\x7fELF"
-        self.relro = self.span = range(0)
-        if not self.found:
-            return
-        phoff, size, count = _HEADER.unpack(ctypes.string_at(self.base, _HEADER.size))
-        for at in range(self.base + phoff, self.base + phoff + size * count, size):
-            kind, start, length = _SEGMENT.unpack(ctypes.string_at(at, _SEGMENT.size))
-            part = range(self.base + start, self.base + start + length)
-            if kind == _PT_GNU_RELRO:
-                self.relro = part
-            elif kind == _PT_LOAD:
-                self.span = range(self.base, max(self.span.stop, part.stop))
-        self.dynamic: dict[int, int] = {}
-        at = place.dynamic
-        while tag := ctypes.c_int64.from_address(at).value:
-            self.dynamic[tag] = ctypes.c_uint64.from_address(at + 8).value
-            at += 16
+        self._loaded = Loaded(library)
+        self._made: dict[str, bool] = {}
+        self._pages: list[Page] = []
+        self._aborts: Aborts | None = None
+        if self._loaded.found and os.uname().machine in CODE:
+            try:
+                self._aborts = Aborts(self._loaded)
+            except OSError:
+                pass  # a process that may not make code
 
-    def _pointer(self, tag: int) -> int:
-        """Where a table is; not every ld.so relocates what the dynamic section says."""
-        value = self.dynamic.get(tag, 0)
-        return value if value >= self.base else self.base + value
+    def make(self, cpu: str) -> bool:
+        """Is there nothing left, as far as is known, that a guest could end this process with?"""
+        suffix, longest = _BLOCKS[cpu]
+        if suffix not in self._made:
+            self._made[suffix] = self._shorten_blocks(suffix, longest) and (
+                cpu != "s390x" or self._complete_sqxbr()
+            )
+        return self._made[suffix]
 
-    def slot(self, target: int) -> int | None:
-        """Where the library's PLT has the address of a function of its own; None: it does not ask there."""
-        symbols, records = self._pointer(_DT_SYMTAB), self._pointer(_DT_JMPREL)
-        kind = ctypes.c_uint32.from_address(
-            records + _SECOND
-        ).value  # R_*_JUMP_SLOT, as the first one is
-        value = (target - self.base).to_bytes(8, "little")
-        for at in _found(symbols, self._pointer(_DT_STRTAB), value):  # which stands behind it
-            symbol, second = divmod(at - symbols, _ROW_SIZE)
-            if second != _SECOND:
-                continue
-            info = (symbol << 32 | kind).to_bytes(8, "little")
-            for row in _found(records, records + self.dynamic.get(_DT_PLTRELSZ, 0), info):
-                if (row - records) % _ROW_SIZE == _SECOND:
-                    offset: int = ctypes.c_uint64.from_address(row - _SECOND).value
-                    return self.base + offset
-        return None
+    def watch(self, uc: Uc, cpu: str) -> None:
+        """An engine has been made."""
+        if self._aborts is not None:
+            self._aborts.watch(uc, _BLOCKS[cpu][0] or "_s390x")
 
-    def instruction(self, opcode: int, name: bytes) -> int | None:
+    def _shorten_blocks(self, suffix: str, longest: int) -> bool:
+        if self._aborts is None:
+            return False
+        name = f"gen_intermediate_code{suffix}"
+        try:
+            target = self._loaded.library.address(name)
+        except AttributeError:
+            return False  # another Unicorn
+        page = Page(CODE[os.uname().machine], _WORDS, target, longest, self._aborts.cell)
+        self._pages.append(page)
+        return self._loaded.redirect(name, page.start)
+
+    def _complete_sqxbr(self) -> bool:
+        model, wrong = self._row(0xB343, b"LCXBR\0"), self._row(0xB316, b"SQXBR\0")
+        if model is None or wrong is None:
+            return False
+        one, other = (_ROW.unpack(ctypes.string_at(at, _ROW.size)) for at in (model, wrong))
+        if any(one[i] != other[i] for i in (_IN1, _IN2, _WOUT)):
+            return False
+        return self._loaded.store(wrong + _PREP_AT, one[_PREP])
+
+    def _row(self, opcode: int, name: bytes) -> int | None:
         """Where s390x's table of instructions has that one."""
-        wanted = opcode.to_bytes(2, "little")
-        for at in _found(self.relro.start, self.relro.stop - _INSTRUCTION.size, wanted):
+        part = self._loaded.relro
+        for at in found_in(part.start, part.stop - _ROW.size, opcode.to_bytes(2, "little")):
             if at % 8 == 0:
-                pointer = _INSTRUCTION.unpack(ctypes.string_at(at, _INSTRUCTION.size))[1]
-                if pointer in self.span and ctypes.string_at(pointer, len(name)) == name:
+                pointer = _ROW.unpack(ctypes.string_at(at, _ROW.size))[_NAME]
+                if pointer in self._loaded.span and ctypes.string_at(pointer, len(name)) == name:
                     return at
         return None
-
-    def store(self, address: int, value: int) -> bool:
-        """Change a word of its data, which is protected against that where RELRO says so."""
-        page = address & -mmap.PAGESIZE
-        mprotect = ctypes.CDLL(None).mprotect
-        mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        closed = address in self.relro
-        if closed and mprotect(page, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE):
-            return False
-        ctypes.c_uint64.from_address(address).value = value
-        if closed:
-            mprotect(page, mmap.PAGESIZE, mmap.PROT_READ)
-        return True
-
-
-def _found(start: int, end: int, wanted: bytes) -> Iterator[int]:
-    """Where these bytes are in memory."""
-    memmem = ctypes.CDLL(None).memmem
-    memmem.restype = ctypes.c_void_p
-    memmem.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
-    while start < end and (at := memmem(start, end - start, wanted, len(wanted))):
-        yield at
-        start = at + 1

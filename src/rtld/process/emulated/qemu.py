@@ -42,10 +42,10 @@ def _stands_beyond(program: str, space: int) -> bool:
 
 def _is_reliable(cpu: str) -> bool:
     from rtld.backends.emulated.libunicorn import library
-    from rtld.backends.emulated.repairs import repaired
+    from rtld.backends.emulated.repairs import repair
 
     try:
-        return repaired(library(), cpu)
+        return repair(library(), cpu).make(cpu)
     except Unsupported:
         return False  # Unicorn is not installed
 
