@@ -20,8 +20,8 @@ _SHOWN = 20
 
 def run_windows(options: Options, seconds: float | None) -> int:
     """Run it; its exit status, of which the lowest 8 bits are left, as under Wine."""
+    from rtld.cli.pe import keywords
     from rtld.pe import small
-    from rtld.pe.module import Policies
     from rtld.process.windows.run import WindowsProcess
 
     gc.freeze()
@@ -37,13 +37,16 @@ def run_windows(options: Options, seconds: float | None) -> int:
             sink = open(options.trace_output, "w", encoding="utf-8")  # noqa: SIM115
     try:
         process = WindowsProcess(
-            options.rest[0], options.rest[1:], windows_dir=options.windows_dir, dll_path=options.dll_path,
-            environ=environ, strict=options.strict, seconds=seconds, trace=sink,
-            crt=options.crt or "builtin",
-            policies=Policies(delay=options.delay or "helper"),
+            options.rest[0], options.rest[1:], environ=environ, strict=options.strict, seconds=seconds, trace=sink,
+            crt=options.crt or "builtin", **keywords(options),
         )  # fmt: skip
-    except RtldError as error:
-        tell(str(error))
+    except (RtldError, OSError) as error:
+        if options.debug:
+            raise
+        if isinstance(error, OSError) and error.filename:
+            tell(f"{error.filename}: {error.strerror}")
+        else:
+            tell(str(error))
         return NOT_RUNNABLE
     try:
         status = process.run()

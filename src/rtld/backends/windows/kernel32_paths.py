@@ -65,6 +65,7 @@ def set_current_directory(system: System, _wide: bool, name: str) -> int:
         return system.fail(2 if path is None or not os.path.exists(path) else 267)
     full = full_name(name, system.directory)
     system.directory = full if len(full) == 3 else full.rstrip("\\")
+    system.loader.peb.moved()
     return 1
 
 

@@ -273,10 +273,14 @@ class Machine:
                 pc = self._resume(thread, thread.answer)
             while pc is not None:
                 pc = self._run_code(pc)
+                # A program that calls us all the time is hardly ever stopped while the CPU runs.
+                if self.deadline is not None and pc is not None and time.monotonic() > self.deadline:  # fmt: skip
+                    raise self._time_is_over(pc)
         except ThreadExited as ended:
-            self._end(thread, ended.code)
+            self.end(thread, ended.code)
 
-    def _end(self, thread: Thread, code: int) -> None:
+    def end(self, thread: Thread, code: int) -> None:
+        """A thread is no more; who waits for it goes on."""
         thread.code = code
         if thread.handle is not None:
             thread.handle.signalled = True
@@ -344,14 +348,17 @@ class Machine:
     def _turn_is_over(self, pc: int) -> int | None:
         """The CPU was stopped since time has passed: others run, if there are any. The address to go on at, else."""
         if self.deadline is not None and time.monotonic() > self.deadline:
-            fault = TargetFault(f"the time that it was given is over, at {pc:#x}{self._where(pc)}")
-            fault.pc = pc
-            raise fault
+            raise self._time_is_over(pc)
         thread = self.current
         if all(other is thread or other.code is not None for other in self.threads):
             return pc
         thread.pc, thread.context = pc, self.engine.save()
         return None
+
+    def _time_is_over(self, pc: int) -> TargetFault:
+        fault = TargetFault(f"the time that it was given is over, at {pc:#x}{self._where(pc)}")
+        fault.pc = pc
+        return fault
 
     def _where(self, address: int) -> str:
         place = self.system.loader.place_of(address) if self.system.loader is not None else ""

@@ -18,6 +18,7 @@ from rtld.backends.windows import (  # noqa: F401  (they fill TABLES)
     kernel32_locks,
     kernel32_mapping,
     kernel32_memory,
+    kernel32_modules,
     kernel32_nls,
     kernel32_paths,
     kernel32_processes,
