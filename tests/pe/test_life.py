@@ -31,7 +31,7 @@ MEMBERS = {
     "keeper":  (["-DLOADS=plain", "-DFREES"], ""),
     "raising": (["-DRAISES"], ""),
 }
-PROGRAMS = {"life": (), "early": ("first", "last"), "refused": ("plain", "failing"), "threads": (), "names": (), "lists": ()}
+PROGRAMS = {"life": (), "early": ("first", "last"), "refused": ("plain", "failing"), "threads": (), "names": (), "lists": (), "paths": ()}
 # fmt: on
 
 
@@ -49,7 +49,7 @@ def build(arch: str, need: Need) -> Path:
     for name, needs in PROGRAMS.items():
         start = "start" if arch == "x86_64" else "_start"
         bare = ["-nostartfiles", f"-Wl,-e,{start}"] if name == "threads" else []
-        steps.append([cc, f"{name}.c", *flags, *bare, "-o", f"{name}.exe", *[f"lib{n}.a" for n in needs]])  # fmt: skip
+        steps.append([cc, f"{name}.c", *flags, *bare, "-o", f"{name}.exe", *[f"lib{n}.a" for n in needs], "-luser32"])  # fmt: skip
     return toolchain.compile_all([toolchain.version_of(cc), *texts.values(), repr(MEMBERS), *flags], steps)  # fmt: skip
 
 
@@ -70,6 +70,8 @@ def test_as_under_wine(name: str, arch: str, need: Need, tmp_path: Path) -> None
             shutil.copy(file, place)
         if name == "names":
             _further(made, place, build("i386" if arch == "x86_64" else "x86_64", need))
+        if name == "paths":
+            _in_directories(made, place, build("i386" if arch == "x86_64" else "x86_64", need))
         if run == "wine":
             judged = windows.wine([place / f"{name}.exe"], need, cwd=place, arch=arch, debug=TRACED)
             outputs.append(judged.out.decode("latin-1").splitlines())
@@ -109,3 +111,21 @@ def _further(made: Path, place: Path, other: Path) -> None:
     (place / "cut.dll").write_bytes((made / "plain.dll").read_bytes()[:700])
     data = (made / "early.dll").read_bytes()
     (place / "lacking.dll").write_bytes(data.replace(b"last.dll", b"lost.dll"))
+
+
+def _in_directories(made: Path, place: Path, other: Path) -> None:
+    """The same DLL in several places; in one of them it is another CPU's, or none."""
+    (place / "cur").mkdir()
+    for target in (
+        "sub/deep",
+        "sub/both",
+        "cur/both",
+        "three",
+        "cur/three",
+        "sub/three",
+        "sub/wrong",
+        "sub/bad",
+    ):
+        shutil.copy(made / "plain.dll", place / f"{target}.dll")
+    shutil.copy(other / "plain.dll", place / "wrong.dll")
+    (place / "bad.dll").write_text("no image")
