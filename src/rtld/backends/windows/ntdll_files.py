@@ -155,17 +155,18 @@ def _open(system: System, out: int, access: int, attributes: int, block: int, sh
         return 0xC0000024  # STATUS_OBJECT_TYPE_MISMATCH
     elif name.startswith("\\??\\"):
         name = name[4:]
-    else:
-        return fileinfo.NO_PATH
+    else:  # STATUS_OBJECT_PATH_SYNTAX_BAD: no full name of the kernel's
+        return fileinfo.NO_PATH if name.startswith("\\") else 0xC000003B
     path = system.path(name)
     if path is None:
         return fileinfo.ACCESS_DENIED
+    made = False
     if options & _DIRECTORY_FILE and how in (2, 3) and not os.path.isdir(path):
         try:
             os.mkdir(path)
         except OSError as error:
             return fileinfo.STATUS.get(error.errno or 0, fileinfo.ACCESS_DENIED)
-        how = 1
+        how, made = 1, True
     elif options & _DIRECTORY_FILE and os.path.exists(path) and not os.path.isdir(path):
         return fileinfo.NOT_DIRECTORY
     if options & _NOT_DIRECTORY and os.path.isdir(path):
@@ -179,7 +180,7 @@ def _open(system: System, out: int, access: int, attributes: int, block: int, sh
     failed, system.last_error = system.last_error, before
     if number == -1:
         return _STATUS.get(failed, fileinfo.ACCESS_DENIED)
-    return _opened(system, out, block, number, 1 if how in (1, 4) else 2)
+    return _opened(system, out, block, number, 1 if how in (1, 4) and not made else 2)
 
 
 def _opened(system: System, out: int, block: int, number: int, what: int = 1) -> int:

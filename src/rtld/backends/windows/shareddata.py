@@ -13,6 +13,7 @@ from rtld.backends.windows.kernel32_time import now
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.emulated.engine import Engine
+    from rtld.backends.emulated.memory import Memory
     from rtld.backends.windows.system import System
 
 ADDRESS, SIZE = 0x7FFE0000, 0x1000
@@ -42,8 +43,11 @@ class SharedData:
         struct.pack_into("<I", data, 0x3C0, 1)  # ActiveProcessorCount
         self._data = data
 
-    def map(self, engine: Engine) -> None:
-        """From now on the CPU reads it."""
+    def map(self, engine: Engine, memory: Memory) -> None:
+        """From now on the CPU reads it; functions of ours read what it is now."""
+        self.read(_INTERRUPT, 8)
+        self.read(_TICKS, 8)
+        memory.lend(ADDRESS, bytes(self._data))
         engine.map_reader(ADDRESS, SIZE, self.read)
 
     def read(self, offset: int, size: int) -> int:
