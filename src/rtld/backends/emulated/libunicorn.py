@@ -254,6 +254,11 @@ class Uc:
     def emu_stop(self) -> None:
         self.check(self._c.uc_emu_stop(self.handle))
 
+    def cannot_translate(self) -> None:
+        """The run ends as at an illegal instruction."""
+        number = self.library.numbers["UC_ERR_INSN_INVALID"]
+        self.failed(UcError(number, "instructions that Unicorn gives up at"))
+
     def failed(self, error: BaseException) -> None:
         """A hook has raised this: it ends the run."""
         if self.raised is None:

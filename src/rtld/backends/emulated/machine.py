@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import NoReturn, Self
 
+    from rtld.backends.emulated.cpus import Set
     from rtld.backends.emulated.debugger import Debugger
     from rtld.backends.emulated.linux.tasks import Task
     from rtld.core.image import Image
@@ -76,6 +77,7 @@ class Machine:
         self._handlers: dict[int, Callable[[], int]] = {}
         self._traps = self.memory.reserve(TRAPS, high=True)
         self.memory.map(self._traps, TRAPS_MAPPED, READ | EXECUTE)
+        self.engine.ground = self._traps
         self._set_up()
         self._traps_end = self._traps + TRAPS_MAPPED
         self.memory.write(self._traps, self.cpu.trap * (TRAPS_MAPPED // len(self.cpu.trap)))
@@ -110,15 +112,20 @@ class Machine:
     def _set_up(self) -> None:
         """The state of the CPU before the first instruction."""
         engine = self.engine
-        for register, value, _, keep in self.cpu.setup:
-            engine.set(register, (engine.get(register) if keep else 0) | value)
         boot = self.cpu.boot
+
+        def put(row: Set) -> None:
+            engine.set(row.register, (engine.get(row.register) if row.keep else 0) | row.value)
+
+        for row in self.cpu.setup:
+            put(row)
         if boot is not None:
             self.memory.write(self._traps, boot.code.code)
             self.memory.write(self._traps + 0x100, boot.data)
             engine.set(boot.base, self._traps)
             engine.run(self._traps, self._traps + len(boot.code))
             engine.set(boot.base, 0)
+            put(boot.last)
 
     # -- addresses and memory -----------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ def set_std_handle(system: System, which: int, handle: int) -> int:
     if which not in system.standard:
         return system.fail(6)
     system.standard[which] = handle
+    system.loader.peb.redirected(which, handle)
     return 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 
 from rtld.backends.windows.api import Exited
@@ -240,30 +239,3 @@ def enum_process_modules_ex(system: System, process: int, out: int, room: int, n
 
 
 # -- where DLLs are looked for ---------------------------------------------------------------------
-
-
-@KERNEL32("AddDllDirectory", "w", "p")
-def add_dll_directory(system: System, name: str) -> int:
-    path = system.path(name or "")
-    if path is None or not os.path.isdir(path):
-        return system.fail(2)
-    system.loader.ns.search.places.user.append(path)
-    cookie = system.heap.allocate(16)
-    system.cache.setdefault("dll directories", {})[cookie] = path
-    return cookie
-
-
-@KERNEL32("RemoveDllDirectory", "p")
-def remove_dll_directory(system: System, cookie: int) -> int:
-    path = system.cache.get("dll directories", {}).pop(cookie, None)
-    if path is None:
-        return system.fail(87)
-    user: list[str] = system.loader.ns.search.places.user
-    if path in user:
-        user.remove(path)
-    return 1
-
-
-@KERNEL32("SetDefaultDllDirectories", "u")
-def set_default_dll_directories(system: System, flags: int) -> int:
-    return 1 if flags and not flags & ~0x1E00 else system.fail(87)

@@ -23,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.windows.system import System
 
+_SYSTEM = ("C:\\windows\\system32", "C:\\windows")
+
 # -- names ----------------------------------------------------------------------------------------
 
 
@@ -64,6 +66,7 @@ def set_current_directory(system: System, _wide: bool, name: str) -> int:
         return system.fail(2 if path is None or not os.path.exists(path) else 267)
     full = full_name(name, system.directory)
     system.directory = full if len(full) == 3 else full.rstrip("\\")
+    system.loader.peb.moved()
     return 1
 
 
@@ -118,6 +121,13 @@ def are_file_apis_ansi(_system: System) -> int:
     return 1
 
 
+def _directories(system: System) -> list[str]:
+    """Where SearchPath looks when it is not told."""
+    program = system.loader.file_name(0).rpartition("\\")[0] + "\\"
+    path = next((v for k, v in system.environ.items() if k.upper() == "PATH"), "")
+    return [program, system.directory, *_SYSTEM, *[d for d in path.split(";") if d]]
+
+
 @KERNEL32.both("SearchPath", "tttupp")
 def search_path(system: System, wide: bool, where: str, name: str, ending: str, room: int, out: int, part: int) -> int:  # fmt: skip
     if not name:
@@ -125,7 +135,7 @@ def search_path(system: System, wide: bool, where: str, name: str, ending: str, 
     ending = ending or ""
     if ending and "." not in name.replace("/", "\\").rpartition("\\")[2]:
         name += ending
-    directories = (where or "C:\\;" + system.directory).split(";")
+    directories = where.split(";") if where else _directories(system)
     if name[1:2] == ":" or "\\" in name or "/" in name:
         directories = [system.directory]
     for directory in directories:

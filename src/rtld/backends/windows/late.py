@@ -22,13 +22,13 @@ LATE_FUNCTIONS: dict[str, dict[str, str]] = {
     },
     "kernel32_jobs": {
         "kernel32.dll": """
-            AddDllDirectory AssignProcessToJobObject CreateJobObjectA CreateJobObjectW DeleteProcThreadAttributeList FlsGetValue2
+            AssignProcessToJobObject CreateJobObjectA CreateJobObjectW DeleteProcThreadAttributeList FlsGetValue2
             FlushProcessWriteBuffers FreeLibraryWhenCallbackReturns GetActiveProcessorCount GetActiveProcessorGroupCount
             GetCurrentProcessorNumber GetCurrentProcessorNumberEx GetCurrentThreadStackLimits GetLogicalProcessorInformation
             GetLogicalProcessorInformationEx GetMaximumProcessorCount GetMaximumProcessorGroupCount GetNumaHighestNodeNumber
             GetProcessGroupAffinity GetProcessInformation GetThreadGroupAffinity GetThreadInformation InitializeProcThreadAttributeList
             IsProcessInJob K32EnumProcessModulesEx K32GetModuleBaseNameA K32GetModuleBaseNameW QueryInformationJobObject
-            RaiseFailFastException RemoveDllDirectory SetDefaultDllDirectories SetInformationJobObject SetProcessInformation
+            RaiseFailFastException SetInformationJobObject SetProcessInformation
             SetThreadGroupAffinity SetThreadInformation SetThreadStackGuarantee TerminateJobObject UpdateProcThreadAttribute WerGetFlags
             WerSetFlags
         """,

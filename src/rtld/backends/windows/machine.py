@@ -13,7 +13,7 @@ import time
 from rtld.backends.emulated.cpus import cpu_named
 from rtld.backends.emulated.engine import Engine, Stopped
 from rtld.backends.emulated.gate import NOTHING
-from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE, Memory, NotMapped
+from rtld.backends.emulated.memory import PAGE, READ, WRITE, Memory, NotMapped
 from rtld.backends.emulated.watch import Watch
 from rtld.backends.windows import returns
 from rtld.backends.windows.api import (
@@ -24,7 +24,6 @@ from rtld.backends.windows.api import (
     Call,
     Exited,
     Jump,
-    Place,
     Resume,
     ThreadExited,
     Unhandled,
@@ -33,9 +32,8 @@ from rtld.backends.windows.api import (
     words,
 )
 from rtld.backends.windows.dispatch import dispatch
-from rtld.backends.windows.guestmemory import GuestMemory
 from rtld.backends.windows.hardware import Guard, bad_pointer, hardware
-from rtld.backends.windows.stubs import HALTS, SLOT
+from rtld.backends.windows.machine_memory import MachineMemory
 from rtld.backends.windows.system import Area
 from rtld.backends.windows.threads import Frame, Switch, Thread
 from rtld.core.space import page_up
@@ -50,11 +48,7 @@ if TYPE_CHECKING:
 
 STACK = 1 << 20
 TEB_SIZE = 2 * PAGE
-ARGUMENTS64 = ("rcx", "rdx", "r8", "r9")
-_FLOAT64 = ("xmm0", "xmm1", "xmm2", "xmm3")
 _MASK64 = (1 << 64) - 1
-_TEB_SELECTOR = 3 << 3
-_NOWHERE = Place()
 _READ_WRITE = 4  # PAGE_READWRITE
 _SHARED = 0x7FFE0000  # see ``shareddata``
 #: What an exception of the CPU runs: it is called by nobody.
@@ -81,27 +75,28 @@ def _refused(api: Api, error: Exception, arguments: Sequence[Any]) -> Exception:
     return TargetFault(f"{api.dll}!{api.name}: {error or type(error).__name__}")
 
 
-class Machine:
-    """An x86-64 or i386 CPU with Windows' threads on it (``machine_aarch64`` is another's; ``machine_for`` knows which)."""
+class Machine(MachineMemory):
+    """Windows' threads on a CPU: ``machine_x86`` and ``machine_aarch64`` are the CPUs' own parts, ``machine_for`` knows which."""
 
-    halt = 1  # bytes of the instruction that stops the CPU
+    returns: int  # the page that the program's functions return to
+    gate: Any
+    _bank: Any  # program counter, stack pointer, arguments
+    _floats: Any
+    _result: Any
 
     def __init__(self, arch: str, *, seconds: float | None = None, memory: int = 1 << 32) -> None:
         self.cpu = cpu_named(arch)
         self.bits = self.cpu.bits
         self.word = self.bits // 8
         self.engine = Engine(self.cpu)
-        self.memory = Memory(self.engine, self.bits, 0x10000, memory)
-        self.guest = GuestMemory(self.memory)
+        super().__init__(Memory(self.engine, self.bits, 0x10000, memory))
         self.heap = None  # the system makes its own
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.system: System
-        self.slots: dict[int, Api] = {}  # address -> function
         self.calls: dict[str, int] = {}  # name -> how often
         self.threads: list[Thread] = []
         self.current: Thread
         self._numbers = 0x20
-        self._extra = self._extra_end = 0  # slots that no DLL has
         self.on_thread: Callable[[Thread], None] = lambda _thread: None
         for register, value, _, keep in self.cpu.setup:
             self.engine.set(register, (self.engine.get(register) if keep else 0) | value)
@@ -112,75 +107,21 @@ class Machine:
         self.unhandled = ""  # what is to be said about the exception that has ended the process
         self._prepare()
 
+    # -- what depends on the CPU ------------------------------------------------------------------
+
     def _prepare(self) -> None:
-        """What depends on the CPU: code of ours, registers that are read together."""
-        low = self.memory.reserve(PAGE)
-        self.memory.map(low, PAGE, READ | EXECUTE)
-        self.memory.write(low, returns.page(low, self.bits))
-        self.returns = low
-        pc = (self.cpu.pc,)
-        self.gate = self.engine.gate(pc, pc, self._on_interrupt, syscall=False)
-        if self.bits == 64:
-            self._bank = self.engine.bank("rip", "rsp", "rcx", "rdx", "r8", "r9")
-            self._floats = self.engine.bank(*_FLOAT64, width=16)
-            self._result = self.engine.bank("rsp", "rax")
-        else:
-            self._bank = self.engine.bank("eip", "esp")
-            self._result = self.engine.bank("esp", "eax")
-            self._segments()
+        """Code of ours, registers that are read together."""
+        raise NotImplementedError
 
-    # -- memory of images -------------------------------------------------------------------------
+    def _use_teb(self, _teb: int) -> None:
+        """The thread's block where its code looks for it."""
+        raise NotImplementedError
 
-    def reserve(self, size: int, align: int, at: int | None = None) -> int:
-        """Addresses for an image. NoSpace."""
-        return self.memory.reserve(size, align, at)
-
-    def commit(self, address: int, data: memoryview) -> None:
-        """Bytes at a reserved place; everything is allowed there until ``protect`` says less."""
-        self.memory.map(address, page_up(len(data)), READ | WRITE | EXECUTE)
-        self.memory.write(address, data)
-
-    def protect(self, address: int, size: int, rights: int) -> None:
-        self.memory.protect(address, page_up(size), rights)
-
-    def unmap(self, address: int, size: int) -> None:
-        self.memory.unmap(address, page_up(size))
-
-    def alike(self, page: int, limit: int) -> tuple[int, int, int]:
-        """(start, end, rights) of the pages from ``page`` on, below ``limit``, that have the same rights."""
-        pieces = self.memory.regions.pieces(page, max(limit, page + PAGE))
-        if not pieces or pieces[0][0] != page:
-            return page, page + PAGE, 0
-        _, high, rights = pieces[0]
-        for low, end, other in pieces[1:]:
-            if low != high or other != rights:
-                break
-            high = end
-        return page, high, int(rights)
+    def _enter(self, _call: Call, _frame: Frame) -> int:
+        """Arguments where a function of the program looks for them; where it begins."""
+        raise NotImplementedError
 
     # -- threads ----------------------------------------------------------------------------------
-
-    def _segments(self) -> None:
-        """i386: flat code and data, and the TEB behind %fs."""
-        self._gdt = self.memory.reserve(PAGE, high=True)
-        self.memory.map(self._gdt, PAGE, READ)
-        for entry, access in ((1, 0x9B), (2, 0x93)):
-            self._descriptor(entry, 0, access)
-        self.engine.set_table("gdtr", self._gdt, 63)
-        self.engine.set("cs", 1 << 3)
-        for register in ("ds", "es", "ss"):
-            self.engine.set(register, 2 << 3)
-
-    def _descriptor(self, entry: int, base: int, access: int) -> None:
-        high = base >> 16 & 0xFF | access << 8 | 0xF0000 | 0xC << 20 | base & 0xFF000000
-        self.memory.write(self._gdt + 8 * entry, struct.pack("<II", 0xFFFF | (base & 0xFFFF) << 16, high))  # fmt: skip
-
-    def _use_teb(self, teb: int) -> None:
-        if self.bits == 64:
-            self.engine.set("gs_base", teb)
-        else:
-            self._descriptor(3, teb, 0x93)
-            self.engine.set("fs", _TEB_SELECTOR)
 
     @property
     def teb(self) -> int:
@@ -289,10 +230,14 @@ class Machine:
                 pc = self._resume(thread, thread.answer)
             while pc is not None:
                 pc = self._run_code(pc)
+                # A program that calls us all the time is hardly ever stopped while the CPU runs.
+                if self.deadline is not None and pc is not None and time.monotonic() > self.deadline:  # fmt: skip
+                    raise self._time_is_over(pc)
         except ThreadExited as ended:
-            self._end(thread, ended.code)
+            self.end(thread, ended.code)
 
-    def _end(self, thread: Thread, code: int) -> None:
+    def end(self, thread: Thread, code: int) -> None:
+        """A thread is no more; who waits for it goes on."""
         thread.code = code
         if thread.handle is not None:
             thread.handle.signalled = True
@@ -377,14 +322,17 @@ class Machine:
     def _turn_is_over(self, pc: int) -> int | None:
         """The CPU was stopped since time has passed: others run, if there are any. The address to go on at, else."""
         if self.deadline is not None and time.monotonic() > self.deadline:
-            fault = TargetFault(f"the time that it was given is over, at {pc:#x}{self._where(pc)}")
-            fault.pc = pc
-            raise fault
+            raise self._time_is_over(pc)
         thread = self.current
         if all(other is thread or other.code is not None for other in self.threads):
             return pc
         thread.pc, thread.context = pc, self.engine.save()
         return None
+
+    def _time_is_over(self, pc: int) -> TargetFault:
+        fault = TargetFault(f"the time that it was given is over, at {pc:#x}{self._where(pc)}")
+        fault.pc = pc
+        return fault
 
     def _where(self, address: int) -> str:
         place = self.system.loader.place_of(address) if self.system.loader is not None else ""
@@ -570,53 +518,6 @@ class Machine:
         if api is not None:  # behind a function of ours: as if it had returned
             return self._return(api._replace(result="v"), sp, None)
         return pc
-
-    def _enter(self, call: Call, frame: Frame) -> int:
-        """Arguments where a function of the program looks for them."""
-        engine = self.engine
-        place = call.place or _NOWHERE
-        sp = ((place.below or frame.low or frame.sp) - 256) & -16
-        mask = (1 << self.bits) - 1
-        arguments = [int(a) & mask for a in call.arguments]
-        if place.registers is not None:
-            for register, value in place.registers.items():
-                engine.set(register, value)
-        if self.bits == 64:
-            if len(arguments) > returns.MOST_ARGUMENTS:
-                raise TargetFault(f"{len(arguments)} arguments are too many")
-            for register, value in zip(ARGUMENTS64, arguments, strict=False):
-                engine.set(register, value)
-            kind = returns.kind_for(place.kind, len(arguments))
-            caller = place.caller or ((frame.pc, frame.sp) if frame.api is not None else (0, 0))
-            data = returns.stack64(kind, returns.address(self.returns, kind), arguments, caller)
-            sp -= len(data) + 7 & -16
-            frame.room = 0
-        else:
-            kind = place.kind
-            back = returns.address(self.returns, kind)
-            data = struct.pack(f"<{len(arguments) + 1}I", back, *arguments)
-            sp -= (4 * len(arguments) + 15) & -16
-            frame.room = 4 * len(arguments)
-        sp -= self.word
-        self.memory.view(sp, len(data))[:] = data
-        frame.called, frame.kind, frame.state = sp + self.word, place.kind, place.state
-        engine.set(self.cpu.sp, sp)
-        return int(call.address)
-
-    def add_slot(self, address: int, api: Api) -> None:
-        """A function of ours stands there."""
-        self.slots[address] = api
-
-    def new_slot(self, api: Api) -> int:
-        """The address of a new slot, for a function that no table has."""
-        if self._extra == self._extra_end:
-            self._extra = self.guest.allocate(4 * PAGE, READ | EXECUTE)
-            self.memory.write(self._extra, HALTS[self.cpu.name] * (4 * PAGE // self.halt))
-            self._extra_end = self._extra + 4 * PAGE
-        address = self._extra
-        self._extra += SLOT
-        self.slots[address] = api
-        return address
 
     def close(self) -> None:
         """Give the memory back."""

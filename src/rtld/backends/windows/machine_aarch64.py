@@ -128,4 +128,6 @@ def machine_for(arch: str, *, seconds: float | None = None) -> Machine:
         return ArmMachine(arch, seconds=seconds)
     if arch not in ("x86_64", "i386"):
         raise Unsupported(f"Windows programs of {arch or 'this CPU'} cannot be run")
-    return Machine(arch, seconds=seconds)
+    from rtld.backends.windows.machine_x86 import X86Machine
+
+    return X86Machine(arch, seconds=seconds)

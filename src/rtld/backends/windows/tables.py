@@ -9,6 +9,7 @@ import importlib
 from rtld.backends.windows import (  # noqa: F401  (they fill TABLES)
     crt,
     crt_files,
+    crt_paths,
     crt_time,
     exceptions,
     kernel32_console,
@@ -18,6 +19,7 @@ from rtld.backends.windows import (  # noqa: F401  (they fill TABLES)
     kernel32_locks,
     kernel32_mapping,
     kernel32_memory,
+    kernel32_modules,
     kernel32_nls,
     kernel32_paths,
     kernel32_processes,

@@ -66,7 +66,7 @@ def run_emulated(
     host = program if inside is None else host_path(Tree(sysroot, given), inside)
     arch = arch_of(host)
     if arch is not None and (
-        qemu or (is_for_qemu(arch) and (qemu is None or arch.name not in CPUS))
+        qemu or arch.name not in CPUS or (qemu is None and is_for_qemu(arch, host))
     ):
         _refuse_under_qemu(program, arch, link, looked_into=bool(observers))
         root = sysroot or default_sysroot(host)[0]

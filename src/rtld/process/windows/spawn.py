@@ -60,6 +60,7 @@ def spawn(run: Callable[[], int], streams: Sequence[int], inherited: Sequence[in
         code = run()
         sys.stdout.flush()
     except RtldError as error:
+        code = getattr(error, "status", code)
         sys.stderr.write(f"rtld: {error}\n")
     except BaseException as error:
         sys.stderr.write(f"rtld: {type(error).__name__}: {error}\n")
