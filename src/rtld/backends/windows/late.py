@@ -22,15 +22,14 @@ LATE_FUNCTIONS: dict[str, dict[str, str]] = {
     },
     "kernel32_jobs": {
         "kernel32.dll": """
-            AssignProcessToJobObject CreateJobObjectA CreateJobObjectW DeleteProcThreadAttributeList FlsGetValue2
-            FlushProcessWriteBuffers FreeLibraryWhenCallbackReturns GetActiveProcessorCount GetActiveProcessorGroupCount
-            GetCurrentProcessorNumber GetCurrentProcessorNumberEx GetCurrentThreadStackLimits GetLogicalProcessorInformation
-            GetLogicalProcessorInformationEx GetMaximumProcessorCount GetMaximumProcessorGroupCount GetNumaHighestNodeNumber
-            GetProcessGroupAffinity GetProcessInformation GetThreadGroupAffinity GetThreadInformation InitializeProcThreadAttributeList
-            IsProcessInJob K32EnumProcessModulesEx K32GetModuleBaseNameA K32GetModuleBaseNameW QueryInformationJobObject
-            RaiseFailFastException SetInformationJobObject SetProcessInformation
-            SetThreadGroupAffinity SetThreadInformation SetThreadStackGuarantee TerminateJobObject UpdateProcThreadAttribute WerGetFlags
-            WerSetFlags
+            AssignProcessToJobObject CreateJobObjectA CreateJobObjectW DeleteProcThreadAttributeList FlsGetValue2 FlushProcessWriteBuffers
+            FreeLibraryWhenCallbackReturns GetActiveProcessorCount GetActiveProcessorGroupCount GetCurrentProcessorNumber
+            GetCurrentProcessorNumberEx GetCurrentThreadStackLimits GetLogicalProcessorInformation GetLogicalProcessorInformationEx
+            GetMaximumProcessorCount GetMaximumProcessorGroupCount GetNumaHighestNodeNumber GetProcessGroupAffinity GetProcessInformation
+            GetThreadGroupAffinity GetThreadInformation InitializeProcThreadAttributeList IsProcessInJob K32EnumProcessModulesEx
+            K32GetModuleBaseNameA K32GetModuleBaseNameW QueryInformationJobObject RaiseFailFastException SetInformationJobObject
+            SetProcessInformation SetThreadGroupAffinity SetThreadInformation SetThreadStackGuarantee TerminateJobObject
+            UpdateProcThreadAttribute WerGetFlags WerSetFlags
         """,
     },
     "kernel32_fibers": {
@@ -111,6 +110,12 @@ LATE_FUNCTIONS: dict[str, dict[str, str]] = {
         "kernel32.dll": """
             CloseThreadpoolTimer CloseThreadpoolWait CreateThreadpoolTimer CreateThreadpoolWait SetThreadpoolTimer SetThreadpoolTimerEx
             SetThreadpoolWait SetThreadpoolWaitEx WaitForThreadpoolTimerCallbacks WaitForThreadpoolWaitCallbacks
+        """,
+    },
+    "kernel32_pathcch": {
+        "kernel32.dll": """
+            PathAllocCanonicalize PathAllocCombine PathCchAppend PathCchAppendEx PathCchCanonicalize PathCchCanonicalizeEx PathCchCombine
+            PathCchCombineEx PathCchRemoveFileSpec
         """,
     },
 }
