@@ -31,7 +31,8 @@ def _root(path: str) -> int:
 def canonical(path: str) -> str:
     """Without . and .. between its names."""
     root = _root(path)
-    head, names = path[:root], []
+    head = path[:root]
+    names: list[str] = []
     for name in path[root:].split("\\"):
         if name == "..":
             if names:
