@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import pty
+import subprocess
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,3 +59,31 @@ def test_a_pipe_that_nobody_writes_to(cc: CC, rtld_command: list[str], tmp_path:
     options = [f"--sysroot={tmp_path}", f"--bind={program.parent}:/bin:ro", "--timeout=2"]
     done = rtld(rtld_command, "i386", Path("/bin/given"), "/tmp", "/tmp", "wait", options=options)
     assert "2 seconds are over" in done.stderr
+
+
+RAW = """
+#include <termios.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    struct termios modes;
+    tcgetattr(0, &modes);
+    cfmakeraw(&modes);
+    tcsetattr(0, TCSANOW, &modes);
+    return argc > 1 ? *(volatile int *)16 : 0;
+}
+"""
+
+
+@pytest.mark.parametrize("faults", [True, False])
+def test_the_terminal(faults: bool, cc: CC, rtld_command: list[str], tmp_path: Path) -> None:
+    """It is as before when the program could not put it right; one that ends well has meant what it did."""
+    program = cc(RAW, "raw", "-w", "-static", arch="i386")
+    words = [*rtld_command, "run", f"--sysroot={tmp_path}", str(program), *["x"] * faults]
+    other, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    done = subprocess.run(words, stdin=terminal, capture_output=True, timeout=60, check=False)
+    assert done.returncode == (-11 if faults else 0), done.stderr
+    assert (termios.tcgetattr(terminal) == before) == faults
+    os.close(other)
+    os.close(terminal)
