@@ -94,6 +94,15 @@ class Tree:
                 return host[len(real.rstrip("/")) :] or "/"
         return None
 
+    def gives(self, host: str) -> bool:
+        """Is that file of the host's in something that the guest may change?"""
+        given = [bind.host for bind in self.binds.values() if bind.writable]
+        given += [self.root] if self.root is not None and self.writable else []
+        return any(
+            host == real or host.startswith(real.rstrip("/") + "/")
+            for real in map(os.path.realpath, given)
+        )
+
     def find(self, path: str, base: str = "/", *, follow: bool = True) -> Place:
         """Walk *path* from the directory *base*; its last part need not exist. OSError as Linux has it."""
         if not path:
