@@ -85,11 +85,13 @@ class Files(Io):
 
     def open(self, dirfd: int, path: str, flags: int, mode: int = 0) -> int:
         """What openat does, with names and flags of the host's."""
-        host, name = self.open_host(dirfd, path, flags, mode)
+        host, name, fixed = self.open_host(dirfd, path, flags, mode)
+        if fixed:
+            self.fixed.add(host)
         return self.add(host, cloexec=bool(flags & O_CLOEXEC), name=name)
 
-    def open_host(self, dirfd: int, path: str, flags: int, mode: int = 0) -> tuple[int, str]:
-        """(host's descriptor, guest's path)."""
+    def open_host(self, dirfd: int, path: str, flags: int, mode: int = 0) -> tuple[int, str, bool]:
+        """(host's descriptor, guest's path, whether the file is not the guest's to change: ``fixed``)."""
         if self.tree is None:
             raise failed(errno.ENOENT)
         special = self.proc.open(path, flags) if path.startswith(("/proc/", "/dev/")) else None
@@ -101,7 +103,7 @@ class Files(Io):
         with self.at(dirfd, path, follow=follow, write=bool(flags & _WRITES)) as place:
             wanted = flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
             host = os.open(place.name, wanted, mode & ~self.umask & 0o7777, dir_fd=place.fd)
-            return host, place.path
+            return host, place.path, not place.writable
 
     umask = 0o22
 
@@ -383,7 +385,7 @@ class Files(Io):
         return self.sys_fchmodat(AT_FDCWD, path, mode)
 
     def sys_fchmod(self, fd: int, mode: int, *_: int) -> int:
-        os.fchmod(self.host(fd), mode & 0o7777)
+        os.fchmod(self.changeable(fd), mode & 0o7777)
         return 0
 
     def sys_fchownat(self, dirfd: int, path: int, uid: int, gid: int, flags: int, *_: int) -> int:
@@ -401,7 +403,7 @@ class Files(Io):
         return self.sys_fchownat(AT_FDCWD, path, uid, gid, AT_SYMLINK_NOFOLLOW)
 
     def sys_fchown(self, fd: int, uid: int, gid: int, *_: int) -> int:
-        os.fchown(self.host(fd), int32(uid), int32(gid))
+        os.fchown(self.changeable(fd), int32(uid), int32(gid))
         return 0
 
     sys_chown32, sys_lchown32, sys_fchown32 = sys_chown, sys_lchown, sys_fchown
@@ -436,7 +438,7 @@ class Files(Io):
                 )
 
         if not path:
-            host = self.host(dirfd)
+            host = self.changeable(dirfd)
             change(host, os.fstat(host))
             return 0
         with self.at(
@@ -450,7 +452,7 @@ class Files(Io):
         return 0
 
     def _truncate(self, path: int, size: int) -> int:
-        host, _ = self.open_host(AT_FDCWD, self.name(path), os.O_WRONLY)
+        host, _, _ = self.open_host(AT_FDCWD, self.name(path), os.O_WRONLY)
         try:
             os.ftruncate(host, size)
         finally:
