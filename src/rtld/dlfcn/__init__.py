@@ -193,6 +193,7 @@ def dladdr(address: int | Any) -> Any:
     from rtld.process.inprocess.hooks import address_of
     from rtld.process.inprocess.space import process
 
+    default_namespace()  # its modules are those of the host, too
     with process().lock:
         return find_address(process(), address_of(address), everywhere=True)
 
