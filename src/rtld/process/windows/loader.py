@@ -84,7 +84,10 @@ class Loader(Places, Names, Lifecycle, ThreadLocal):
         ThreadLocal.__init__(self)
         self.arch = file.arch
         self.strict = strict
-        self.trace = Trace(self, trace) if trace is not None else None
+        self.trace: Trace | None = None
+        if trace is not None:
+
+            self.trace = Trace(self, trace)
         self.moved = moved
         self.machine = machine
         self.system = System(
