@@ -88,6 +88,7 @@ class Search:
         self.strict = strict
         self.supplied: dict[str, Callable[[], PeFile]] = {}  # DLLs that stand in no directory
         self.allowed: Callable[[str], bool] | None = None  # of what is named with a path
+        self.lacking: dict[str, Callable[[], PeFile]] = {}  # the same, for those that are in none
         self._listings: dict[str, dict[str, str]] = {}
 
     # -- names ------------------------------------------------------------------------------------
@@ -211,6 +212,10 @@ class Search:
                 return Found(file, there, rule, None, tuple(candidates))
             if candidates[-1].outcome == "malformed":
                 break
+        supplied = self.lacking.get(name.lower())
+        if supplied is not None:
+            candidates.append(Candidate(name, "supplied", "found", ""))
+            return Found(supplied(), name.lower(), "supplied", None, tuple(candidates))
         raise DllNotFound(name, requester.path if requester else None, candidates)
 
     def _may(self, path: str, candidates: list[Candidate]) -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KERNEL32 = Dll("kernel32.dll")
 INFINITE = 0xFFFFFFFF
 FLS_SLOTS = 4080
+_EVERYWHERE = ("ntdll", "kernelbase")  # in every process, whether somebody imports them or not
 
 # -- thread-local slots ---------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ _SEARCH_FLAGS                            = 0x1F00
 _LOAD_FLAGS                              = 0x7FFB | 0x4
 _DEFAULT_FLAGS                           = _SEARCH_FLAGS & ~_DLL_LOAD_DIR
 # fmt: on
+_EVERYWHERE = ("ntdll", "kernelbase")  # in every process, whether somebody imports them or not
 
 
 # -- load and free --------------------------------------------------------------------------------
@@ -122,9 +123,11 @@ def delay_load_failure_hook(system: System, dll: bytes, _function: bytes) -> int
 
 
 @KERNEL32.both("GetModuleHandle", "t", "p")
-def get_module_handle(system: System, _wide: bool, name: str | None) -> int:
+def get_module_handle(system: System, _wide: bool, name: str | None) -> Any:
     loader = system.loader
     module = loader.main if name is None else loader.loaded(name)
+    if module is None and name is not None and name.lower().removesuffix(".dll") in _EVERYWHERE:
+        return _loading(system, name, 0)
     return int(module.base) if module is not None else system.fail(126)
 
 

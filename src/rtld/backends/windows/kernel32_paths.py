@@ -14,7 +14,6 @@ from rtld.backends.windows.paths import (
     READONLY,
     attributes,
     device,
-    filetime,
     full_name,
     times,
     windows_name,
@@ -206,30 +205,6 @@ def get_file_information_by_handle(system: System, handle: int, out: int) -> int
         "<I3Q6I", attributes(found.path, status), *times(status), status.st_dev & 0xFFFFFFFF, size >> 32,
         size & 0xFFFFFFFF, status.st_nlink, status.st_ino >> 32 & 0xFFFFFFFF, status.st_ino & 0xFFFFFFFF,
     ))  # fmt: skip
-    return 1
-
-
-@KERNEL32("GetFileInformationByHandleEx", "pupu")
-def get_file_information_by_handle_ex(system: System, handle: int, kind: int, out: int, room: int) -> int:  # fmt: skip
-    found = system.handle(handle, "file")
-    if found is None:
-        return 0
-    status = os.fstat(found.fd)
-    folder = stat.S_ISDIR(status.st_mode)
-    if kind == 0:  # FileBasicInfo
-        made, read, written = times(status)
-        data = struct.pack("<4QII", made, read, written, filetime(status.st_ctime_ns), attributes(found.path, status), 0)  # fmt: skip
-    elif kind == 1:  # FileStandardInfo
-        data = struct.pack("<qqIBBH", status.st_blocks * 512, 0 if folder else status.st_size, status.st_nlink, 0, folder, 0)  # fmt: skip
-    elif kind == 9:  # FileAttributeTagInfo
-        data = struct.pack("<II", attributes(found.path, status), 0)
-    elif kind == 18:  # FileIdInfo
-        data = struct.pack("<QQQ", status.st_dev, status.st_ino, 0)
-    else:
-        return system.fail(87)
-    if room < len(data):
-        return system.fail(24)
-    system.memory.write(out, data)
     return 1
 
 

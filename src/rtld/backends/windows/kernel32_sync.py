@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 
-from rtld.backends.windows.api import Wait
+from rtld.backends.windows.api import Wait, Waiting
 from rtld.backends.windows.kernel32 import INFINITE, KERNEL32
 from rtld.backends.windows.kernel32_threads import run_apcs
 from rtld.backends.windows.paths import EPOCH
 from rtld.backends.windows.system import Handle
+from rtld.core.late import Late
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any
 
+    from rtld.backends.windows import completion
     from rtld.backends.windows.system import System
 
     Task = Generator[Any, Any, Any]
+else:
+    completion = Late("rtld.backends.windows.completion")
 
 _WAIT_TIMEOUT, _WAIT_ABANDONED, _WAIT_APC = 258, 0x80, 0xC0
 _FAILED = INFINITE
@@ -100,12 +104,16 @@ def signal_object_and_wait(system: System, signal: int, handle: int, millisecond
 def _wait(system: System, handles: list[Handle], everything: bool, milliseconds: int, alertable: int) -> Task:  # fmt: skip
     thread = system.threads.current
     apcs: list[Any] = thread.crt.setdefault("apcs", []) if alertable else []
+    waiting: list[Any] = system.cache.setdefault("requests", [])
     check: Callable[[Any], bool] = all if everything else any
 
+    outside = any(h.kind in _OUTSIDE for h in handles) or Waiting(waiting)
+
     def ready() -> bool:
+        if waiting:
+            completion.poll(system)
         return bool(apcs) or check(_signalled(system, h, thread) for h in handles)
 
-    outside = any(h.kind in _OUTSIDE for h in handles)
     done = yield Wait(ready, None if milliseconds == INFINITE else milliseconds / 1000, outside)
     if not done:
         return _WAIT_TIMEOUT

@@ -13,10 +13,12 @@ import time
 from rtld.backends.emulated.cpus import cpu_named
 from rtld.backends.emulated.engine import Engine, Stopped
 from rtld.backends.emulated.gate import NOTHING
-from rtld.backends.emulated.memory import PAGE, Memory, NotMapped
+from rtld.backends.emulated.memory import PAGE, READ, WRITE, Memory, NotMapped
 from rtld.backends.emulated.watch import Watch
 from rtld.backends.windows import returns
 from rtld.backends.windows.api import (
+    LATE,
+    TABLES,
     TRAP,
     Api,
     Call,
@@ -32,7 +34,8 @@ from rtld.backends.windows.api import (
 from rtld.backends.windows.dispatch import dispatch
 from rtld.backends.windows.hardware import Guard, bad_pointer, hardware
 from rtld.backends.windows.machine_memory import MachineMemory
-from rtld.backends.windows.threads import Frame, Thread
+from rtld.backends.windows.system import Area
+from rtld.backends.windows.threads import Frame, Switch, Thread
 from rtld.core.space import page_up
 from rtld.errors import TargetFault
 
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
 STACK = 1 << 20
 TEB_SIZE = 2 * PAGE
 _MASK64 = (1 << 64) - 1
+_READ_WRITE = 4  # PAGE_READWRITE
+_SHARED = 0x7FFE0000  # see ``shareddata``
 #: What an exception of the CPU runs: it is called by nobody.
 _DISPATCHER = Api("ntdll.dll", "KiUserExceptionDispatcher", TRAP, "v", "stdcall", None)
 
@@ -97,6 +102,8 @@ class Machine(MachineMemory):
             self.engine.set(register, (self.engine.get(register) if keep else 0) | value)
         self._watch = Watch(self.engine)
         self._interrupt: int | None = None
+        self._shared: Any = None
+        self.memory.reserve(PAGE, PAGE, _SHARED)
         self.unhandled = ""  # what is to be said about the exception that has ended the process
         self._prepare()
 
@@ -123,10 +130,13 @@ class Machine(MachineMemory):
     def new_thread(self, peb: int, body: Generator[Any, Any, Any], stack: int = STACK) -> Thread:
         """A thread that runs ``body``, a generator of effects; its result is the exit code."""
         stack = page_up(max(stack, 1 << 16))
-        low = self.guest.allocate(stack)
+        low = self.guest.reserve(stack, None)
+        self.guest.commit(low, stack, READ | WRITE)
+        self.system.areas[low] = Area(low, stack, "stack", _READ_WRITE)
         teb = self.guest.allocate(TEB_SIZE)
         self._numbers += 4
         thread = Thread(self._numbers, teb, low + stack - 256 & -16)
+        thread.stack = low
         thread.guard = Guard(self.memory, low)
         thread.frames.append(Frame(body, None, thread.sp))
         self._store(teb + (0x1478 if self.bits == 64 else 0xE0C), low)  # DeallocationStack
@@ -140,6 +150,12 @@ class Machine(MachineMemory):
         self._store(teb + (0x60 if wide else 0x30), peb)
         self.threads.append(thread)
         return thread
+
+    def give_back(self, thread: Thread) -> None:
+        """The stack of a thread that has ended, and that nothing will be called on any more."""
+        area = self.system.areas.pop(thread.stack, None)
+        if area is not None:
+            self.guest.release(area.base, area.size)
 
     def put_limit(self, limit: int) -> None:
         """StackLimit of the thread that runs."""
@@ -239,7 +255,7 @@ class Machine(MachineMemory):
             with self._watch:
                 engine.run(pc, 1)
         except Stopped as error:
-            return self._failed(error)
+            return self._failed(error) if not self._reads_shared() else engine.get(self.cpu.pc)
         if self._interrupt is not None:
             engine.exception_over()
             return self._failed(None, self._interrupt)
@@ -255,8 +271,25 @@ class Machine(MachineMemory):
         try:
             return self._call(api, registers)
         except NotMapped as error:
+            if self._has_shared(error.address):
+                return self._call(api, registers)
             self._forget_dead(registers[1] + 1)
             return self._bad_pointer(error, registers)
+
+    def _reads_shared(self) -> bool:
+        """Has it stopped since it wants to read what every program can read, and which is there from now on?"""
+        wanted = self.engine.wanted
+        return wanted is not None and not wanted[2] and self._has_shared(wanted[0])
+
+    def _has_shared(self, address: int) -> bool:
+        """Is it an address of the page that every program can read, and that is there from now on?"""
+        if not _SHARED <= address < _SHARED + PAGE or self._shared is not None:
+            return False
+        from rtld.backends.windows.shareddata import SharedData
+
+        self._shared = SharedData(self.system)
+        self._shared.map(self.engine, self.memory)
+        return True
 
     def _on_interrupt(self) -> int:
         self._interrupt = self.gate.found()[0]
@@ -308,6 +341,8 @@ class Machine(MachineMemory):
     def _call(self, api: Api, registers: list[int]) -> int | None:
         name = api.name
         self.calls[name] = self.calls.get(name, 0) + 1
+        if api.arguments == LATE:
+            api = self.slots[registers[0] - self.halt] = TABLES[api.dll].find(name)
         if api.arguments == TRAP:
             frame = Frame(api.action(self.system), api, registers[1], registers[0])
             frame.context = self.engine.save()
@@ -342,7 +377,7 @@ class Machine(MachineMemory):
             if count > 4:
                 raw = self.memory.view(first + 32, 8 * (count - 4))
                 slots += struct.unpack(f"<{count - 4}Q", raw)
-            floats = self._floats.read() if "d" in signature else ()
+            floats = self._floats.read() if "d" in signature or "f" in signature else ()
         else:
             slots = list(struct.unpack(f"<{count}I", self.memory.view(first, 4 * count)))
             floats = ()
@@ -357,7 +392,7 @@ class Machine(MachineMemory):
             if letter in "qd" and not wide:
                 value |= slots[at + 1] << 32
                 at += 1
-            if letter == "d" and wide and at < 4:
+            if letter in "df" and wide and at < 4:
                 value = floats[at]
             values.append(self._value(letter, value))
             at += 1
@@ -367,6 +402,8 @@ class Machine(MachineMemory):
         """A word as an argument of that kind. Upper halves of 32-bit ones are garbage."""
         if letter == "d":
             return struct.unpack("<d", (value & _MASK64).to_bytes(8, "little"))[0]
+        if letter == "f":
+            return struct.unpack("<f", (value & 0xFFFFFFFF).to_bytes(4, "little"))[0]
         if letter == "u":
             return value & 0xFFFFFFFF
         if letter == "i":
@@ -382,8 +419,8 @@ class Machine(MachineMemory):
         sp += self.word
         if self.bits == 32 and api.convention == "stdcall":
             sp += 4 * words(api.arguments, 32)
-        if api.result == "d":
-            self._return_double(float(result))
+        if api.result in "df":
+            self._return_real(float(result), api.result)
         elif api.result != "v":
             value = int(result or 0)
             if self.bits == 32 and api.result == "q":
@@ -394,8 +431,8 @@ class Machine(MachineMemory):
         engine.set(self.cpu.sp, sp)
         return back
 
-    def _return_double(self, value: float) -> None:
-        data = struct.pack("<d", value)
+    def _return_real(self, value: float, kind: str) -> None:
+        data = struct.pack(f"<{kind if self.bits == 64 else 'd'}", value)
         if self.bits == 64:
             self.engine.set("xmm0", int.from_bytes(data, "little"))
         else:
@@ -435,6 +472,8 @@ class Machine(MachineMemory):
                 return self._return(frame.api, frame.sp, stop.value)
             if isinstance(effect, Call):
                 return self._enter(effect, frame)
+            if isinstance(effect, Switch):
+                return self._change(thread, effect)
             ready: Wait = effect
             if ready.ready():
                 value = True
@@ -443,6 +482,29 @@ class Machine(MachineMemory):
             thread.deadline = None if ready.seconds is None else time.monotonic() + ready.seconds
             thread.context = self.engine.save()
             return None
+
+    def _change(self, thread: Thread, switch: Switch) -> int | None:
+        """From one fiber to another."""
+        left, entered, place = switch
+        word, teb = self.word, thread.teb
+        deallocation = teb + (0x1478 if self.bits == 64 else 0xE0C)
+        number = self.system.number
+        left.frames, left.context, left.guard = thread.frames, self.engine.save(), thread.guard
+        left.bounds = number(teb + word), number(teb + 2 * word), number(deallocation)
+        left.chain, left.fls = number(teb), thread.crt.get("fls", {})
+        thread.frames, thread.guard, thread.crt["fls"] = entered.frames, entered.guard, entered.fls
+        for at, value in zip(
+            (teb + word, teb + 2 * word, deallocation), entered.bounds, strict=True
+        ):
+            self._store(at, value)
+        self.system.put(teb, entered.chain if self.bits == 32 else 0)
+        self._store(place, entered.at)
+        if entered.context is None:
+            self.engine.set(self.cpu.sp, entered.sp)
+        else:
+            self.engine.restore(entered.context)
+        self._use_teb(teb)
+        return self._resume(thread, None if entered.context is None else True)
 
     def _continue(self, resume: Resume) -> int:
         """Go on with other registers."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import struct
 import sys
 
@@ -258,32 +256,6 @@ def rtl_image_nt_header(system: System, base: int) -> int:
 @NTDLL("NtClose", "p")
 def nt_close(system: System, handle: int) -> int:
     return 0 if system.close(handle) else _INVALID_HANDLE
-
-
-@NTDLL("NtQueryInformationFile", "pppuu")
-def nt_query_information_file(system: System, handle: int, status: int, out: int, room: int, kind: int) -> int:  # fmt: skip
-    found = system.handles.get(handle)
-    if found is None or found.kind not in ("file", "stream", "pipe"):
-        return _INVALID_HANDLE
-    about = os.fstat(found.fd)
-    regular = stat.S_ISREG(about.st_mode)
-    if kind == 5:  # FileStandardInformation
-        size = about.st_size if regular else 0
-        data = struct.pack("<qqIBBH", about.st_blocks * 512, size, about.st_nlink, 0, stat.S_ISDIR(about.st_mode), 0)  # fmt: skip
-    elif kind == 14:  # FilePositionInformation
-        data = struct.pack("<q", os.lseek(found.fd, 0, os.SEEK_CUR) if regular else 0)
-    elif kind == 8:  # FileAccessInformation
-        data = struct.pack("<I", 0x12019F)
-    elif kind == 16:  # FileModeInformation
-        data = struct.pack("<I", 0x20)
-    else:
-        return _NOT_IMPLEMENTED
-    if room < len(data):
-        return _INFO_LENGTH
-    system.memory.write(out, data)
-    system.put(status, 0)
-    system.put(status + system.word, len(data))
-    return 0
 
 
 @NTDLL("NtQueryInformationProcess", "pupup")

@@ -266,6 +266,12 @@ class Lifecycle:
             "the program wants a thread, and threads of Windows code are only emulated"
         )
 
+    def new_thread_of(self, _body: Task, _stack: int) -> Thread:
+        """The same, of a thread that does what the generator says."""
+        raise Unsupported(
+            "the program wants a thread, and threads of Windows code are only emulated"
+        )
+
     def new_task(self, _body: Task) -> Thread:
         """A thread that does what the generator says."""
         raise Unsupported("Windows code in this process has no threads of its own to be called in")

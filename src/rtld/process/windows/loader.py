@@ -15,6 +15,7 @@ from rtld.backends.windows.paths import host_path, windows_name
 from rtld.backends.windows.peb import Peb
 from rtld.backends.windows.stubs import SLOT, StubDll
 from rtld.backends.windows.system import System
+from rtld.backends.windows.tables import BARE
 from rtld.backends.windows.tables import names as table_names
 from rtld.backends.windows.tables import table as table_of
 from rtld.backends.windows.unwinding import tables
@@ -120,6 +121,9 @@ class Loader(Places, Names, Lifecycle, ThreadLocal):
         for number, name in enumerate(self.supplied):
             base = _STUB_BASE[file.arch] + 0x20_0000 * number
             self.ns.search.supplied[name] = lambda n=name, b=base: self._stub(n, b)  # type: ignore[misc]
+        for number, name in enumerate(BARE, len(self.supplied)):
+            base = _STUB_BASE[file.arch] + 0x20_0000 * number
+            self.ns.search.lacking[name] = lambda n=name, b=base: self._stub(n, b)  # type: ignore[misc]
         load(self.ns, file, os.path.abspath(path), self, ("kernel32.dll",))
         finish(self.ns)
         self.main = self.ns.main
@@ -137,10 +141,10 @@ class Loader(Places, Names, Lifecycle, ThreadLocal):
         """The image of a table, when the DLL is wanted first."""
         table = table_of(name)
         assert table is not None
-        stub = StubDll(name, table.functions, table.data, self.arch, base)
+        stub = StubDll(name, table.functions.keys() | table.later, table.data, self.arch, base)
         self.stubs[name] = stub
         file = PeFile(stub.image, name=name)
-        file.cache["exports"] = StubExports(file, stub)
+        file.cache["exports"] = StubExports(file, stub, table.ordinals)
         return file
 
     # -- addresses --------------------------------------------------------------------------------
@@ -182,7 +186,7 @@ class Loader(Places, Names, Lifecycle, ThreadLocal):
                 assert supplied is not None
                 for name, number in stub.slots.items():
                     self.machine.add_slot(
-                        module.base + stub.code + SLOT * number, supplied.functions[name]
+                        module.base + stub.code + SLOT * number, supplied.entry(name)
                     )
             for start, size, rights in rights_of_pages(module.file):
                 self.machine.protect(module.base + start, size, rights)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from rtld.backends.windows.paths import full_name, host_path, windows_name
+from rtld.pe.apiset import is_api_set
 from rtld.pe.search import SYSTEM
 
 TYPE_CHECKING = False
@@ -75,7 +76,11 @@ class Names:
                 status = os.stat(path)
                 found = self.ns.by_file.get((status.st_dev, status.st_ino))
         else:
-            found = self.ns.by_base.get(self.ns.search.complete(name).lower())
+            base = self.ns.search.complete(name).lower()
+            sets = self.ns.windows.apisets
+            if is_api_set(base) and sets is not None:
+                base = (sets.resolve(base, self.main.base_name) or base).lower()
+            found = self.ns.by_base.get(base)
         return found if found in self.live else None
 
     # -- files to names ---------------------------------------------------------------------------

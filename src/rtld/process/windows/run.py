@@ -77,6 +77,7 @@ class WindowsProcess(Loader):
             fault = TargetFault("; ".join(str(problem.message) for problem in self.failures))
             fault.status = t.STATUS_ENTRYPOINT_NOT_FOUND if self.failures[0].kind == "symbol" else t.STATUS_DLL_NOT_FOUND  # type: ignore[attr-defined] # fmt: skip
             raise fault
+        self.machine.on_thread = self.machine.give_back
         self._start_thread(self._first_thread())
         try:
             with _alarm(self.machine.deadline):
@@ -119,6 +120,10 @@ class WindowsProcess(Loader):
         """A thread of the program; its DLLs are told when it begins and ends."""
         return self._start_thread(self._thread(self._start(start, argument)), stack)
 
+    def new_thread_of(self, body: Task, stack: int) -> Thread:
+        """The same, of a thread that does what the generator says, on a stack of its own size."""
+        return self._start_thread(self._thread(body), stack)
+
     def new_task(self, body: Task) -> Thread:
         """A thread that does what the generator says."""
         return self._start_thread(self._thread(body))
@@ -140,7 +145,8 @@ class WindowsProcess(Loader):
             process = WindowsProcess(path, arguments[1:], seconds=seconds, **self._options, **options)  # fmt: skip
             return process.run()
 
-        kept = [h.fd for h in self.system.handles.values() if h.kind in ("file", "pipe", "mapping")]
+        kept = [fd for h in self.system.handles.values() if h.kind in ("file", "pipe", "mapping")
+                for fd in (h.fd, h.__dict__.get("other", -1))]  # fmt: skip
         return spawn(run, streams, [fd for fd in kept if fd > 2])
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ def is_program(path: str) -> bool | None:
         file = PeFile(path)
     except (FormatError, OSError):
         return False
-    return not file.is_dll and file.arch in ("x86_64", "i386")
+    return not file.is_dll and file.arch in ("x86_64", "i386", "aarch64")
 
 
 def spawn(run: Callable[[], int], streams: Sequence[int], inherited: Sequence[int]) -> Handle:
