@@ -229,6 +229,10 @@ class Engine:
     def unmap(self, start: int, size: int) -> None:
         self._uc.mem_unmap(start, size)
 
+    def map_reader(self, start: int, size: int, read: Callable[[int, int], int]) -> None:
+        """Pages without memory: what is read there (offset, size) *read* says. They cannot be written."""
+        self._uc.mmio_map(start, size, read)
+
     def forget(self, start: int, end: int) -> None:
         """Drop the translation of the code there."""
         self._uc.ctl_remove_cache(start, end)
