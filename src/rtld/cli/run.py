@@ -44,7 +44,8 @@ the program; its input, output and signals are the program's own.""",
         Option("--bind",         "HOST:GUEST", "let it see more of this computer's files (HOST:GUEST:ro: not to be changed)",
                many=True),
         Option("--net",          "",     "allow sockets: unix ones in the sysroot, and the internet as far as this computer"),
-        Option("--layout",       "NAME", "addresses as linux (the default), qnx or liteos gives them; emulated CPUs only"),
+        Option("--layout",       "NAME", "addresses as linux (the default), qnx or liteos gives them; emulated CPUs only",
+               choices=("linux", "qnx", "liteos")),
         Option("--map",          "",     "draw the address space when the program has ended (--json: for programs)"),
         Option("--machine-stats", "",    "tell what the emulated machine has done: page faults, pages shared, system calls"),
         Option("--json",         "",     "what --map, --machine-stats, --coverage and --watch tell, as JSON"),
@@ -178,7 +179,11 @@ def _run_interp(program: str | bytes, options: Options, seed: int | None) -> int
         _environment(options), options.library_path, options.preload, now=options.now
     )
     if options.trace is not None:
-        env[b"LD_DEBUG"] = os.fsencode(options.trace or "all")
+        own = [
+            word for word in (options.trace or "all").split(",") if word not in ("exec", "calls")
+        ]
+        if own:
+            env[b"LD_DEBUG"] = os.fsencode(",".join(own))
         if options.trace_output is not None:
             env[b"LD_DEBUG_OUTPUT"] = os.fsencode(options.trace_output)
     return run_program(program, _arguments(options), env, aslr=not options.no_aslr, seed=seed)

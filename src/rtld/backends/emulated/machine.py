@@ -179,21 +179,6 @@ class Machine:
         self._run(entry, self._never)
         raise AssertionError("only an exception leads out of a program")
 
-    def map_lines(self) -> list[str]:
-        """The memory in the words of /proc/PID/maps."""
-        lines = []
-        for start, end, rights in self.memory.regions:
-            letters = "".join(
-                letter if rights & bit else "-"
-                for letter, bit in (("r", READ), ("w", WRITE), ("x", EXECUTE))
-            )
-            what, offset = self.memory.place(start) or ("", 0)
-            offset = offset if what.startswith("/") else 0
-            lines.append(
-                f"{start:08x}-{end:08x} {letters}p {offset:08x} 00:00 0 {what}".rstrip() + "\n"
-            )
-        return lines
-
     def call(self, address: int, *arguments: int) -> int:
         """Call a C function with integers and pointers; its result as an unsigned word."""
         if self._depth >= DEPTH:
