@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +94,20 @@ def test_what_comes_from_outside_keeps_its_rights(
     done = rtld(rtld_command, "aarch64", program, str(given), options=options)
     assert done.stdout == "0 -1 -1 -1\n" * 4, done.stderr
     assert given.stat() == before
+
+
+def test_a_daemon_lets_go_of_what_it_closes(cc: CC, rtld_command: list[str]) -> None:
+    """Whoever reads what the program writes is at the end when the program is, though a child of it goes on."""
+    text = (
+        "#include <stdio.h>\n#include <fcntl.h>\n#include <unistd.h>\nint main(void) { int child = fork();\n"
+        'if (!child) { close(0); dup2(open("/dev/null", O_RDWR), 1); close(2); sleep(60); return 0; }\n'
+        'printf("%d\\n", child); }'
+    )
+    program = cc(text, "daemon", "-static", "-w", arch="aarch64")
+    begin = time.monotonic()
+    done = rtld(rtld_command, "aarch64", program, options=[])
+    os.kill(int(done.stdout), signal.SIGKILL)  # a process of the host's of that number
+    assert time.monotonic() - begin < 50
 
 
 @pytest.mark.parametrize("arch", CPUS)

@@ -97,6 +97,12 @@ class Io(Calls):
             self.owned.discard(host)
             self.closed(host)
             os.close(host)
+        elif self.machine.process.is_child and host not in self.descriptors.values():
+            # What the first process was given is not closed, but let go: whoever reads from a pipe is not to wait for a
+            # daemon that has closed its end. The number is kept, as it is this Python's standard output, too.
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(null, host, inheritable=False)
+            os.close(null)
 
     def closed(self, host: int) -> None:
         """A descriptor of the host's means nothing any more."""

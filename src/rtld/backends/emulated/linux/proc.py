@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 
 from rtld.backends.emulated.linux.calls import failed
 from rtld.backends.emulated.memory import EXECUTE, READ, WRITE
@@ -81,6 +82,29 @@ class Proc:
             return (
                 f"MemTotal: {total:>14} kB\nMemFree: {free:>15} kB\nMemAvailable: {free:>10} kB\n"
             )
+        if path == "/proc/uptime":
+            return f"{time.monotonic():.2f} {time.monotonic():.2f}\n"
+        if path == "/proc/loadavg":
+            return f"0.00 0.00 0.00 1/1 {os.getpid()}\n"
+        if path == "/proc/version":
+            return "Linux version 6.1.0 (rtld) #1 SMP rtld\n"
+        if path == "/proc/stat":
+            ticks = int(time.process_time() * 100)
+            return f"cpu  {ticks} 0 0 0 0 0 0 0 0 0\ncpu0 {ticks} 0 0 0 0 0 0 0 0 0\nbtime {int(time.time() - time.monotonic())}\n"
+        if own == "statm":
+            pages = files.memory.mapped >> 12
+            return f"{pages} {pages} 0 0 0 {pages} 0\n"
+        if own == "stat":
+            name = files.executable.rpartition("/")[2][:15]
+            ids = f"{os.getppid()} {os.getpgrp()} {os.getsid(0)} 0 -1 0 0 0 0 0"
+            user, system, *_ = (int(value * 100) for value in os.times())
+            size = files.memory.mapped
+            # state ppid pgrp session tty tpgid flags faults; times; priority nice threads; start; vsize rss; the rest
+            return f"{os.getpid()} ({name}) R {ids} {user} {system} 0 0 20 0 1 0 0 {size} {size >> 12} {' 0' * 28}\n".replace(
+                "  ", " "
+            )
+        if own == "cgroup":
+            return "0::/\n"
         if path == "/proc/filesystems":
             return "nodev\tproc\n\text4\n"
         if path == "/proc/sys/kernel/osrelease":
