@@ -19,10 +19,12 @@ nanoseconds. Where the value is 0 Python is asked. All registers that may carry 
     96 result   104 second result   128 xmm0 .. 240 xmm7
 
 which ``enter`` may change; it gives the target and how many bytes of arguments on the stack are to be copied, or -1 when
-nobody waits for the result. ``leave`` sees the result in the same frame.
+nobody waits for the result. ``leave`` sees the result in the same frame. An exception passes without it (``unwinding``).
 """
 
 from __future__ import annotations
+
+import struct
 
 from rtld.arch.base import Stub
 from rtld.arch.x86_64_live import labels
@@ -287,4 +289,31 @@ def watch_thunk(number: int, watch: int) -> bytes:
         + b"\xff\x25\0\0\0\0"
         + watch.to_bytes(8, "little")
         + bytes(4)
+    )
+
+
+#: Where the tables of ``unwinding`` are, behind the words.
+FRAMES = 0x1200
+
+
+def unwinding() -> bytes:
+    """.eh_frame_hdr and .eh_frame (LSB core, 10.6) of the call in ``around``: exceptions pass through a watched call.
+
+    The CFA is rbp+16. %r12 is the frame; below it rbx and r12 were pushed.
+    """
+    start, end = LABELS["around"], LABELS["iterate"]
+    expressions = bytes(
+        (0x10, 3, 2, 0x7C, 0x78, 0x10, 12, 2, 0x7C, 0x70)
+    )  # rbx at r12-8, r12 at r12-16
+    rules = bytes((0x0C, 6, 16, 0x90, 1, 0x86, 2)) + expressions  # CFA, return address, rbp
+    cie = struct.pack("<IB3sBBBBB", 0, 1, b"zR", 1, 0x78, 16, 1, 0x1B) + rules
+    cie += bytes(-(len(cie) + 4) % 8)
+    table = FRAMES + 20  # .eh_frame, behind the header and one row
+    fde_at = table + 4 + len(cie)
+    fde = struct.pack("<Iii4x", fde_at + 4 - table, start - (fde_at + 8), end - start)
+    header = struct.pack(
+        "<BBBBiIii", 1, 0x1B, 3, 0x3B, table - (FRAMES + 4), 1, start - FRAMES, fde_at - FRAMES
+    )
+    return b"".join(
+        (header, len(cie).to_bytes(4, "little"), cie, len(fde).to_bytes(4, "little"), fde, bytes(4))
     )

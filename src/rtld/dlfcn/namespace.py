@@ -31,6 +31,7 @@ from rtld.process.inprocess.calls import look_up
 from rtld.process.inprocess.close import close_library, close_namespace, initialise
 from rtld.process.inprocess.express import open_at_once
 from rtld.process.inprocess.open import open_library
+from rtld.process.inprocess.quiet import Quiet
 from rtld.process.inprocess.space import Space, process
 
 TYPE_CHECKING = False
@@ -137,10 +138,12 @@ class Namespace(Closing):
         if flags & ~RTLD_GLOBAL == RTLD_NOW and isinstance(source, str | os.PathLike):
             with process().lock:
                 wanted = source if isinstance(source, str) else self._root(source, None, None)[0]
-                at_once = open_at_once(space, wanted, everywhere=flags != RTLD_NOW)
+                with Quiet(space):
+                    at_once = open_at_once(space, wanted, everywhere=flags != RTLD_NOW)
+                    if at_once is not None:
+                        library = Library(self, at_once[0], source, options)
+                        self._libraries.add(library)
                 if at_once is not None:
-                    library = Library(self, at_once[0], source, options)
-                    self._libraries.add(library)
                     for function in at_once[1]:
                         call(function, *space.process.arguments)
                     return library
@@ -149,26 +152,29 @@ class Namespace(Closing):
         if source is None or (source == "" and space.model == "glibc"):
             return Library(self, space.ns.main, None, options)
         with process().lock:
-            if flags & RTLD_NOSHARE and isinstance(source, str):
-                # A copy of its own: the same file, decoded again, is no longer the module that is loaded already.
-                path = space.ns.search.find(source, space.ns.main).path
-                with open(path, "rb") as stream:
-                    source, name = stream.read(), name or path
-            label, root, fd = self._root(source, name, origin)
-            if fd >= 0 and root is not None:
-                space.descriptors_of_files[root] = fd
-            try:
-                opened = open_library(space, label, flags, None, root)
-            except BaseException as error:
+            with Quiet(space):
+                if flags & RTLD_NOSHARE and isinstance(source, str):
+                    # A copy of its own: the same file, decoded again, is no longer the module that is loaded already.
+                    path = space.ns.search.find(source, space.ns.main).path
+                    with open(path, "rb") as stream:
+                        source, name = stream.read(), name or path
+                label, root, fd = self._root(source, name, origin)
                 if fd >= 0 and root is not None:
-                    os.close(space.descriptors_of_files.pop(root))
-                if isinstance(error, NotFound):
-                    _note_other_cpus(error)
-                raise
-            if opened is None:
-                raise NotFound(label, None, (), "it is not loaded, and RTLD_NOLOAD was asked for")
-            library = Library(self, opened[0], source, options)
-            self._libraries.add(library)
+                    space.descriptors_of_files[root] = fd
+                try:
+                    opened = open_library(space, label, flags, None, root)
+                except BaseException as error:
+                    if fd >= 0 and root is not None:
+                        os.close(space.descriptors_of_files.pop(root))
+                    if isinstance(error, NotFound):
+                        _note_other_cpus(error)
+                    raise
+                if opened is None:
+                    raise NotFound(
+                        label, None, (), "it is not loaded, and RTLD_NOLOAD was asked for"
+                    )
+                library = Library(self, opened[0], source, options)
+                self._libraries.add(library)
             initialise(space, opened[1])
         return library
 

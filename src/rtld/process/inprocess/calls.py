@@ -26,6 +26,7 @@ from rtld.elf.scalar import dynsym
 from rtld.errors import NotFound, RtldError, UnresolvedSymbol
 from rtld.process.inprocess.close import close_library, initialise, retire_namespace
 from rtld.process.inprocess.open import load_deferred, open_library
+from rtld.process.inprocess.quiet import Quiet
 from rtld.process.inprocess.space import Space, program_headers, span
 
 TYPE_CHECKING = False
@@ -213,7 +214,8 @@ class Service:
         with self.process.lock:
             if not name:
                 return space.maps[space.ns.main]
-            opened = open_library(space, name, mode, requester)
+            with Quiet(space):
+                opened = open_library(space, name, mode, requester)
             if opened is None:
                 return 0
             initialise(space, opened[1])

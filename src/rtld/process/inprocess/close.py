@@ -11,6 +11,7 @@ import struct
 from rtld.backends import inprocess as machine
 from rtld.elf import types as t
 from rtld.elf.dlopen import DlError, remove, unreachable
+from rtld.process.inprocess.quiet import Quiet
 from rtld.process.inprocess.space import Space, span
 
 TYPE_CHECKING = False
@@ -69,8 +70,9 @@ def collect(space: Space, closed: Module | None = None) -> list[Module]:
     finally:
         space.opened.pinned -= busy
     if going:
-        unload(space, going)
-        process.publish()
+        with Quiet(space):
+            unload(space, going)
+            process.publish()
         if space.hooks is not None:
             space.hooks.activity("consistent")
     return going

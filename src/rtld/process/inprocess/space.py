@@ -375,6 +375,7 @@ class Space:
         self.process = process
         self.host = host
         self.label = label
+        self.busy = False  # its tables are being changed (quiet.py)
         self.transient = False  # gone when it is empty: made by dlmopen of C, or closed
         self.maps: dict[Module, int] = {}
         self.finis: dict[Module, list[int]] = {}

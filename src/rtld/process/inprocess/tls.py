@@ -46,7 +46,8 @@ def lend_tls(loading: Loading, static: set[Module]) -> None:
         except OSError as error:
             if fixed and error.errno is None:  # ld.so's words may be in any language
                 raise no_static_tls(loading, module) from error
-            what = f"cannot allocate thread-local storage: {error.strerror or error}"
+            why = error.strerror or str(error).rpartition(": ")[2]
+            what = f"cannot allocate thread-local storage: {why}"
             raise DlError(f"{module.path}: {what}") from error
         loading.donors[module] = lent
         module.tls_id = machine.read_word(lent.base + donor.MODULE)
