@@ -30,6 +30,7 @@ MEMBERS = {
     "early":   (["-DNEEDS=last"], "last"),
     "keeper":  (["-DLOADS=plain", "-DFREES"], ""),
     "raising": (["-DRAISES"], ""),
+    "quiet":   (["-DQUIET"], ""),
 }
 PROGRAMS = {"life": (), "early": ("first", "last"), "refused": ("plain", "failing"), "threads": (), "names": (), "lists": (), "paths": ()}
 # fmt: on

@@ -33,6 +33,8 @@ int main(void) {
     thread = CreateThread(0, 0, work, 0, 0, 0);
     WaitForSingleObject(thread, INFINITE);
     release(one); there("raising");
+    { int i; for (i = 0; i < 70; i++) FreeLibrary(LoadLibraryA("quiet")); }  /* more than there are TLS slots at first */
+    load("quiet"); there("quiet");
     load("raising"); load("keeper");
     return 5;
 }

@@ -1,4 +1,4 @@
-/* One DLL of many: NAME; NEEDS another's function; DllMain LOADS and FREES a DLL, FAILs, or RAISEs as HOW says. */
+/* One DLL of many: NAME; NEEDS another's function; DllMain LOADS and FREES a DLL, FAILs, RAISEs as HOW says, or is QUIET. */
 #include "told.h"
 #define TEXT_OF(x) #x
 #define STRING(x) TEXT_OF(x)
@@ -20,7 +20,9 @@ static void raise_it(DWORD reason) {
 #define raise_it(reason)
 #endif
 BOOL WINAPI DllMain(HINSTANCE self, DWORD reason, void *reserved) {
+#ifndef QUIET
     say(STRING(NAME) ": "); say(reasons[reason]); say(reserved ? " (static)\n" : " (dynamic)\n");
+#endif
     raise_it(reason);
 #ifdef LOADS
     if (reason == DLL_PROCESS_ATTACH) {

@@ -27,9 +27,7 @@ from rtld.backends.windows.api import (
     Resume,
     ThreadExited,
     Unhandled,
-    VarArgs,
     Wait,
-    words,
 )
 from rtld.backends.windows.dispatch import dispatch
 from rtld.backends.windows.hardware import Guard, bad_pointer, hardware
@@ -119,6 +117,18 @@ class Machine(MachineMemory):
 
     def _enter(self, _call: Call, _frame: Frame) -> int:
         """Arguments where a function of the program looks for them; where it begins."""
+        raise NotImplementedError
+
+    def _back(self, _sp: int) -> int | None:
+        """The program has returned from a function that one of ours had called."""
+        raise NotImplementedError
+
+    def _arguments(self, _api: Api, _registers: list[int]) -> list[Any]:
+        """The arguments of a call to us, as the signature says."""
+        raise NotImplementedError
+
+    def _return(self, _api: Api, _sp: int, _result: Any) -> int:
+        """The result to where it belongs, the stack as the caller expects it; where to go on."""
         raise NotImplementedError
 
     # -- threads ----------------------------------------------------------------------------------
@@ -363,40 +373,9 @@ class Machine(MachineMemory):
             return self._continue(result)
         return self._return(api, registers[1], result)
 
-    def _arguments(self, api: Api, registers: list[int]) -> list[Any]:
-        """The arguments as the signature says."""
-        sp, signature = registers[1], api.arguments
-        if not signature:
-            return []
-        wide = self.bits == 64
-        values: list[Any] = []
-        count = words(signature, self.bits)
-        first = sp + self.word
-        if wide:
-            slots = registers[2:6]
-            if count > 4:
-                raw = self.memory.view(first + 32, 8 * (count - 4))
-                slots += struct.unpack(f"<{count - 4}Q", raw)
-            floats = self._floats.read() if "d" in signature or "f" in signature else ()
-        else:
-            slots = list(struct.unpack(f"<{count}I", self.memory.view(first, 4 * count)))
-            floats = ()
-        at = 0
-        for letter in signature:
-            if letter == ".":
-                if wide:  # what is in registers goes to its home on the stack
-                    self.memory.write(first, struct.pack("<4Q", *registers[2:6]))
-                values.append(VarArgs(self.guest, first + at * self.word, self.word))
-                break
-            value: Any = slots[at]
-            if letter in "qd" and not wide:
-                value |= slots[at + 1] << 32
-                at += 1
-            if letter in "df" and wide and at < 4:
-                value = floats[at]
-            values.append(self._value(letter, value))
-            at += 1
-        return values
+    def _return_real(self, _value: float, _kind: str) -> None:
+        """A floating-point result, "d" or "f"."""
+        raise NotImplementedError
 
     def _value(self, letter: str, value: int) -> Any:
         """A word as an argument of that kind. Upper halves of 32-bit ones are garbage."""
@@ -411,43 +390,6 @@ class Machine(MachineMemory):
         if letter == "s":
             return self.system.text(value)
         return self.system.wide(value) if letter == "w" else value
-
-    def _return(self, api: Api, sp: int, result: Any) -> int:
-        """The result to where it belongs, the stack as the caller expects it; where to go on."""
-        engine = self.engine
-        back = int.from_bytes(self.memory.view(sp, self.word), "little")
-        sp += self.word
-        if self.bits == 32 and api.convention == "stdcall":
-            sp += 4 * words(api.arguments, 32)
-        if api.result in "df":
-            self._return_real(float(result), api.result)
-        elif api.result != "v":
-            value = int(result or 0)
-            if self.bits == 32 and api.result == "q":
-                engine.set("edx", value >> 32 & 0xFFFFFFFF)
-            narrow = self.bits == 32 or api.result in "ui"
-            self._result.write(sp, value & (0xFFFFFFFF if narrow else _MASK64))
-            return back
-        engine.set(self.cpu.sp, sp)
-        return back
-
-    def _return_real(self, value: float, kind: str) -> None:
-        data = struct.pack(f"<{kind if self.bits == 64 else 'd'}", value)
-        if self.bits == 64:
-            self.engine.set("xmm0", int.from_bytes(data, "little"))
-        else:
-            self.memory.write(self.returns + returns.SCRATCH, data)
-            self.engine.run(self.returns + returns.ST0, 1)
-
-    def _back(self, sp: int) -> int | None:
-        """The program has returned from a function that one of ours had called: from which, the stack says."""
-        thread = self.current
-        frames = thread.frames
-        while frames[-1].called + frames[-1].room < sp and frames[-1].api is not None:
-            frames.pop().task.close()  # left by a jump
-        self.engine.set(self.cpu.sp, frames[-1].sp)
-        value = self.engine.get("rax" if self.bits == 64 else "eax")
-        return self._resume(thread, value)
 
     def _resume(self, thread: Thread, value: Any) -> int | None:
         """Go on with what the thread has on top; where its code is to be run, None when it waits."""
