@@ -89,6 +89,7 @@ namespace a{template<typename T>struct S{T x;int*y;S(T x_,int*y_):x(x_),y(y_){}}
 int main(int argc,char**argv){std::vector<int>v={1,2,3};for(auto&i:v){if(i>1)i++;else{i--;}}
 switch(argc){case 1:return 0;default:break;}return std::count_if(v.begin(),v.end(),[](int i){return i>2;});}}
 """,
+    "tidy.cpp": "struct A { virtual void f(); int *p = 0; };\nstruct B : A { virtual void f(); };\ntypedef int number;\nnumber g(B *b) { if (b == 0) return 0; else return *b->p + 012; }\n",
     "messy.py": """import os, sys
 import json
 def f(a,b = 1,*c):
@@ -166,7 +167,7 @@ CASES = (
     Case("ruff", "ruff==0.17.6", ARM64, "ruff.exe", _RUFF, (), AMD64),
     Case("uv", "uv==0.13.9", AMD64, "uv.exe", _UV),
     Case("taplo", "taplo==0.9.3", AMD64, "taplo.exe", _TAPLO),
-    Case("taplo", "taplo==0.9.3", I386, "taplo.exe", _TAPLO),
+    Case("taplo", "taplo==0.9.3", I386, "taplo.exe", _TAPLO, (), AMD64),
     Case("rg", "ripgrep==14.1.0", AMD64, "rg.exe", ("--version", "-n the words.txt", "-c -i the words.txt", "-o r[a-z]+e words.txt", "--sort path -l main", "--json fox words.txt -m1", "-U dog.TH words.txt", "[ words.txt", "--files --sort path", "-S -w TH words.txt")),
     Case("typos", "typos==1.52.0", AMD64, "typos.exe", ("--version", "words.txt", "--diff words.txt", "--format brief .", "--dump-config -")),
     Case("zizmor", "zizmor==1.32.0", AMD64, "zizmor.exe", ("--version", "--offline .github/workflows/ci.yml", "--offline --format json .github/workflows/ci.yml", "--offline nothing.yml")),
@@ -178,6 +179,6 @@ CASES = (
     Case("esbuild", "@esbuild/win32-x64@0.28.2", AMD64, "esbuild.exe", _ESBUILD),
     Case("esbuild", "@esbuild/win32-ia32@0.28.2", I386, "esbuild.exe", _ESBUILD, (), AMD64),
     Case("biome", "@biomejs/cli-win32-x64@2.6.8", AMD64, "biome.exe", ("--version", "format messy.js", "lint messy.js", "format data.json", "check app.ts lib.ts")),
-    Case("clang-tidy", "clang-tidy==23.1.4", AMD64, "clang-tidy.exe", ("--version", "--list-checks", "--dump-config", "messy.sh"), (RUNTIME,)),
+    Case("clang-tidy", "clang-tidy==23.1.4", AMD64, "clang-tidy.exe", ("--version", "--list-checks", "-checks=-*,modernize-*,readability-* tidy.cpp --", "-fix -checks=-*,modernize-use-nullptr tidy.cpp --"), (RUNTIME,)),
 )
 # fmt: on

@@ -247,14 +247,22 @@ def GetProcAddress(library: WindowsLibrary | DataFile, name: str | int) -> int:
         raise LoaderError(error.code, error.name) from None
 
 
-def GetModuleHandleEx(name: str | int | None, flags: int = 0) -> WindowsLibrary:
-    """A DLL that is loaded; one more reference unless flags say no. None: the program; with ..._FROM_ADDRESS an address."""
+def GetModuleHandleEx(
+    name: str | int | None, flags: int = 0, *, native: bool | None = None
+) -> WindowsLibrary:
+    """A DLL that is loaded; one more reference unless flags say no. None: the program; with ..._FROM_ADDRESS an address.
+
+    ``native``: only in this process, or only on emulated CPUs; else wherever it is found first.
+    """
     pin, unchanged = flags & GET_MODULE_HANDLE_EX_FLAG_PIN, flags & GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT  # fmt: skip
     if flags & ~7 or (pin and unchanged):
         raise LoaderError(87, f"flags {flags:#x}")
     if bool(flags & GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS) != isinstance(name, int):
         raise LoaderError(87, "an address goes with GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS")
-    library = _loaded(name) if isinstance(name, str) else processes.library_at(name)
+    if isinstance(name, str):
+        library: WindowsLibrary | None = _loaded(name, native)
+    else:
+        library = processes.library_at(name, native=native)
     if library is None:
         raise LoaderError(126, f"no module has {name:#x}")
     process, module = library._process, library._module
@@ -270,9 +278,9 @@ def _base(name: str) -> str:
     return base.lower()
 
 
-def _loaded(name: str) -> WindowsLibrary:
+def _loaded(name: str, native: bool | None) -> WindowsLibrary:
     """Opened by LoadLibrary, or loaded since another DLL needs it."""
-    found = processes.loaded_library(_base(name))
+    found = processes.loaded_library(_base(name), native=native)
     if found is None or (_is_path(name) and not _same(name, found.path)):
         raise LoaderError(126, name)
     return found
@@ -283,9 +291,9 @@ def _same(name: str, path: str) -> bool:
     return os.path.exists(name) and os.path.exists(path) and os.path.samefile(name, path)
 
 
-def GetModuleHandle(name: str | None) -> WindowsLibrary:
+def GetModuleHandle(name: str | None, *, native: bool | None = None) -> WindowsLibrary:
     """A DLL that is loaded, or (None) the program; references stay as they are."""
-    return GetModuleHandleEx(name, GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT)
+    return GetModuleHandleEx(name, GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT, native=native)
 
 
 def GetModuleFileName(library: WindowsLibrary | DataFile | None) -> str:

@@ -5,6 +5,7 @@ It is position-independent; the page behind it (start+0x1000) has the words it r
     void *dlsym(void *handle, const char *name) { return words->dlsym(handle, name, caller); }      and the like
     int atexit(destructor, object, dso)                  __cxa_thread_atexit_impl: counts per library what is still to run
     void finish(void) { for (f = words->finish; *f; f++) (*f)(); }
+    int iterate(callback, data)                          dl_iterate_phdr: ld.so's objects, then ours
     bind                                                 an unbound PLT slot: see below
     watch                                                a call that Python sees entering and leaving
 
@@ -32,6 +33,7 @@ WORDS = {
     "dlopen": 0x00, "dlmopen": 0x08, "dlsym": 0x10, "dlvsym": 0x18, "dlclose": 0x20, "dlerror": 0x28, "dladdr": 0x30,
     "dladdr1": 0x38, "dlinfo": 0x40,
     "table": 0x80, "malloc": 0x88, "free": 0x90, "atexit": 0x98, "finish": 0xA0, "bind": 0xA8, "enter": 0xB0, "leave": 0xB8,
+    "iterate": 0xC0, "own": 0xC8, "filter": 0xD0, "adds": 0xD8,
 }
 
 TEXT = """
@@ -250,6 +252,23 @@ TEXT = """
     5b                                                 pop   %rbx
     c9                                                 leave
     c3                                                 ret
+    48 83 ec 18                              iterate:  sub   $24,%rsp                      # int dl_iterate_phdr(callback, data): what ld.so has first, as everywhere
+    48 89 3c 24                                        mov   %rdi,(%rsp)
+    48 89 74 24 08                                     mov   %rsi,8(%rsp)
+    48 8d 3d 21 00 00 00                               lea   told(%rip),%rdi
+    48 89 e6                                           mov   %rsp,%rsi
+    ff 15 4a 0d 00 00                                  call  *start+0x10c0(%rip)           # ld.so's own
+    48 8b 3c 24                                        mov   (%rsp),%rdi
+    48 8b 74 24 08                                     mov   8(%rsp),%rsi
+    48 83 c4 18                                        add   $24,%rsp
+    85 c0                                              test  %eax,%eax
+    75 06                                              jne   enough
+    ff 25 3b 0d 00 00                                  jmp   *start+0x10c8(%rip)           # ours: x86_64_live's
+    c3                                       enough:   ret
+    48 8b 05 43 0d 00 00                     told:     mov   start+0x10d8(%rip),%rax
+    48 8b 00                                           mov   (%rax),%rax
+    48 01 47 20                                        add   %rax,32(%rdi)                 # dlpi_adds: unwinders keep what they found until it changes
+    ff 25 2e 0d 00 00                                  jmp   *start+0x10d0(%rip)           # x86_64_live's filter
 """
 # fmt: on
 

@@ -381,7 +381,10 @@ class Code:
         self._store(page + control.CONTROL_OBJECTS, bytes(64))
         self._store(page + control.CONTROL_HIDDEN, bytes(8))
         write_word(page + control.CONTROL_REAL, self.real["_dl_find_object"])
-        write_word(page + control.CONTROL_ITERATE, self.real["dl_iterate_phdr"])
+        write_word(self.words["iterate"], self.real["dl_iterate_phdr"])
+        write_word(self.words["own"], self.live + live.LABELS["iterate"])
+        write_word(self.words["filter"], self.live + live.LABELS["filter"])
+        write_word(self.words["adds"], page + control.CONTROL_ADDS)
         libc["__cxa_atexit"](ctypes.c_void_p(self.label("finish")), None, None)
 
     def label(self, name: str) -> int:

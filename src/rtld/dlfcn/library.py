@@ -117,7 +117,7 @@ class Library(Opened):
         space, module = self._namespace._space, self.module
         phdr, phnum = program_headers(module)
         return {
-            "lmid": space.process.spaces.index(space),
+            "lmid": space.lmid,
             "linkmap": space.maps[module],
             "origin": calls.origin_of(module),
             "serinfo": list(space.ns.search.default_directories),
@@ -140,6 +140,8 @@ class Library(Opened):
     def address(self, name: str, version: str | None = None) -> int:
         """The address of a symbol, looked up in the library and what it needs."""
         space, module = self._namespace._space, self.module
+        if not isinstance(name, str):
+            raise TypeError(f"a symbol is a str, not {type(name).__name__}")
         first = bool(self._options.get("flags", 0) & RTLD_FIRST)
         if version is None and not first:
             address = symbol_at_once(space, module, name)
@@ -205,7 +207,11 @@ class Library(Opened):
         from rtld.process.inprocess.hooks import interpose
 
         types = self._declared.get(name)
-        if types is not None and is_plain(function):
+        if is_plain(function):
+            if types is None:
+                raise TypeError(
+                    f"{name} is not declared: cdef says how a function of Python is called"
+                )
             function = ctypes.CFUNCTYPE(types[0], *(types[1] or ()))(function)
         return interpose(self._namespace._space, self.module, name, function)
 

@@ -27,7 +27,6 @@ from rtld.elf.verify import WRONG_CLASS, WRONG_MACHINE
 from rtld.errors import NotFound
 from rtld.events import QUIET
 from rtld.process.hooks import Hooks, SearchHook
-from rtld.process.inprocess import space as inprocess
 from rtld.process.inprocess.calls import look_up
 from rtld.process.inprocess.close import close_library, close_namespace, initialise
 from rtld.process.inprocess.express import open_at_once
@@ -59,7 +58,7 @@ class Namespace(Closing):
                    (every library that ld.so has loaded is used instead of a copy)
     model          whose rules of search, versions and look-up: "glibc", "musl", "freebsd", "bionic", "qnx-doc", "qnx"
     library_path   LD_LIBRARY_PATH for it; further keywords are those of ``SearchOptions``
-    preload        libraries whose symbols come before all others (LD_PRELOAD)
+    preload        libraries whose symbols come before all others, a list or in the words of LD_PRELOAD
     hooks          a ``Hooks``: who is asked at each event, with the powers of LD_AUDIT
     reporter       who is told (rtld.events): Trace writes what LD_DEBUG would
     """
@@ -70,7 +69,7 @@ class Namespace(Closing):
         *,
         host: str = "libc",
         model: str = "glibc",
-        preload: Iterable[str] = (),
+        preload: str | Iterable[str] = (),
         reporter: Reporter = QUIET,
         hooks: Hooks | None = None,
         **search: Any,
@@ -92,6 +91,8 @@ class Namespace(Closing):
             self._space.hooks = hooks
             rules = self._space.ns.search.rules
             self._space.ns.search.rules = SearchHook(rules, hooks)
+        if isinstance(preload, str):  # as in LD_PRELOAD
+            preload = preload.replace(":", " ").split()
         for library in preload:
             self._preload(library)
 
@@ -178,7 +179,7 @@ class Namespace(Closing):
         if isinstance(source, str):
             return source, None, -1
         if hasattr(source, "__fspath__"):
-            path = os.fspath(source)
+            path = os.fsdecode(source)
             return path if "/" in path else f"./{path}", None, -1
         fd = -1
         if hasattr(source, "fileno") and not isinstance(source, int):
@@ -186,6 +187,8 @@ class Namespace(Closing):
                 source = source.fileno()
             except OSError:
                 source = source.read()
+                if isinstance(source, str):
+                    raise TypeError("a file of text; libraries are read from binary ones") from None
         self._number += 1
         label = name or f"<memory {self._number}>"
         file = ElfFile(source, label)
@@ -213,18 +216,21 @@ class Namespace(Closing):
     def pseudo(self, handle: int, name: str, version: str | None, caller: Library | None) -> int:
         """dlsym with RTLD_DEFAULT, RTLD_NEXT or RTLD_SELF, as asked by *caller* (by default the program)."""
         space = self._space
-        module = caller.module if caller is not None else space.ns.main
-        if handle == RTLD_DEFAULT:
-            scope = default_scope(space.ns, space.opened, module)
-        elif handle == RTLD_NEXT:
-            scope = next_scope(space.opened, module)
-        elif handle == RTLD_SELF:
-            scope = [module, *next_scope(space.opened, module)]
-        else:
-            raise ValueError(
-                f"{handle!r} is no handle: a Library, RTLD_DEFAULT, RTLD_NEXT or RTLD_SELF"
-            )
-        return look_up(space, scope, name, version, module.path)
+        if not isinstance(name, str):
+            raise TypeError(f"a symbol is a str, not {type(name).__name__}")
+        with process().lock:  # against concurrent loads and unloads
+            module = caller.module if caller is not None else space.ns.main
+            if handle == RTLD_DEFAULT:
+                scope = default_scope(space.ns, space.opened, module)
+            elif handle == RTLD_NEXT:
+                scope = next_scope(space.opened, module)
+            elif handle == RTLD_SELF:
+                scope = [module, *next_scope(space.opened, module)]
+            else:
+                raise ValueError(
+                    f"{handle!r} is no handle: a Library, RTLD_DEFAULT, RTLD_NEXT or RTLD_SELF"
+                )
+            return look_up(space, scope, name, version, module.path)
 
     # -- the end ----------------------------------------------------------------------------------------
 
@@ -257,7 +263,7 @@ _default: Namespace | None = None
 def default_namespace() -> Namespace:
     """The namespace of ``rtld.dlopen``: its libraries also see the program, as those of ld.so's dlopen do."""
     global _default  # noqa: PLW0603 - a process has one
-    with inprocess.starting:
+    with process().lock:
         if _default is None:
             _default = Namespace("", host="program")
             _default.name = ""

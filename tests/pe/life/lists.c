@@ -42,6 +42,7 @@ int main(void) {
     GetCurrentDirectoryW(300, current);
     say_number("directory", !wcsncmp(directory->Buffer, current, wcslen(current)) && directory->Length == 2 * wcslen(current) + 2);
     say_number("environment", wcschr(AT(WCHAR *, parameters + 0x48, parameters + 0x80), '=') != 0);
+    { MEMORY_BASIC_INFORMATION about; VirtualQuery(GetModuleHandleA(0), &about, sizeof about); say_number("header", about.Protect); }
     SetLastError(77); say_number("last error", AT(DWORD, teb + 0x34, teb + 0x68));
     return 9;
 }

@@ -65,8 +65,8 @@ def _owner(system: System, heap: int) -> Any:
 
 
 @KERNEL32("HeapAlloc", "pup", "p")
-def heap_alloc(system: System, heap: int, _flags: int, size: int) -> int:
-    block = system.heap.allocate(size)
+def heap_alloc(system: System, heap: int, flags: int, size: int) -> int:
+    block = system.heap.allocate(size, zero=bool(flags & 8))
     if heap != _PROCESS_HEAP and block:
         owner = _owner(system, heap)
         if owner is not None:

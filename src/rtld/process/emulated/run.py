@@ -60,6 +60,8 @@ def run(
             sys.excepthook(*sys.exc_info())
             _end(1 << 8)
             raise AssertionError("not reached") from None
+        finally:
+            system.scratch.remove()
 
 
 def _start(

@@ -83,8 +83,14 @@ def close_namespace(space: Space) -> None:
     opened.pinned.clear()
     opened.startup = [module for module in opened.startup if module.hosted]
     collect(space)
-    if not any(not module.hosted for module in space.ns.modules):
-        process = space.process
+    space.transient = True
+    retire_namespace(space)
+
+
+def retire_namespace(space: Space) -> None:
+    """Forget a namespace that nobody can ask for any more, once it has no library; its number is free again."""
+    process = space.process
+    if space.transient and space in process.spaces and all(m.hosted for m in space.ns.modules):
         process.drop_records(space, space.ns.modules)
         process.spaces.remove(space)
 

@@ -349,12 +349,13 @@ def loaded_library(name: str, *, native: bool | None = None) -> WindowsLibrary |
     return None
 
 
-def library_at(address: int | None) -> WindowsLibrary | None:
+def library_at(address: int | None, *, native: bool | None = None) -> WindowsLibrary | None:
     """The module that an address is in, in the first process that has one; None: the program itself."""
     if address is None:
-        process, kind = (_all_processes() or [_process("x86_64", native=False)])[0]
+        there = _all_processes(native=native)
+        process, kind = there[0] if there else _process("x86_64", native=bool(native))
         return kind(process, process.main)
-    for process, kind in _all_processes():
+    for process, kind in _all_processes(native=native):
         module = process.module_of(address)
         if module is not None:
             return kind(process, module)

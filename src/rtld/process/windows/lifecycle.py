@@ -5,7 +5,7 @@ first, and whoever is being attached already is left alone, since its DllMain ma
 DllMain counts only: what has no reference left goes when the outermost one is done. DllMain runs with the loader's lock
 ("Dynamic-Link Library Best Practices", learn.microsoft.com): a thread that begins waits for it.
 
-A ring of DLLs that only itself refers to goes, as on Windows; Wine 8 keeps it.
+A ring of DLLs goes with the last reference from outside.
 """
 
 from __future__ import annotations
@@ -243,16 +243,17 @@ class Lifecycle:
             yield from self._dll_main(module, t.DLL_PROCESS_DETACH, int(self._closing))
 
     def detach_process(self) -> Task:
-        """The end of the process: other threads are no more, every DLL is told."""
+        """The end of the process: other threads are no more, every DLL is told; by a DLL that is being told: the others are."""
         thread = self.machine.current
         yield from self.lock.take(thread)  # for good
-        if self._closing:
-            return
-        self._end_others(thread)
-        yield from kernel32.fls_exit(self.system)
-        self._closing = True
+        first = not self._closing
+        if first:
+            self._end_others(thread)
+            yield from kernel32.fls_exit(self.system)
+            self._closing = True
         yield from self._detach()
-        yield from self._callbacks(self.main, t.DLL_PROCESS_DETACH)
+        if first:
+            yield from self._callbacks(self.main, t.DLL_PROCESS_DETACH)
 
     def _end_others(self, thread: Any) -> None:
         """The other threads end where they are, and nobody is told."""

@@ -23,7 +23,7 @@ from rtld.errors import FormatError, NoSpace, TargetFault
 from rtld.pe import types as t
 from rtld.pe.exports import exports
 from rtld.pe.file import PeFile
-from rtld.pe.image import build_images, rights_of
+from rtld.pe.image import build_images, rights_of_pages
 from rtld.pe.link import finish, load, open_namespace
 from rtld.pe.load import follow, load_dll, run, symbol_text
 from rtld.pe.windows import Windows, apisets_of, windows_for
@@ -85,7 +85,9 @@ class Loader(Places, Names, Lifecycle, ThreadLocal):
         ThreadLocal.__init__(self)
         self.arch = file.arch
         self.strict = strict
-        self.trace = Trace(self, trace) if trace is not None else None
+        self.trace: Trace | None = None
+        if trace is not None:
+            self.trace = Trace(self, trace)
         self.moved = moved
         self.machine = machine
         self.system = System(
@@ -186,11 +188,8 @@ class Loader(Places, Names, Lifecycle, ThreadLocal):
                     self.machine.add_slot(
                         module.base + stub.code + SLOT * number, supplied.entry(name)
                     )
-            for section in module.file.sections:
-                size = min(section.extent, module.file.span - section.address)
-                if size > 0:
-                    rights = rights_of(section.characteristics) or 1
-                    self.machine.protect(module.base + section.address, size, rights)
+            for start, size, rights in rights_of_pages(module.file):
+                self.machine.protect(module.base + start, size, rights)
             module.image = None
             self.give_tls(module)
         if self.trace is not None:

@@ -86,11 +86,13 @@ class Files(Io):
 
     def open(self, dirfd: int, path: str, flags: int, mode: int = 0) -> int:
         """What openat does, with names and flags of the host's."""
-        host, name = self.open_host(dirfd, path, flags, mode)
+        host, name, fixed = self.open_host(dirfd, path, flags, mode)
+        if fixed:
+            self.fixed.add(host)
         return self.add(host, cloexec=bool(flags & O_CLOEXEC), name=name)
 
-    def open_host(self, dirfd: int, path: str, flags: int, mode: int = 0) -> tuple[int, str]:
-        """(host's descriptor, guest's path)."""
+    def open_host(self, dirfd: int, path: str, flags: int, mode: int = 0) -> tuple[int, str, bool]:
+        """(host's descriptor, guest's path, whether the file is not the guest's to change: ``fixed``)."""
         if self.tree is None:
             raise failed(errno.ENOENT)
         special = self.proc.open(path, flags) if path.startswith(("/proc/", "/dev/")) else None
@@ -100,7 +102,8 @@ class Files(Io):
             not flags & os.O_NOFOLLOW and flags & (os.O_CREAT | os.O_EXCL) != os.O_CREAT | os.O_EXCL
         )
         with self.at(dirfd, path, follow=follow, write=bool(flags & _WRITES)) as place:
-            return self._open_at(place, flags, mode & ~self.umask & MODES), place.path
+            host = self._open_at(place, flags, mode & ~self.umask & MODES)
+            return host, place.path, not place.writable
 
     def _open_at(self, place: Place, flags: int, mode: int) -> int:
         """The host is never to wait, as it does with pipes that have a name: nothing else would go on here."""
@@ -121,17 +124,6 @@ class Files(Io):
         return host
 
     umask = 0o22
-
-    def changeable(self, fd: int) -> int:
-        """The host's descriptor of a file that may get another mode, owner or time. EROFS for what was not given for that: a
-        descriptor says how it was opened, and not whether its file is the guest's.
-        """
-        host = self.host(fd)
-        where = os.readlink(f"/proc/self/fd/{host}")
-        made_here = not where.startswith("/") or where.startswith("/memfd:")
-        if not made_here and (self.tree is None or not self.tree.gives(where)):
-            raise failed(errno.EROFS)
-        return host
 
     # -- stat ---------------------------------------------------------------------------------------
 
@@ -478,7 +470,7 @@ class Files(Io):
         return 0
 
     def _truncate(self, path: int, size: int) -> int:
-        host, _ = self.open_host(AT_FDCWD, self.name(path), os.O_WRONLY)
+        host, _, _ = self.open_host(AT_FDCWD, self.name(path), os.O_WRONLY)
         try:
             os.ftruncate(host, size)
         finally:

@@ -160,7 +160,12 @@ class MemoryCalls(Calls):
                 self.memory.unmap(old + new, size - new)
             return old
         (rights,) = rights_there
-        if not flags & MREMAP_FIXED and not self.memory.reserved.pieces(old + size, old + new):
+        shared = self.memory.is_shared(old)
+        if (
+            not shared
+            and not flags & MREMAP_FIXED
+            and not self.memory.reserved.pieces(old + size, old + new)
+        ):
             try:
                 self.memory.reserve(new - size, PAGE, old + size)
             except NoSpace:
@@ -176,6 +181,12 @@ class MemoryCalls(Calls):
                 return -(problem or errno.EINVAL)
         else:
             target = self.memory.reserve(new, high=True)
+        if shared:
+            what, offset = self.memory.place(old) or ("", 0)
+            self.memory.map_again(old, target, new)
+            self.memory.label(target, new, what, offset)
+            self.memory.unmap(old, size)
+            return target
         self.memory.map(target, new, READ | WRITE)
         count = min(size, new)
         self.memory.write(target, self.memory.view(old, count))

@@ -89,19 +89,18 @@ class Proc:
             return "0\n"
         return None
 
-    def open(self, path: str, flags: int) -> tuple[int, str] | None:
-        """(host's descriptor, name); None if the name is an ordinary one."""
+    def open(self, path: str, flags: int) -> tuple[int, str, bool] | None:
+        """As ``Files.open_host``; None if the name is an ordinary one."""
         if path in DEVICES:
-            return os.open(
-                path, flags & (os.O_ACCMODE | os.O_NONBLOCK) | os.O_CLOEXEC | os.O_NOCTTY
-            ), path
+            wanted = flags & (os.O_ACCMODE | os.O_NONBLOCK) | os.O_CLOEXEC | os.O_NOCTTY
+            return os.open(path, wanted), path, True
         number = self._descriptor(path)
         if number is not None:
             host = self.files.host(number)
             name = self.files.names.get(number, "")
             if name and stat.S_ISREG(os.fstat(host).st_mode):
                 return self.files.open_host(-100, name, flags & ~os.O_CREAT)
-            return os.dup(host), name
+            return os.dup(host), name, host in self.files.fixed
         if self._self(path) == "exe":
             return self.files.open_host(-100, self.files.executable, flags)
         text = self.text(path)
@@ -112,7 +111,7 @@ class Proc:
         host = os.memfd_create("proc", os.MFD_CLOEXEC)
         os.write(host, text.encode("utf-8", "surrogateescape"))
         os.lseek(host, 0, os.SEEK_SET)
-        return host, path
+        return host, path, True
 
     def stat(self, path: str, follow: bool) -> os.stat_result | None:
         if path in DEVICES:
@@ -130,7 +129,7 @@ class Proc:
         return os.stat_result((0o100444, 1, 0, 1, 0, 0, 0, 0, 0, 0))
 
     def _of_executable(self) -> os.stat_result:
-        host, _ = self.files.open_host(-100, self.files.executable, os.O_RDONLY)
+        host, _, _ = self.files.open_host(-100, self.files.executable, os.O_RDONLY)
         try:
             return os.fstat(host)
         finally:
