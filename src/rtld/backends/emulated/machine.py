@@ -39,6 +39,7 @@ CALL_STACK = 1 << 18
 RED_ZONE = 256  # below the stack pointer, of whoever is running
 DEPTH = 50  # calls inside one another; Unicorn itself fails at 64
 TURN = 0.01  # seconds that one of several threads runs
+NOWHERE = "a jump into the middle of nowhere"
 CHUNK = 1 << 20  # instructions between two looks at the clock, where they are counted
 
 ExitStatus = int  # the program's own, or 128 + the number of the signal that ended it
@@ -177,7 +178,7 @@ class Machine:
         """The same; how it ends is an exception: Ended, Replaced (by execve), TargetFault."""
         self.engine.set(self.cpu.sp, sp)
         self._run(entry, self._never)
-        raise AssertionError("only an exception leads out of a program")
+        raise self._fault(NOWHERE, SIGSEGV)  # it has guessed the address that it never returns to
 
     def call(self, address: int, *arguments: int) -> int:
         """Call a C function with integers and pointers; its result as an unsigned word."""
@@ -494,4 +495,4 @@ class Machine:
         return self._new_trap(lambda: handler(*entry(self)))
 
     def _lost(self) -> int:
-        raise self._fault("a jump into the middle of nowhere", SIGSEGV)
+        raise self._fault(NOWHERE, SIGSEGV)
