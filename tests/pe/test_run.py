@@ -220,7 +220,7 @@ def test_a_thread_that_spins_does_not_keep_the_cpu(arch: str, need: Need) -> Non
     done = subprocess.run([sys.executable, "-m", "rtld", "run", "--timeout", "1", str(path), "x"],
                           env=environment(), capture_output=True, timeout=60, check=False)  # fmt: skip
     assert done.returncode == 126
-    assert b"the time that it was given is over, at 0x" in done.stderr
+    assert b"the time that it was given is over" in done.stderr
 
 
 BUSY = r"""
