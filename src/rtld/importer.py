@@ -22,11 +22,11 @@ import zipfile
 from rtld.dlfcn import Namespace
 from rtld.elf.file import ElfFile
 from rtld.elf.search import Found
-from rtld.errors import NotFound
+from rtld.errors import NotFound, UnresolvedSymbol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import CodeType, ModuleType, TracebackType
     from typing import Any, Self
 
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
 _API = 0x1 | 0x4  # FUNCFLAG_CDECL | FUNCFLAG_PYTHONAPI: the interpreter's lock is kept
 _PYTHON_API_VERSION = 1013
+_M_NAME = 40  # offset of PyModuleDef.m_name
+
+
+def _prototype(function: Any, restype: Any, *argtypes: Any) -> Any:
+    """A function of the interpreter with its types, whatever others have made of the one in ``ctypes.pythonapi``."""
+    return ctypes.PYFUNCTYPE(restype, *argtypes)(ctypes.cast(function, ctypes.c_void_p).value or 0)
 
 
 class _Initialiser(ctypes._CFuncPtr):  # type: ignore[name-defined,misc]
@@ -60,6 +66,46 @@ class _Rules:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rules, name)
+
+
+def _name_in_full(library: Library, full: str, last: str) -> Callable[[], None] | None:
+    """Let an extension that makes its module in one phase name it in full, as the interpreter does (its package context).
+
+    A definition has the last part of the name only; ``__module__`` of functions and classes comes from the module's name.
+    """
+    real = _prototype(
+        ctypes.pythonapi.PyModule_Create2, ctypes.py_object, ctypes.c_void_p, ctypes.c_int
+    )
+
+    def create(definition: int, version: int) -> Any:
+        place = ctypes.c_char_p.from_address(definition + _M_NAME)
+        short = place.value
+        if short != last.encode():
+            return real(definition, version)
+        saved = ctypes.c_void_p.from_address(definition + _M_NAME).value
+        place.value = full.encode()
+        try:
+            return real(definition, version)
+        finally:
+            ctypes.c_void_p.from_address(definition + _M_NAME).value = saved
+
+    callback = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_int)(create)
+    try:
+        return library.interpose("PyModule_Create2", callback)
+    except UnresolvedSymbol:
+        return None
+
+
+def _note_state(module: ModuleType) -> None:
+    """PyState_FindModule is to find a module that was made in one phase."""
+    api = ctypes.pythonapi
+    definition = _prototype(api.PyModule_GetDef, ctypes.c_void_p, ctypes.py_object)(module)
+    if definition and not _prototype(api.PyState_FindModule, ctypes.c_void_p, ctypes.c_void_p)(
+        definition
+    ):
+        _prototype(api.PyState_AddModule, ctypes.c_int, ctypes.py_object, ctypes.c_void_p)(
+            module, definition
+        )
 
 
 class Wheel(importlib.abc.MetaPathFinder):
@@ -173,31 +219,35 @@ class ExtensionLoader(importlib.abc.Loader):
         except NotFound as error:
             raise ImportError(str(error), name=spec.name, path=path) from error
         wheel.extensions[spec.name] = library
-        start = _Initialiser(library.address(f"PyInit_{spec.name.rpartition('.')[2]}"))
+        last = spec.name.rpartition(".")[2]
+        start = _Initialiser(library.address(f"PyInit_{last}"))
+        undo = _name_in_full(library, spec.name, last) if last != spec.name else None
         made = start()
+        if undo is not None:
+            undo()
         if type(made).__name__ != "moduledef":
             made.__file__ = path
+            _note_state(made)
             return made  # type: ignore[no-any-return]
         # A definition is static, and lent; ctypes took what it got for its own.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
-        create = ctypes.pythonapi.PyModule_FromDefAndSpec2
-        create.restype, create.argtypes = (
+        create = _prototype(
+            ctypes.pythonapi.PyModule_FromDefAndSpec2,
             ctypes.py_object,
-            (ctypes.py_object, ctypes.py_object, ctypes.c_int),
+            ctypes.py_object,
+            ctypes.py_object,
+            ctypes.c_int,
         )
         module: ModuleType = create(made, spec, _PYTHON_API_VERSION)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
         """PyModule_ExecDef; nothing to do for a module that was made in one phase."""
-        define = ctypes.pythonapi.PyModule_GetDef
-        define.restype, define.argtypes = ctypes.c_void_p, (ctypes.py_object,)
-        state = ctypes.pythonapi.PyModule_GetState
-        state.restype, state.argtypes = ctypes.c_void_p, (ctypes.py_object,)
-        definition = define(module)
+        api = ctypes.pythonapi
+        definition = _prototype(api.PyModule_GetDef, ctypes.c_void_p, ctypes.py_object)(module)
+        state = _prototype(api.PyModule_GetState, ctypes.c_void_p, ctypes.py_object)
         if definition and not state(module):
-            run = ctypes.pythonapi.PyModule_ExecDef
-            run.restype, run.argtypes = ctypes.c_int, (ctypes.py_object, ctypes.c_void_p)
+            run = _prototype(api.PyModule_ExecDef, ctypes.c_int, ctypes.py_object, ctypes.c_void_p)
             run(module, definition)
 
 

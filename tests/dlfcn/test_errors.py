@@ -210,6 +210,24 @@ def test_reload(tmp_path: Path, lib: Lib) -> None:
     library.close()
 
 
+def test_reload_after_a_failure(tmp_path: Path, lib: Callable[..., str]) -> None:
+    """Functions lead to the library again when its file is there again."""
+    path, away = tmp_path / "lib.so", tmp_path / "away.so"
+    path.write_bytes(Path(lib("int get(void) { return 7; }")).read_bytes())
+    library = rtld.dlopen(path)
+    function = library.get
+    function.restype = ctypes.c_short
+    path.rename(away)
+    with pytest.raises(rtld.NotFound):
+        library.reload()
+    with pytest.raises(rtld.Closed):
+        function()
+    away.rename(path)
+    library.reload()
+    assert (function(), library.get(), function.restype) == (7, 7, ctypes.c_short)
+    library.close()
+
+
 def test_why_loaded(lib: Lib) -> None:
     stays = rtld.dlopen(lib("int stays(void) { return 1; }", "-Wl,-z,nodelete"))
     assert stays.why_loaded() == ["opened 1 time", "asks never to be unloaded (DF_1_NODELETE)"]

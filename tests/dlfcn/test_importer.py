@@ -23,7 +23,9 @@ EXTENSION = """
 int version(void);
 static PyObject *get(PyObject *self, PyObject *args) { return PyLong_FromLong(version()); }
 static PyObject *fail(PyObject *self, PyObject *args) { PyErr_SetString(PyExc_ValueError, "no"); return 0; }
-static PyMethodDef methods[] = {{"get", get, METH_NOARGS, ""}, {"fail", fail, METH_NOARGS, ""}, {0}};
+static struct PyModuleDef def;
+static PyObject *found(PyObject *self, PyObject *args) { return PyBool_FromLong(PyState_FindModule(&def) == self); }
+static PyMethodDef methods[] = {{"get", get, METH_NOARGS, ""}, {"fail", fail, METH_NOARGS, ""}, {"found", found, METH_NOARGS, ""}, {0}};
 #ifdef ONE
 static struct PyModuleDef def = {PyModuleDef_HEAD_INIT, "ext", "", -1, methods};
 PyMODINIT_FUNC PyInit_ext(void) { return PyModule_Create(&def); }
@@ -68,6 +70,9 @@ def test_two_versions(lib: Callable[..., str]) -> None:
     assert wheel_two.ext.ran == wheel_one.value - 2 == 1
     with pytest.raises(ValueError, match="no"):
         wheel_two.ext.fail()
+    # Made in one phase: named in full, and known to PyState_FindModule, as where the interpreter imports it.
+    one = wheel_one.ext
+    assert (one.__name__, one.get.__module__, one.found()) == ("wheel_one.ext",) * 2 + (True,)
     with open("/proc/self/maps") as maps:
         assert "libengine" not in maps.read()
 

@@ -5,6 +5,7 @@ It is position-independent; the page behind it (start+0x1000) has the words it r
     void *dlsym(void *handle, const char *name) { return words->dlsym(handle, name, caller); }      and the like
     int atexit(destructor, object, dso)                  __cxa_thread_atexit_impl: counts per library what is still to run
     void finish(void) { for (f = words->finish; *f; f++) (*f)(); }
+    int iterate(callback, data)                          dl_iterate_phdr: ld.so's objects, then ours
     bind                                                 an unbound PLT slot: see below
     watch                                                a call that Python sees entering and leaving
 
@@ -18,10 +19,12 @@ nanoseconds. Where the value is 0 Python is asked. All registers that may carry 
     96 result   104 second result   128 xmm0 .. 240 xmm7
 
 which ``enter`` may change; it gives the target and how many bytes of arguments on the stack are to be copied, or -1 when
-nobody waits for the result. ``leave`` sees the result in the same frame.
+nobody waits for the result. ``leave`` sees the result in the same frame. An exception passes without it (``unwinding``).
 """
 
 from __future__ import annotations
+
+import struct
 
 from rtld.arch.base import Stub
 from rtld.arch.x86_64_live import labels
@@ -32,6 +35,7 @@ WORDS = {
     "dlopen": 0x00, "dlmopen": 0x08, "dlsym": 0x10, "dlvsym": 0x18, "dlclose": 0x20, "dlerror": 0x28, "dladdr": 0x30,
     "dladdr1": 0x38, "dlinfo": 0x40,
     "table": 0x80, "malloc": 0x88, "free": 0x90, "atexit": 0x98, "finish": 0xA0, "bind": 0xA8, "enter": 0xB0, "leave": 0xB8,
+    "iterate": 0xC0, "own": 0xC8, "filter": 0xD0, "adds": 0xD8,
 }
 
 TEXT = """
@@ -250,6 +254,23 @@ TEXT = """
     5b                                                 pop   %rbx
     c9                                                 leave
     c3                                                 ret
+    48 83 ec 18                              iterate:  sub   $24,%rsp                      # int dl_iterate_phdr(callback, data): what ld.so has first, as everywhere
+    48 89 3c 24                                        mov   %rdi,(%rsp)
+    48 89 74 24 08                                     mov   %rsi,8(%rsp)
+    48 8d 3d 21 00 00 00                               lea   told(%rip),%rdi
+    48 89 e6                                           mov   %rsp,%rsi
+    ff 15 4a 0d 00 00                                  call  *start+0x10c0(%rip)           # ld.so's own
+    48 8b 3c 24                                        mov   (%rsp),%rdi
+    48 8b 74 24 08                                     mov   8(%rsp),%rsi
+    48 83 c4 18                                        add   $24,%rsp
+    85 c0                                              test  %eax,%eax
+    75 06                                              jne   enough
+    ff 25 3b 0d 00 00                                  jmp   *start+0x10c8(%rip)           # ours: x86_64_live's
+    c3                                       enough:   ret
+    48 8b 05 43 0d 00 00                     told:     mov   start+0x10d8(%rip),%rax
+    48 8b 00                                           mov   (%rax),%rax
+    48 01 47 20                                        add   %rax,32(%rdi)                 # dlpi_adds: unwinders keep what they found until it changes
+    ff 25 2e 0d 00 00                                  jmp   *start+0x10d0(%rip)           # x86_64_live's filter
 """
 # fmt: on
 
@@ -268,4 +289,31 @@ def watch_thunk(number: int, watch: int) -> bytes:
         + b"\xff\x25\0\0\0\0"
         + watch.to_bytes(8, "little")
         + bytes(4)
+    )
+
+
+#: Where the tables of ``unwinding`` are, behind the words.
+FRAMES = 0x1200
+
+
+def unwinding() -> bytes:
+    """.eh_frame_hdr and .eh_frame (LSB core, 10.6) of the call in ``around``: exceptions pass through a watched call.
+
+    The CFA is rbp+16. %r12 is the frame; below it rbx and r12 were pushed.
+    """
+    start, end = LABELS["around"], LABELS["iterate"]
+    expressions = bytes(
+        (0x10, 3, 2, 0x7C, 0x78, 0x10, 12, 2, 0x7C, 0x70)
+    )  # rbx at r12-8, r12 at r12-16
+    rules = bytes((0x0C, 6, 16, 0x90, 1, 0x86, 2)) + expressions  # CFA, return address, rbp
+    cie = struct.pack("<IB3sBBBBB", 0, 1, b"zR", 1, 0x78, 16, 1, 0x1B) + rules
+    cie += bytes(-(len(cie) + 4) % 8)
+    table = FRAMES + 20  # .eh_frame, behind the header and one row
+    fde_at = table + 4 + len(cie)
+    fde = struct.pack("<Iii4x", fde_at + 4 - table, start - (fde_at + 8), end - start)
+    header = struct.pack(
+        "<BBBBiIii", 1, 0x1B, 3, 0x3B, table - (FRAMES + 4), 1, start - FRAMES, fde_at - FRAMES
+    )
+    return b"".join(
+        (header, len(cie).to_bytes(4, "little"), cie, len(fde).to_bytes(4, "little"), fde, bytes(4))
     )

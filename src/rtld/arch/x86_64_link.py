@@ -69,12 +69,12 @@ unwinders and dl_iterate_phdr know it: rows first, then their number, since othe
 
     static void tell(Link *l, Record *r)
     {
-        u64 n = *l->find, *found = l->find + 4 + 4 * n, *object = l->objects + 8 + 8 * n;
+        u64 n = *l->find, m = *l->objects, *found = l->find + 4 + 4 * n, *object = l->objects + 8 + 8 * m;
         for (int i = 0; i < 4; i++) found[i] = r->found[i];
         for (int i = 0; i < 8; i++) object[i] = r->object[i];
         __asm__ volatile("" : : : "memory");
         *(volatile u64 *)l->find = n + 1;
-        *(volatile u64 *)l->objects = n + 1;
+        *(volatile u64 *)l->objects = m + 1;
         ++*(volatile u64 *)l->adds;
     }
 
@@ -144,13 +144,13 @@ LINK = Stub("""
     48 8b b3 a0 02 00 00                 movq 672(%rbx), %rsi
     48 89 e1                             movq %rsp, %rcx
     48 89 df                             movq %rbx, %rdi
-    e8 c9 02 00 00                       call functions
+    e8 cf 02 00 00                       call functions
     48 8b 93 b8 02 00 00                 movq 696(%rbx), %rdx
     48 8d 4c 24 08                       leaq 8(%rsp), %rcx
     48 89 df                             movq %rbx, %rdi
     48 8b b3 a8 02 00 00                 movq 680(%rbx), %rsi
     49 89 c6                             movq %rax, %r14
-    e8 ab 02 00 00                       call functions
+    e8 b1 02 00 00                       call functions
     48 89 c2                             movq %rax, %rdx
     4c 89 f0                             movq %r14, %rax
     48 09 d0                             orq %rdx, %rax
@@ -282,33 +282,35 @@ LINK = Stub("""
     41 5e                                popq %r14
     41 5f                                popq %r15
     c3                                   ret
-    48 89 f8                 tell:       movq %rdi, %rax
-    48 8b 7f 48                          movq 72(%rdi), %rdi
-    31 c9                                xorl %ecx, %ecx
-    4c 8b 40 50                          movq 80(%rax), %r8
-    48 8b 17                             movq (%rdi), %rdx
-    48 ff c2                             incq %rdx
-    49 89 d2                             movq %rdx, %r10
-    49 89 d1                             movq %rdx, %r9
-    49 c1 e2 05                          salq $5, %r10
-    49 c1 e1 06                          salq $6, %r9
-    4c 01 d7                             addq %r10, %rdi
-    4c 8b 94 0e d0 08 00 00  k21:        movq 2256(%rsi, %rcx), %r10
-    4c 89 14 0f                          movq %r10, (%rdi, %rcx)
-    48 83 c1 08                          addq $8, %rcx
-    48 83 f9 20                          cmpq $32, %rcx
+    4c 8b 4f 48              tell:       movq 72(%rdi), %r9
+    4c 8b 47 50                          movq 80(%rdi), %r8
+    48 89 f8                             movq %rdi, %rax
+    31 d2                                xorl %edx, %edx
+    49 8b 09                             movq (%r9), %rcx
+    48 8d 79 01                          leaq 1(%rcx), %rdi
+    49 8b 08                             movq (%r8), %rcx
+    49 89 fb                             movq %rdi, %r11
+    48 ff c1                             incq %rcx
+    49 c1 e3 05                          salq $5, %r11
+    49 89 ca                             movq %rcx, %r10
+    4d 01 d9                             addq %r11, %r9
+    49 c1 e2 06                          salq $6, %r10
+    4c 8b 9c 16 d0 08 00 00  k21:        movq 2256(%rsi, %rdx), %r11
+    4d 89 1c 11                          movq %r11, (%r9, %rdx)
+    48 83 c2 08                          addq $8, %rdx
+    48 83 fa 20                          cmpq $32, %rdx
     75 ea                                jne k21
-    31 c9                                xorl %ecx, %ecx
-    4b 8d 3c 08                          leaq (%r8, %r9), %rdi
-    4c 8b 84 0e f0 08 00 00  k22:        movq 2288(%rsi, %rcx), %r8
-    4c 89 04 0f                          movq %r8, (%rdi, %rcx)
-    48 83 c1 08                          addq $8, %rcx
-    48 83 f9 40                          cmpq $64, %rcx
+    31 d2                                xorl %edx, %edx
+    4d 01 d0                             addq %r10, %r8
+    4c 8b 8c 16 f0 08 00 00  k22:        movq 2288(%rsi, %rdx), %r9
+    4d 89 0c 10                          movq %r9, (%r8, %rdx)
+    48 83 c2 08                          addq $8, %rdx
+    48 83 fa 40                          cmpq $64, %rdx
     75 ea                                jne k22
-    48 8b 48 48                          movq 72(%rax), %rcx
-    48 89 11                             movq %rdx, (%rcx)
-    48 8b 48 50                          movq 80(%rax), %rcx
-    48 89 11                             movq %rdx, (%rcx)
+    48 8b 50 48                          movq 72(%rax), %rdx
+    48 89 3a                             movq %rdi, (%rdx)
+    48 8b 50 50                          movq 80(%rax), %rdx
+    48 89 0a                             movq %rcx, (%rdx)
     48 8b 50 58                          movq 88(%rax), %rdx
     48 8b 02                             movq (%rdx), %rax
     48 ff c0                             incq %rax

@@ -381,7 +381,14 @@ class Code:
         self._store(page + control.CONTROL_OBJECTS, bytes(64))
         self._store(page + control.CONTROL_HIDDEN, bytes(8))
         write_word(page + control.CONTROL_REAL, self.real["_dl_find_object"])
-        write_word(page + control.CONTROL_ITERATE, self.real["dl_iterate_phdr"])
+        write_word(self.words["iterate"], self.real["dl_iterate_phdr"])
+        write_word(self.words["own"], self.live + live.LABELS["iterate"])
+        write_word(self.words["filter"], self.live + live.LABELS["filter"])
+        write_word(self.words["adds"], page + control.CONTROL_ADDS)
+        frames = self.base + stubs.FRAMES
+        write(frames, stubs.unwinding())
+        #: The row of the table of ``_dl_find_object`` for our own code.
+        self._own_row = struct.pack("<4Q", self.base, self.base + PAGE, frames, 0)
         libc["__cxa_atexit"](ctypes.c_void_p(self.label("finish")), None, None)
 
     def label(self, name: str) -> int:
@@ -434,7 +441,8 @@ class Code:
         size = len(modules).to_bytes(32, "little")
         page = self.live + PAGE
         self._room = spare = max(8, len(modules) // 4)
-        found = size + b"".join([row[0] for row in modules])
+        found = (len(modules) + 1).to_bytes(32, "little") + self._own_row
+        found += b"".join([row[0] for row in modules])
         self._keep(page + control.CONTROL_FIND, found, spare * 32)
         write_word(self.words["table"], read_word(page + control.CONTROL_FIND))
         if hidden != self._hidden:

@@ -102,10 +102,10 @@ def dlopen(
         own = {name: options.pop(name) for name in _OF_MACHINES if name in options}
         return foreign_namespace(sysroot, **own).dlopen(source, flags, **options)
     native = options.pop("native", None)
-    if isinstance(source, str | os.PathLike) and _is_windows(os.fspath(source)):
+    if isinstance(source, str | os.PathLike) and _is_windows(os.fsdecode(source)):
         from rtld.process.windows.library import open_library
 
-        return open_library(os.fspath(source), native=bool(native))
+        return open_library(os.fsdecode(source), native=bool(native))
     if native is not None:
         raise TypeError("native= is for Windows DLLs")
     return default_namespace().dlopen(source, flags, **options)
@@ -185,18 +185,17 @@ def dlclose(library: Library) -> None:
 
 
 def dladdr(address: int | Any) -> Any:
-    """Whose an address is: (path, base, name, value, ...) of the module of ours and its nearest symbol; None if nobody's.
+    """Whose an address is: (path, base, name, value, ...) of the module and its nearest symbol; None if nobody's.
 
     *address* is a number or a function of ctypes.
     """
     from rtld.process.inprocess.calls import find_address
+    from rtld.process.inprocess.hooks import address_of
     from rtld.process.inprocess.space import process
 
-    if not isinstance(address, int):
-        import ctypes
-
-        address = ctypes.cast(address, ctypes.c_void_p).value or 0
-    return find_address(process(), address)
+    default_namespace()  # its modules are those of the host, too
+    with process().lock:
+        return find_address(process(), address_of(address), everywhere=True)
 
 
 def dladdr1(address: int | Any, flags: int) -> Any:
@@ -210,7 +209,7 @@ def dladdr1(address: int | Any, flags: int) -> Any:
     if flags == RTLD_DL_SYMENT:
         return found, dynsym(found.module.file).symbol(found.entry) if found.entry else None
     if flags == RTLD_DL_LINKMAP:
-        return found, found.space.maps[found.module]
+        return found, found.space.maps.get(found.module, 0)
     raise ValueError(f"dladdr1: flags {flags!r}")
 
 
@@ -224,12 +223,13 @@ def dl_iterate_phdr(callback: Callable[[Any], Any]) -> Any:
     from rtld.backends.inprocess import host_objects
     from rtld.process.inprocess.space import process, program_headers
 
-    rows = [
-        (o.name, o.base, o.phdr, o.phnum)
-        for o in host_objects()
-        if not o.name.startswith("/proc/self/")
-    ]
-    rows += [(m.path, m.base, *program_headers(m)) for _space, m in process().own_modules()]
+    with process().lock:  # of fork, too: ld.so keeps a lock of its own while it tells
+        rows = [
+            (o.name, o.base, o.phdr, o.phnum)
+            for o in host_objects()
+            if not o.name.startswith("/proc/self/")
+        ]
+        rows += [(m.path, m.base, *program_headers(m)) for _space, m in process().own_modules()]
     for row in rows:
         result = callback(row)
         if result:

@@ -39,7 +39,10 @@ class SymbolNotFound(UnresolvedSymbol, AttributeError):
 
 
 class Function(ctypes._CFuncPtr):  # type: ignore[name-defined,misc]
-    """A function of a library: what ``ctypes.CDLL`` gives, ``int`` its result until ``restype`` says otherwise."""
+    """A function of a library: what ``ctypes.CDLL`` gives, ``int`` its result until ``restype`` says otherwise.
+
+    While it raises ``Closed``, ``before`` has its restype and errcheck.
+    """
 
     _flags_ = _CDECL
     _restype_ = ctypes.c_int
@@ -117,7 +120,7 @@ class Library(Opened):
         space, module = self._namespace._space, self.module
         phdr, phnum = program_headers(module)
         return {
-            "lmid": space.process.spaces.index(space),
+            "lmid": space.lmid,
             "linkmap": space.maps[module],
             "origin": calls.origin_of(module),
             "serinfo": list(space.ns.search.default_directories),
@@ -140,6 +143,8 @@ class Library(Opened):
     def address(self, name: str, version: str | None = None) -> int:
         """The address of a symbol, looked up in the library and what it needs."""
         space, module = self._namespace._space, self.module
+        if not isinstance(name, str):
+            raise TypeError(f"a symbol is a str, not {type(name).__name__}")
         first = bool(self._options.get("flags", 0) & RTLD_FIRST)
         if version is None and not first:
             address = symbol_at_once(space, module, name)
@@ -205,7 +210,11 @@ class Library(Opened):
         from rtld.process.inprocess.hooks import interpose
 
         types = self._declared.get(name)
-        if types is not None and is_plain(function):
+        if is_plain(function):
+            if types is None:
+                raise TypeError(
+                    f"{name} is not declared: cdef says how a function of Python is called"
+                )
             function = ctypes.CFUNCTYPE(types[0], *(types[1] or ()))(function)
         return interpose(self._namespace._space, self.module, name, function)
 
@@ -228,6 +237,8 @@ class Library(Opened):
             raise Closed(f"{name}: {getattr(function, '__name__', 'function')}")
 
         for function in list(self._functions.values()):
+            if not hasattr(function, "before"):
+                function.before = function.restype, getattr(function, "errcheck", None)
             _point(function, gone)
             function.restype = ctypes.c_int
             function.errcheck = closed
@@ -244,22 +255,20 @@ class Library(Opened):
 
     def reload(self) -> Self:
         """Close it and open its source again: the file as it is now. Functions taken from it lead to the new ones."""
-        functions = [
-            (f, f.restype, f.argtypes, getattr(f, "errcheck", None))
-            for f in self._functions.values()
-        ]
+        functions = list(self._functions.values())
         remembered = self._remembered()
         self.close()
         again = self._namespace.dlopen(self._source, **self._options)
         self._module, self._name = again._module, again._name
         self._namespace._replace(again, self)
-        for function, restype, argtypes, errcheck in functions:
+        for function in functions:
             try:
                 address = self.address(function.__name__)
             except SymbolNotFound:
                 continue  # it raises Closed: the new library does not have it
             _point(function, address)
-            function.restype, function.argtypes = restype, argtypes
+            function.restype, errcheck = function.before
+            del function.before
             if errcheck is not None:
                 function.errcheck = errcheck
             else:

@@ -27,11 +27,11 @@ from rtld.elf.verify import WRONG_CLASS, WRONG_MACHINE
 from rtld.errors import NotFound
 from rtld.events import QUIET
 from rtld.process.hooks import Hooks, SearchHook
-from rtld.process.inprocess import space as inprocess
 from rtld.process.inprocess.calls import look_up
 from rtld.process.inprocess.close import close_library, close_namespace, initialise
 from rtld.process.inprocess.express import open_at_once
 from rtld.process.inprocess.open import open_library
+from rtld.process.inprocess.quiet import Quiet
 from rtld.process.inprocess.space import Space, process
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ class Namespace(Closing):
                    (every library that ld.so has loaded is used instead of a copy)
     model          whose rules of search, versions and look-up: "glibc", "musl", "freebsd", "bionic", "qnx-doc", "qnx"
     library_path   LD_LIBRARY_PATH for it; further keywords are those of ``SearchOptions``
-    preload        libraries whose symbols come before all others (LD_PRELOAD)
+    preload        libraries whose symbols come before all others, a list or in the words of LD_PRELOAD
     hooks          a ``Hooks``: who is asked at each event, with the powers of LD_AUDIT
     reporter       who is told (rtld.events): Trace writes what LD_DEBUG would
     """
@@ -70,7 +70,7 @@ class Namespace(Closing):
         *,
         host: str = "libc",
         model: str = "glibc",
-        preload: Iterable[str] = (),
+        preload: str | Iterable[str] = (),
         reporter: Reporter = QUIET,
         hooks: Hooks | None = None,
         **search: Any,
@@ -92,6 +92,8 @@ class Namespace(Closing):
             self._space.hooks = hooks
             rules = self._space.ns.search.rules
             self._space.ns.search.rules = SearchHook(rules, hooks)
+        if isinstance(preload, str):  # as in LD_PRELOAD
+            preload = preload.replace(":", " ").split()
         for library in preload:
             self._preload(library)
 
@@ -136,10 +138,12 @@ class Namespace(Closing):
         if flags & ~RTLD_GLOBAL == RTLD_NOW and isinstance(source, str | os.PathLike):
             with process().lock:
                 wanted = source if isinstance(source, str) else self._root(source, None, None)[0]
-                at_once = open_at_once(space, wanted, everywhere=flags != RTLD_NOW)
+                with Quiet(space):
+                    at_once = open_at_once(space, wanted, everywhere=flags != RTLD_NOW)
+                    if at_once is not None:
+                        library = Library(self, at_once[0], source, options)
+                        self._libraries.add(library)
                 if at_once is not None:
-                    library = Library(self, at_once[0], source, options)
-                    self._libraries.add(library)
                     for function in at_once[1]:
                         call(function, *space.process.arguments)
                     return library
@@ -148,26 +152,29 @@ class Namespace(Closing):
         if source is None or (source == "" and space.model == "glibc"):
             return Library(self, space.ns.main, None, options)
         with process().lock:
-            if flags & RTLD_NOSHARE and isinstance(source, str):
-                # A copy of its own: the same file, decoded again, is no longer the module that is loaded already.
-                path = space.ns.search.find(source, space.ns.main).path
-                with open(path, "rb") as stream:
-                    source, name = stream.read(), name or path
-            label, root, fd = self._root(source, name, origin)
-            if fd >= 0 and root is not None:
-                space.descriptors_of_files[root] = fd
-            try:
-                opened = open_library(space, label, flags, None, root)
-            except BaseException as error:
+            with Quiet(space):
+                if flags & RTLD_NOSHARE and isinstance(source, str):
+                    # A copy of its own: the same file, decoded again, is no longer the module that is loaded already.
+                    path = space.ns.search.find(source, space.ns.main).path
+                    with open(path, "rb") as stream:
+                        source, name = stream.read(), name or path
+                label, root, fd = self._root(source, name, origin)
                 if fd >= 0 and root is not None:
-                    os.close(space.descriptors_of_files.pop(root))
-                if isinstance(error, NotFound):
-                    _note_other_cpus(error)
-                raise
-            if opened is None:
-                raise NotFound(label, None, (), "it is not loaded, and RTLD_NOLOAD was asked for")
-            library = Library(self, opened[0], source, options)
-            self._libraries.add(library)
+                    space.descriptors_of_files[root] = fd
+                try:
+                    opened = open_library(space, label, flags, None, root)
+                except BaseException as error:
+                    if fd >= 0 and root is not None:
+                        os.close(space.descriptors_of_files.pop(root))
+                    if isinstance(error, NotFound):
+                        _note_other_cpus(error)
+                    raise
+                if opened is None:
+                    raise NotFound(
+                        label, None, (), "it is not loaded, and RTLD_NOLOAD was asked for"
+                    )
+                library = Library(self, opened[0], source, options)
+                self._libraries.add(library)
             initialise(space, opened[1])
         return library
 
@@ -178,7 +185,7 @@ class Namespace(Closing):
         if isinstance(source, str):
             return source, None, -1
         if hasattr(source, "__fspath__"):
-            path = os.fspath(source)
+            path = os.fsdecode(source)
             return path if "/" in path else f"./{path}", None, -1
         fd = -1
         if hasattr(source, "fileno") and not isinstance(source, int):
@@ -186,6 +193,8 @@ class Namespace(Closing):
                 source = source.fileno()
             except OSError:
                 source = source.read()
+                if isinstance(source, str):
+                    raise TypeError("a file of text; libraries are read from binary ones") from None
         self._number += 1
         label = name or f"<memory {self._number}>"
         file = ElfFile(source, label)
@@ -213,18 +222,21 @@ class Namespace(Closing):
     def pseudo(self, handle: int, name: str, version: str | None, caller: Library | None) -> int:
         """dlsym with RTLD_DEFAULT, RTLD_NEXT or RTLD_SELF, as asked by *caller* (by default the program)."""
         space = self._space
-        module = caller.module if caller is not None else space.ns.main
-        if handle == RTLD_DEFAULT:
-            scope = default_scope(space.ns, space.opened, module)
-        elif handle == RTLD_NEXT:
-            scope = next_scope(space.opened, module)
-        elif handle == RTLD_SELF:
-            scope = [module, *next_scope(space.opened, module)]
-        else:
-            raise ValueError(
-                f"{handle!r} is no handle: a Library, RTLD_DEFAULT, RTLD_NEXT or RTLD_SELF"
-            )
-        return look_up(space, scope, name, version, module.path)
+        if not isinstance(name, str):
+            raise TypeError(f"a symbol is a str, not {type(name).__name__}")
+        with process().lock:  # against concurrent loads and unloads
+            module = caller.module if caller is not None else space.ns.main
+            if handle == RTLD_DEFAULT:
+                scope = default_scope(space.ns, space.opened, module)
+            elif handle == RTLD_NEXT:
+                scope = next_scope(space.opened, module)
+            elif handle == RTLD_SELF:
+                scope = [module, *next_scope(space.opened, module)]
+            else:
+                raise ValueError(
+                    f"{handle!r} is no handle: a Library, RTLD_DEFAULT, RTLD_NEXT or RTLD_SELF"
+                )
+            return look_up(space, scope, name, version, module.path)
 
     # -- the end ----------------------------------------------------------------------------------------
 
@@ -257,7 +269,7 @@ _default: Namespace | None = None
 def default_namespace() -> Namespace:
     """The namespace of ``rtld.dlopen``: its libraries also see the program, as those of ld.so's dlopen do."""
     global _default  # noqa: PLW0603 - a process has one
-    with inprocess.starting:
+    with process().lock:
         if _default is None:
             _default = Namespace("", host="program")
             _default.name = ""

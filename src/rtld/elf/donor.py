@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 
 _ET_DYN, _EM_X86_64 = 3, 62
-_PT_LOAD, _PT_DYNAMIC, _PT_TLS = 1, 2, 7
+_PT_LOAD, _PT_DYNAMIC, _PT_TLS, _PT_GNU_STACK = 1, 2, 7, 0x6474E551
 _DT = {
     "NULL": 0, "HASH": 4, "STRTAB": 5, "SYMTAB": 6, "RELA": 7, "RELASZ": 8, "RELAENT": 9, "STRSZ": 10,
     "SYMENT": 11, "FLAGS": 30,
@@ -23,6 +23,7 @@ _DF_STATIC_TLS = 0x10
 #: Offsets of the words in the file, and so from its load bias.
 MODULE, DESCRIPTOR, DISTANCE = 0x300, 0x308, 0x318
 _IMAGE = 0x400
+_DYNAMIC = 0x120
 
 
 def donor(image: bytes, size: int, align: int, first: int, *, static: bool) -> bytes:
@@ -33,7 +34,7 @@ def donor(image: bytes, size: int, align: int, first: int, *, static: bool) -> b
     rela = struct.pack("<QQq", MODULE, _DTPMOD64, 0) + struct.pack("<QQq", DESCRIPTOR, _TLSDESC, 0)
     if static:
         rela += struct.pack("<QQq", DISTANCE, _TPOFF64, 0)
-    symtab, hashes, strings, relocs, dynamic = 0x200, 0x218, 0x22C, 0x230, 0x120
+    symtab, hashes, strings, relocs, dynamic = 0x200, 0x218, 0x22C, 0x230, _DYNAMIC
     entries = [
         ("HASH", hashes), ("STRTAB", strings), ("SYMTAB", symtab), ("STRSZ", 1), ("SYMENT", 24),
         ("RELA", relocs), ("RELASZ", len(rela)), ("RELAENT", 24),
@@ -70,6 +71,14 @@ def donor(image: bytes, size: int, align: int, first: int, *, static: bool) -> b
     struct.pack_into("<IIIII", data, hashes, 1, 1, 0, 0, 0)
     data[relocs : relocs + len(rela)] = rela
     data[at:end] = image
+    return bytes(data)
+
+
+def stack_donor() -> bytes:
+    """A library without anything but a PT_GNU_STACK that is executable: ld.so makes the stacks of all threads so."""
+    data = bytearray(donor(b"", 0, 1, 0, static=False))
+    struct.pack_into("<IIQQQQQQ", data, 64 + 2 * 56, _PT_GNU_STACK, 7, 0, 0, 0, 0, 0, 16)
+    struct.pack_into("<Q", data, _DYNAMIC + 6 * 16 + 8, 0)  # DT_RELASZ: nothing to be told
     return bytes(data)
 
 

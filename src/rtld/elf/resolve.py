@@ -257,7 +257,7 @@ def resolve_symbols(
     bindings.kind[lookups] = np.where(copied, COPIED, np.where(unique, UNIQUE, NORMAL))
     if ns.model != "musl":
         _own_protected(bindings, lookups, candidates, wanted, chosen, found, visibility[lookups])
-    _note_undefined(ns, bindings, lookups[~found], bind, bool(ns.model == "musl"))
+    _note_undefined(ns, relocations, bindings, lookups[~found], bind)
     return relocations, bindings
 
 
@@ -330,16 +330,8 @@ def _unique_winners(
     hit = hit[(c.info[chosen[hit]] >> np.uint32(4)) == t.STB_GNU_UNIQUE]
     if not len(hit):
         return chosen
-    rank = np.zeros(len(b.modules), np.int64)
     numbers = {m: i for i, m in enumerate(b.modules)}
-    for place, module in enumerate(ns.relocation_order):
-        if module in numbers:
-            rank[numbers[module]] = place
-    # First relocation row of each reference, so that references of one module compare in the order ld.so meets them.
-    row = np.full(len(b), len(r.reference), np.int64)
-    used = np.flatnonzero(r.reference >= 0)
-    np.minimum.at(row, r.reference[used], used)
-    key = (rank[w.module[hit]] << 40) | row[lookups[hit]]
+    key = _moments(ns, r, b)[lookups[hit]]
     order = np.lexsort((key, w.group[hit]))
     group = w.group[hit][order]
     first = np.ones(len(group), np.bool_)
@@ -362,6 +354,20 @@ def _unique_winners(
             if len(same):
                 chosen[hit[w.group[hit] == group[place]]] = int(same[0])
     return chosen
+
+
+def _moments(ns: Namespace, r: Relocations, b: Bindings) -> I64:
+    """For each reference a number that ascends in the order in which ld.so's relocation meets them first."""
+    rank = np.zeros(len(b.modules), np.int64)
+    numbers = {m: i for i, m in enumerate(b.modules)}
+    for place, module in enumerate(ns.relocation_order):
+        if module in numbers:
+            rank[numbers[module]] = place
+    row = np.full(len(b), len(r.reference), np.int64)
+    used = np.flatnonzero(r.reference >= 0)
+    np.minimum.at(row, r.reference[used], used)
+    moments: I64 = (rank[b.referrer] << 40) | row
+    return moments
 
 
 def _own_protected(
@@ -387,11 +393,16 @@ def _own_protected(
         b.definer[row], b.definition[row] = own, symbol
 
 
-def _note_undefined(ns: Namespace, b: Bindings, rows: I64, bind: Any, musl: bool) -> None:
+def _note_undefined(ns: Namespace, r: Relocations, b: Bindings, rows: I64, bind: Any) -> None:
     weak = bind[rows] == t.STB_WEAK
     b.kind[rows] = np.where(weak, WEAK_UNDEFINED, UNDEFINED)
+    rows = rows[~weak]
+    if not len(rows):
+        return
+    rows = rows[np.argsort(_moments(ns, r, b)[rows], kind="stable")]
+    musl = ns.model == "musl"
     seen: set[tuple[int, int]] = set()
-    for row in rows[~weak].tolist():
+    for row in rows.tolist():
         key = (int(b.referrer[row]), int(b.symbol[row]))
         if key in seen:
             continue

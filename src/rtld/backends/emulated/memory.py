@@ -223,6 +223,11 @@ class Memory:
         if show:
             self._engine.map(start, size, rights, self._base + start)
 
+    def lend(self, start: int, data: bytes) -> None:
+        """Pages that may be read, by functions of ours: for the CPU somebody else has mapped them."""
+        self._bytes[start : start + len(data)] = data
+        self._add(start, len(data), READ, show=False)
+
     def unmap(self, start: int, size: int) -> None:
         """Take memory and addresses away; what is not there stays so."""
         self.reserved.remove(start, start + size)

@@ -24,8 +24,9 @@ from rtld.elf.dlopen import (
 )
 from rtld.elf.scalar import dynsym
 from rtld.errors import NotFound, RtldError, UnresolvedSymbol
-from rtld.process.inprocess.close import close_library, initialise
+from rtld.process.inprocess.close import close_library, initialise, retire_namespace
 from rtld.process.inprocess.open import load_deferred, open_library
+from rtld.process.inprocess.quiet import Quiet
 from rtld.process.inprocess.space import Space, program_headers, span
 
 TYPE_CHECKING = False
@@ -102,9 +103,11 @@ def scope_of_handle(space: Space, module: Module) -> list[Module]:
     return scope
 
 
-def find_address(process: Process, address: int) -> Address | None:
-    """The module of ours that has the address, and its nearest symbol."""
-    found = process.containing(address)
+def find_address(process: Process, address: int, *, everywhere: bool = False) -> Address | None:
+    """The module of ours that has the address, and its nearest symbol. *everywhere*: the host's, too."""
+    found = process.containing(address) or (
+        process.host_containing(address) if everywhere else None
+    )
     if found is None:
         return None
     space, module = found
@@ -124,6 +127,11 @@ def tls_data(module: Module) -> int:
         return 0
     block = machine.buffer(struct.pack("<QQ", module.tls_id, 0))
     return machine.call(machine.host_symbol("__tls_get_addr"), machine.address_of(block))
+
+
+def _about(name: str, text: str) -> str:
+    """A sentence of dlerror(3) about a file, if it has a name."""
+    return f"{name}: {text}" if name else text
 
 
 def origin_of(module: Module) -> str:
@@ -153,9 +161,9 @@ class Service:
             "dlsym": (self._guard(self.dlsym), 3),
             "dlvsym": (self._guard(self.dlvsym), 4),
             "dlclose": (self._guard(self.dlclose, -1), 1),
-            "dlerror": (self.dlerror, 0),
-            "dladdr": (self.dladdr, 2),
-            "dladdr1": (self.dladdr1, 4),
+            "dlerror": (self._guard(self.dlerror), 0),
+            "dladdr": (self._guard(self.dladdr), 2),
+            "dladdr1": (self._guard(self.dladdr1), 4),
             "dlinfo": (self._guard(self.dlinfo, -1), 3),
             "bind": (self.bind, 2),
             "enter": (self.enter, 1),
@@ -163,15 +171,18 @@ class Service:
         }
 
     def _guard(self, function: Callable[..., int], failure: int = 0) -> Callable[..., int]:
-        """What goes wrong is left for dlerror; nothing is thrown into C."""
+        """What goes wrong is left for dlerror, errno is left alone; nothing is thrown into C."""
 
         def guarded(*arguments: int) -> int:
+            saved = machine.errno()
             try:
                 return function(*arguments)
             except RtldError as error:
                 self.local.text = str(error)
             except (OSError, MemoryError, ValueError) as error:
                 self.local.text = f"rtld: {error}"
+            finally:
+                machine.set_errno(saved)
             return failure & _WORD
 
         return guarded
@@ -181,6 +192,8 @@ class Service:
         if found is not None:
             return found
         # Called through a pointer from code that is not ours: as from the program.
+        if not self.process.spaces:
+            raise DlError("every library has been closed")
         space = self.process.spaces[0]
         return space, space.ns.main
 
@@ -191,9 +204,9 @@ class Service:
         """void *dlopen(const char *file, int mode)"""
         space, module = self._caller(caller)
         mode &= 0xFFFFFFFF
-        if not mode & (RTLD_LAZY | RTLD_NOW):
-            raise DlError("invalid mode for dlopen(): Invalid argument")
         name = os.fsdecode(machine.read_string(file)) if file else ""
+        if not mode & (RTLD_LAZY | RTLD_NOW):
+            raise DlError(_about(name, "invalid mode for dlopen(): Invalid argument"))
         return self.open(space, module, name, mode)
 
     def open(self, space: Space, requester: Module, name: str, mode: int) -> int:
@@ -201,7 +214,8 @@ class Service:
         with self.process.lock:
             if not name:
                 return space.maps[space.ns.main]
-            opened = open_library(space, name, mode, requester)
+            with Quiet(space):
+                opened = open_library(space, name, mode, requester)
             if opened is None:
                 return 0
             initialise(space, opened[1])
@@ -210,14 +224,24 @@ class Service:
     def dlmopen(self, lmid: int, file: int, mode: int, caller: int) -> int:
         """void *dlmopen(Lmid_t lmid, const char *file, int mode)"""
         space, _module = self._caller(caller)
-        if lmid == LM_ID_NEWLM & _WORD:
-            space = Space(self.process, host="libc", model=space.model)
-        elif lmid < len(self.process.spaces):
-            space = self.process.spaces[lmid]
-        else:
-            raise DlError("invalid namespace: Invalid argument")
         name = os.fsdecode(machine.read_string(file)) if file else ""
-        return self.open(space, space.ns.main, name, mode & 0xFFFFFFFF)
+        mode &= 0xFFFFFFFF
+        if not mode & (RTLD_LAZY | RTLD_NOW):
+            raise DlError(_about(name, "invalid mode for dlopen(): Invalid argument"))
+        with self.process.lock:
+            if lmid == LM_ID_NEWLM & _WORD:
+                space = Space(self.process, host="libc", model=space.model)
+                space.transient = True
+            else:
+                found = next((s for s in self.process.spaces if s.lmid == lmid), None)
+                if found is None and lmid != LM_ID_BASE:
+                    what = "invalid target namespace in dlmopen(): Invalid argument"
+                    raise DlError(_about(name, what))
+                space = found or space
+            try:
+                return self.open(space, space.ns.main, name, mode)
+            finally:
+                retire_namespace(space)
 
     def dlsym(self, handle: int, name: int, caller: int) -> int:
         """void *dlsym(void *handle, const char *symbol)"""
@@ -231,6 +255,10 @@ class Service:
 
     def _symbol(self, handle: int, name: int, version: str | None, caller: int) -> int:
         text = os.fsdecode(machine.read_string(name))
+        with self.process.lock:  # against concurrent loads and unloads (dlfcn/dlsym.c)
+            return self._find(handle, name, text, version, caller)
+
+    def _find(self, handle: int, name: int, text: str, version: str | None, caller: int) -> int:
         if handle in (0, RTLD_NEXT):
             space, module = self._caller(caller)
             pick = (
@@ -277,6 +305,7 @@ class Service:
         with self.process.lock:
             if not module.hosted:
                 close_library(space, module)
+                retire_namespace(space)
         return 0
 
     def dlerror(self) -> int:
@@ -297,7 +326,8 @@ class Service:
         return self._address(address, info, extra, flags & 0xFFFFFFFF)
 
     def _address(self, address: int, info: int, extra: int, flags: int) -> int:
-        found = find_address(self.process, address)
+        with self.process.lock:
+            found = find_address(self.process, address)
         if found is None:
             if flags:
                 return machine.call(self.real["dladdr1"], address, info, extra, flags) & 0xFFFFFFFF
@@ -309,7 +339,8 @@ class Service:
         if found.entry:
             name = module.base + dynamic[t.DT_STRTAB] + dynsym(module.file).symbol(found.entry).name
             entry = module.base + dynamic[t.DT_SYMTAB] + 24 * found.entry
-        machine.write(info, struct.pack("<4Q", record + 64, found.base, name, found.value))
+        path = machine.read_word(record + 8)  # l_name
+        machine.write(info, struct.pack("<4Q", path, found.base, name, found.value))
         if flags == RTLD_DL_SYMENT:
             machine.write_word(extra, entry)
         elif flags == RTLD_DL_LINKMAP:
@@ -324,7 +355,7 @@ class Service:
         space, module = found
         request &= 0xFFFFFFFF
         if request == DI_LMID:
-            machine.write_word(argument, self.process.spaces.index(space))
+            machine.write_word(argument, space.lmid)
         elif request == DI_LINKMAP:
             machine.write_word(argument, space.maps[module])
         elif request == DI_ORIGIN:

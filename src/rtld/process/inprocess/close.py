@@ -11,6 +11,7 @@ import struct
 from rtld.backends import inprocess as machine
 from rtld.elf import types as t
 from rtld.elf.dlopen import DlError, remove, unreachable
+from rtld.process.inprocess.quiet import Quiet
 from rtld.process.inprocess.space import Space, span
 
 TYPE_CHECKING = False
@@ -69,8 +70,9 @@ def collect(space: Space, closed: Module | None = None) -> list[Module]:
     finally:
         space.opened.pinned -= busy
     if going:
-        unload(space, going)
-        process.publish()
+        with Quiet(space):
+            unload(space, going)
+            process.publish()
         if space.hooks is not None:
             space.hooks.activity("consistent")
     return going
@@ -83,8 +85,14 @@ def close_namespace(space: Space) -> None:
     opened.pinned.clear()
     opened.startup = [module for module in opened.startup if module.hosted]
     collect(space)
-    if not any(not module.hosted for module in space.ns.modules):
-        process = space.process
+    space.transient = True
+    retire_namespace(space)
+
+
+def retire_namespace(space: Space) -> None:
+    """Forget a namespace that nobody can ask for any more, once it has no library; its number is free again."""
+    process = space.process
+    if space.transient and space in process.spaces and all(m.hosted for m in space.ns.modules):
         process.drop_records(space, space.ns.modules)
         process.spaces.remove(space)
 

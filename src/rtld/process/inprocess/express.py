@@ -88,8 +88,8 @@ class Late:
                     file = ElfFile(module.path)
                     if (file.identity, file.size) != (self.identity, self._size):
                         raise file.fail("file", "identity", "another", "the one that was loaded")
+                # Not entered into ``files``: the module may be closed meanwhile, and its file with it.
                 file.path = module.path
-                files[self.identity] = file
             self.close()
             return file
 

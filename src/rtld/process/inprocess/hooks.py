@@ -60,27 +60,83 @@ def poke(module: Module, address: int, value: int) -> None:
         )
 
 
+class Redirection:
+    """Words of a module that lead to *function*, and what they held before. None: to a thunk that asks Python."""
+
+    __slots__ = ("function", "saved", "values")
+
+    def __init__(self, module: Module, values: dict[int, int], function: Any) -> None:
+        self.function = function
+        self.values = values
+        self.saved = {address: machine.read_word(address) for address in values}
+        self.apply(module)
+
+    def apply(self, module: Module) -> None:
+        """Store the words."""
+        for address, value in self.values.items():
+            poke(module, address, value)
+
+    def undo(self, module: Module, later: list[Redirection]) -> None:
+        """Give back what was there; what has been redirected again since stays so."""
+        for address, value in self.saved.items():
+            above = next((r for r in later if address in r.saved), None)
+            if above is None:
+                poke(module, address, value)
+            else:
+                above.saved[address] = value
+
+    @property
+    def needs_python(self) -> bool:
+        """Whether it leads to code of Python."""
+        if self.function is None:
+            return True
+        kept = getattr(self.function, "_objects", None) or {}
+        return any(type(thing).__name__ == "CThunkObject" for thing in kept.values())
+
+
+def leave_python(process: Process) -> None:
+    """Python ends, and libraries do not: nothing of theirs may lead to it, everything else leads where it led."""
+    for module, layers in process.redirections.items():
+        for i in reversed(range(len(layers))):
+            if layers[i].needs_python:
+                layers.pop(i).undo(module, layers[i:])
+    for space in process.spaces:
+        space.bind_all()
+    for module, layers in process.redirections.items():
+        for redirection in layers:
+            redirection.apply(module)
+
+
 def interpose(space: Space, module: Module, name: str, function: Any) -> Callable[[], None]:
     """Lead a library's own references to *name* elsewhere; the result undoes it."""
-    encoded = name.encode()
+    encoded = os.fsencode(name)
     table = dynsym(module.file)
     mine = [place for place in places(module) if table.name(place.symbol) == encoded]
     if not mine:
         raise UnresolvedSymbol(module.path, name)
-    target = (
-        function if isinstance(function, int) else ctypes.cast(function, ctypes.c_void_p).value or 0
-    )
-    saved = [(place, machine.read_word(place.address)) for place in mine]
-    for place in mine:
-        poke(module, place.address, target + place.addend & _WORD)
-    space.process.keep.setdefault(module, []).append(function)
+    target = address_of(function)
+    values = {place.address: target + place.addend & _WORD for place in mine}
+    layers = space.process.redirections.setdefault(module, [])
+    redirection = Redirection(module, values, function)
+    layers.append(redirection)
 
     def undo() -> None:
-        if module in space.maps:
-            for place, value in saved:
-                poke(module, place.address, value)
+        if redirection in layers and module in space.maps:
+            i = layers.index(redirection)
+            layers.pop(i).undo(module, layers[i:])
 
     return undo
+
+
+def address_of(function: Any) -> int:
+    """Where an address, or a function of ctypes, leads. TypeError, ValueError."""
+    if isinstance(function, int):
+        if not 0 <= function <= _WORD:
+            raise ValueError(f"{function:#x} is no address")
+        return function
+    if not isinstance(function, ctypes._CFuncPtr | ctypes.c_void_p):  # type: ignore[attr-defined]
+        raise TypeError(f"{function!r} is neither an address nor a function of ctypes")
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 # -- auditing -------------------------------------------------------------------------------------------
@@ -182,6 +238,7 @@ def audit_group(loading: Loading) -> None:
     for module in loading.own:
         table = dynsym(module.file)
         known: dict[tuple[int, bool], Any] = {}
+        layers: list[Redirection] = []
         watched: list[tuple[Place, str, Module | None, int]] = []
         for place in places(module):
             value = machine.read_word(place.address) - place.addend & _WORD
@@ -191,12 +248,10 @@ def audit_group(loading: Loading) -> None:
                 key = place.symbol, place.type == _JUMP_SLOT
                 if key not in known:
                     known[key] = hooks.symbind(name, module, definer, value)
-                redirected = known[key]
-                if not isinstance(redirected, int):
-                    loading.keep.setdefault(module, []).append(redirected)
-                    redirected = ctypes.cast(redirected, ctypes.c_void_p).value or 0
+                redirected = address_of(known[key])
                 if redirected != value:
-                    poke(module, place.address, redirected + place.addend & _WORD)
+                    words = {place.address: redirected + place.addend & _WORD}
+                    layers.append(Redirection(module, words, known[key]))
                     value = redirected
             if (
                 wants_calls
@@ -206,7 +261,9 @@ def audit_group(loading: Loading) -> None:
             ):
                 watched.append((place, name, definer, value))
         if watched:
-            _watch(loading, module, watched)
+            layers.append(_watch(loading, module, watched))
+        if layers:
+            loading.redirections[module] = layers
 
 
 def _definers(loading: Loading) -> dict[tuple[Module, int], Module]:
@@ -220,7 +277,7 @@ def _definers(loading: Loading) -> dict[tuple[Module, int], Module]:
 
 def _watch(
     loading: Loading, module: Module, watched: list[tuple[Place, str, Module | None, int]]
-) -> None:
+) -> Redirection:
     """Lead slots to thunks that know their number."""
     space = loading.space
     process: Process = space.process
@@ -231,9 +288,9 @@ def _watch(
         process.watches.append(Watch(space.hooks, name, module, definer, value))
     start = machine.place_code(bytes(code), 0)
     size = len(code) // len(watched)
-    for i, (place, _name, _definer, _value) in enumerate(watched):
-        poke(module, place.address, start + i * size)
     loading.thunks.append((module, start, len(code) + 4095 & -4096))
+    slots = {row[0].address: start + i * size for i, row in enumerate(watched)}
+    return Redirection(module, slots, None)
 
 
 def enter_call(process: Process, frame: int) -> int:
@@ -241,23 +298,31 @@ def enter_call(process: Process, frame: int) -> int:
     watch = process.watches[machine.read_word(frame + 64)]
     call = Call(frame, watch.symbol, watch.referrer, watch.definer, watch.target)
     machine.write_word(frame + 88, watch.target)
-    wanted = None
     try:
-        wanted = watch.hooks.pltenter(call)
+        if not watch.hooks.pltenter(call):
+            return _WORD
+        # The hook gets the same object when the call returns. What is known of this frame belongs to a call that never did.
+        process.calls[frame] = watch, call
+        return int(watch.hooks.stack_bytes)
+    except BaseException as error:  # the call is made all the same
+        _report(error)
+        return _WORD
     finally:
         machine.write_word(frame + 88, call.target)
-    if not wanted:
-        return _WORD
-    # The hook gets the same object when the call returns; frames of one thread are a stack.
-    process.calls.setdefault(frame, []).append((watch, call))
-    return int(watch.hooks.stack_bytes)
+
+
+def _report(error: BaseException) -> None:
+    """Nothing can be raised through code of C: ``sys.unraisablehook`` gets it, as from every callback of ctypes."""
+
+    def pltenter() -> None:
+        raise error
+
+    ctypes.CFUNCTYPE(None)(pltenter)()
 
 
 def leave_call(process: Process, frame: int) -> None:
     """A watched call has returned."""
-    entries = process.calls.get(frame)
-    if entries:
-        watch, call = entries.pop()
-        if not entries:
-            process.calls.pop(frame, None)
+    entry = process.calls.pop(frame, None)
+    if entry is not None:
+        watch, call = entry
         watch.hooks.pltexit(call)

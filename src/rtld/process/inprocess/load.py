@@ -42,6 +42,7 @@ from rtld.elf.waiting import Ifunc
 from rtld.errors import FormatError, NotFound, UnresolvedSymbol, VersionMismatch
 from rtld.process.inprocess.close import close_file, fini_functions
 from rtld.process.inprocess.space import PAGE, Space, is_hosted
+from rtld.process.inprocess.stack import prepare_stacks
 from rtld.process.inprocess.tls import descriptor, lend_tls, write_tls
 
 TYPE_CHECKING = False
@@ -89,6 +90,13 @@ def _unique_reason(name: str) -> str:
     return f"defines {name}, which is unique in the process (STB_GNU_UNIQUE)"
 
 
+def _note(reasons: dict[Module, list[str]], module: Module, reason: str) -> None:
+    """Once, however often it is found again."""
+    known = reasons.setdefault(module, [])
+    if reason not in known:
+        known.append(reason)
+
+
 class Loading:
     """One ``dlopen`` on its way. Nothing of it is visible before ``commit``, and ``undo`` takes everything back."""
 
@@ -108,6 +116,7 @@ class Loading:
         self.deferred: list[str] = []  # what it will need
         self.thunks: list[tuple[Module, int, int]] = []
         self.link: QuickLink | None = None  # what the short way found
+        self.redirections: dict[Module, list[Any]] = {}
 
     # -- until it is relocated ------------------------------------------------------------------------
 
@@ -207,6 +216,7 @@ class Loading:
             size = high - low + PAGE - 1 & -PAGE
             if size == 0:
                 raise module.file.fail("program headers", "PT_LOAD", "none", "at least one")
+            prepare_stacks(module)
             start = machine.reserve(size, module.file.max_align)
             self.reserved.append((start, size))
             module.base = start - low
@@ -419,6 +429,7 @@ class Loading:
             space.deferred[group.root] = self.deferred
         space.thunks.update({module: (start, size) for module, start, size in self.thunks})
         process.add_records(space, group.new)
+        process.redirections.update(self.redirections)
         for module, blocks in self.keep.items():
             process.keep.setdefault(module, []).extend(blocks)
         for module in self.own:
@@ -478,11 +489,11 @@ class Loading:
                 opened.pinned.add(module)
             elif module.file.dt_flags_1 & t.DF_1_NODELETE:
                 opened.pinned.add(module)
-                reasons.setdefault(module, []).append("asks never to be unloaded (DF_1_NODELETE)")
+                _note(reasons, module, "asks never to be unloaded (DF_1_NODELETE)")
         for module, name in link.unique.items():
             if not module.hosted:
                 opened.pinned.add(module)
-                reasons.setdefault(module, []).append(_unique_reason(name))
+                _note(reasons, module, _unique_reason(name))
 
     def _note_nodelete(self, opened: Opened) -> None:
         if self.flags & RTLD_NODELETE and self.group.root not in opened.pinned:
@@ -501,10 +512,10 @@ class Loading:
                 unique.setdefault(b.modules[int(b.definer[row])], b.name(row))
         for module, name in unique.items():
             if not module.hosted:
-                reasons.setdefault(module, []).append(_unique_reason(name))
+                _note(reasons, module, _unique_reason(name))
         for module in self.own:
             if module.file.dt_flags_1 & t.DF_1_NODELETE:
-                reasons.setdefault(module, []).append("asks never to be unloaded (DF_1_NODELETE)")
+                _note(reasons, module, "asks never to be unloaded (DF_1_NODELETE)")
             elif module not in unique:
                 opened.pinned.discard(module)
 

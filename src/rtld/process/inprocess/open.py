@@ -8,6 +8,7 @@ from rtld.elf.models import is_qnx, loads_needs
 from rtld.errors import UnresolvedSymbol
 from rtld.process.inprocess.close import collect, initialise
 from rtld.process.inprocess.load import RTLD_LAZY, RTLD_LAZYLOAD, Loading
+from rtld.process.inprocess.quiet import Quiet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ def load_deferred(space: Space, module: Module) -> bool:
     name = waiting.pop(0)
     with space.process.lock:
         try:
-            opened = open_library(space, name, RTLD_LAZYLOAD | RTLD_LAZY, module)
+            with Quiet(space):
+                opened = open_library(space, name, RTLD_LAZYLOAD | RTLD_LAZY, module)
         except BaseException:
             waiting.insert(0, name)
             raise

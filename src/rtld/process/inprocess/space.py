@@ -114,9 +114,10 @@ class Process:
         self.keep: dict[Module, list[Any]] = {}  # memory that lives as long as a module
         self.debugging: Any = None  # inprocess_debug.Debugging
         self.watches: list[Any] = []  # inprocess_hooks.Watch, by the number their thunk has
-        self.calls: dict[
-            int, list[Any]
-        ] = {}  # watched calls that are to be seen returning, by frame
+        self.calls: dict[int, Any] = {}  # watched calls that are to be seen returning, by frame
+        self.redirections: dict[
+            Module, list[Any]
+        ] = {}  # hooks.Redirection, in the order they were made
         self.arguments = _arguments()
         self.scan()
         from rtld.process.inprocess.calls import Service
@@ -131,6 +132,10 @@ class Process:
         """Python ends: nothing may lead to it any more. What is open is finished by exit(3) itself."""
         self.leaving = True
         self.code.finish(self._functions())
+        if self.redirections:
+            from rtld.process.inprocess.hooks import leave_python
+
+            leave_python(self)
         for space in self.spaces:
             space.bind_all()
         self.code.retire(SERVICES)
@@ -233,6 +238,7 @@ class Process:
             if at is not None:
                 self.by_map.pop(at, None)
             self.keep.pop(module, None)
+            self.redirections.pop(module, None)
         space.initialised -= gone
 
     def own_modules(self) -> Iterator[tuple[Space, Module]]:
@@ -298,6 +304,18 @@ class Process:
                 return space, module
         return None
 
+    def host_containing(self, address: int) -> tuple[Space, Module] | None:
+        """The module of the host's that *address* lies in, as a space sees it."""
+        space = self.spaces[0] if self.spaces else None
+        for h in self.hosted.values():
+            low, high = h.file.span
+            if space is not None and h.base + low <= address < h.base + high:
+                known = space.ns.by_name.get(h.path)
+                module = known or Module(h.file, h.path, -1)
+                module.hosted, module.base = True, h.base
+                return space, module
+        return None
+
 
 def program_headers(module: Module) -> tuple[int, int]:
     """Address and number of a mapped module's program headers."""
@@ -357,6 +375,8 @@ class Space:
         self.process = process
         self.host = host
         self.label = label
+        self.busy = False  # its tables are being changed (quiet.py)
+        self.transient = False  # gone when it is empty: made by dlmopen of C, or closed
         self.maps: dict[Module, int] = {}
         self.finis: dict[Module, list[int]] = {}
         self.rows: dict[Module, tuple[bytes, bytes]] = {}  # of the tables for unwinders
@@ -390,6 +410,11 @@ class Space:
         self.ns.lazy = False
         self._add_hosted()
         self.opened = Opened(self.ns.modules)
+        #: Lmid_t: 0 is the program's, as to ld.so; others have the first number that is free.
+        taken = {space.lmid for space in process.spaces}
+        self.lmid: int = 0 if host == "program" and 0 not in taken else 1
+        while self.lmid in taken:
+            self.lmid += 1
         process.spaces.append(self)
 
     def _add_hosted(self) -> None:

@@ -6,6 +6,7 @@ import struct
 
 from rtld.backends import inprocess as machine
 from rtld.elf import types as t
+from rtld.elf.dlopen import DlError
 from rtld.elf.tls import tls_segment
 from rtld.errors import NoStaticTls
 
@@ -43,7 +44,11 @@ def lend_tls(loading: Loading, static: set[Module]) -> None:
         try:
             lent = machine.open_donor(data, donor.unique_path)
         except OSError as error:
-            raise no_static_tls(loading, module) from error
+            if fixed and error.errno is None:  # ld.so's words may be in any language
+                raise no_static_tls(loading, module) from error
+            why = error.strerror or str(error).rpartition(": ")[2]
+            what = f"cannot allocate thread-local storage: {why}"
+            raise DlError(f"{module.path}: {what}") from error
         loading.donors[module] = lent
         module.tls_id = machine.read_word(lent.base + donor.MODULE)
         if fixed:

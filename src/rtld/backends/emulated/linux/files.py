@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from rtld.backends.emulated.linux.calls import failed, int32
+from rtld.backends.emulated.linux.calls import Sleep, failed, int32
 from rtld.backends.emulated.linux.io import O_CLOEXEC, Io
 from rtld.backends.emulated.linux.proc import Proc
 from rtld.backends.emulated.linux.status import pack_stat, pack_statfs, pack_statx
@@ -24,6 +24,7 @@ AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = 
 )
 UTIME_NOW, UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+MODES = 0o1777  # no set-ID bits: a guest's file is not to run with the rights of who runs the guest
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -101,9 +102,26 @@ class Files(Io):
             not flags & os.O_NOFOLLOW and flags & (os.O_CREAT | os.O_EXCL) != os.O_CREAT | os.O_EXCL
         )
         with self.at(dirfd, path, follow=follow, write=bool(flags & _WRITES)) as place:
-            wanted = flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
-            host = os.open(place.name, wanted, mode & ~self.umask & 0o7777, dir_fd=place.fd)
+            host = self._open_at(place, flags, mode & ~self.umask & MODES)
             return host, place.path, not place.writable
+
+    def _open_at(self, place: Place, flags: int, mode: int) -> int:
+        """The host is never to wait, as it does with pipes that have a name: nothing else would go on here."""
+        wanted = flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+        if flags & (os.O_NONBLOCK | os.O_PATH):
+            return os.open(place.name, wanted, mode, dir_fd=place.fd)
+        try:
+            host = os.open(place.name, wanted | os.O_NONBLOCK, mode, dir_fd=place.fd)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                found = os.stat(place.name, dir_fd=place.fd, follow_symlinks=False)
+                if stat.S_ISFIFO(found.st_mode):
+                    import time
+
+                    raise Sleep(deadline=time.monotonic() + 0.01) from None  # nobody reads yet
+            raise
+        os.set_blocking(host, True)
+        return host
 
     umask = 0o22
 
@@ -300,7 +318,7 @@ class Files(Io):
         with self.at(dirfd, self.name(path).rstrip("/") or "/", follow=False, write=True) as place:
             if place.name == ".":
                 raise failed(errno.EEXIST)
-            os.mkdir(place.name, mode & ~self.umask & 0o7777, dir_fd=place.fd)
+            os.mkdir(place.name, mode & ~self.umask & MODES, dir_fd=place.fd)
         return 0
 
     def sys_mkdir(self, path: int, mode: int, *_: int) -> int:
@@ -370,7 +388,7 @@ class Files(Io):
 
     def sys_fchmodat(self, dirfd: int, path: int, mode: int, *_: int) -> int:
         with self.at(dirfd, self.name(path), write=True) as place:
-            self._reopened(place, lambda fd: os.chmod(fd, mode & 0o7777))
+            self._reopened(place, lambda fd: os.chmod(fd, mode & MODES))
         return 0
 
     def _reopened(self, place: Place, action: object) -> None:
@@ -385,7 +403,7 @@ class Files(Io):
         return self.sys_fchmodat(AT_FDCWD, path, mode)
 
     def sys_fchmod(self, fd: int, mode: int, *_: int) -> int:
-        os.fchmod(self.changeable(fd), mode & 0o7777)
+        os.fchmod(self.changeable(fd), mode & MODES)
         return 0
 
     def sys_fchownat(self, dirfd: int, path: int, uid: int, gid: int, flags: int, *_: int) -> int:
@@ -470,7 +488,7 @@ class Files(Io):
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFIFO):
             raise failed(errno.EPERM)
         with self.at(dirfd, self.name(path), follow=False, write=True) as place:
-            os.mknod(place.name, mode & ~self.umask, dir_fd=place.fd)
+            os.mknod(place.name, mode & (MODES | 0o170000) & ~self.umask, dir_fd=place.fd)
         return 0
 
     def sys_mknod(self, path: int, mode: int, device: int, *_: int) -> int:

@@ -150,13 +150,16 @@ class MemoryCalls(Calls):
         size, new = page_up(size), page_up(new)
         if old % PAGE or not new or flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED) or not size:
             return -errno.EINVAL
-        if not self.memory.covers(old, size):
+        rights_there = {rights for _, _, rights in self.memory.regions.pieces(old, old + size)}
+        if not self.memory.covers(old, size) or len(rights_there) > 1:
+            return -errno.EFAULT
+        if self.machine.is_kernels(old, size):
             return -errno.EFAULT
         if new <= size and not flags & MREMAP_FIXED:
             if new < size:
                 self.memory.unmap(old + new, size - new)
             return old
-        (rights,) = {rights for _, _, rights in self.memory.regions.pieces(old, old + size)}
+        (rights,) = rights_there
         shared = self.memory.is_shared(old)
         if (
             not shared
@@ -195,6 +198,8 @@ class MemoryCalls(Calls):
         if start % PAGE:
             return -errno.EINVAL
         size = page_up(size)
+        if self.machine.is_kernels(start, size):
+            return -errno.EINVAL
         if int32(advice) == 4:  # MADV_DONTNEED
             for low, high, _rights in self.memory.regions.pieces(start, start + size):
                 self.memory.discard(low, high - low)

@@ -8,14 +8,31 @@ import stat
 import time
 
 from rtld.backends.emulated.linux.calls import failed
+from rtld.backends.emulated.memory import EXECUTE, READ, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rtld.backends.emulated.linux.files import Files
+    from rtld.backends.emulated.memory import Memory
 
 #: Devices that are the host's own: they hold nothing.
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+
+
+def map_lines(memory: Memory) -> Iterator[str]:
+    """The memory in the words of /proc/PID/maps."""
+    for start, end, rights in memory.regions:
+        letters = "".join(
+            letter if rights & bit else "-"
+            for letter, bit in (("r", READ), ("w", WRITE), ("x", EXECUTE))
+        )
+        what, offset = memory.place(start) or ("", 0)
+        offset = offset if what.startswith("/") else 0
+        line = f"{start:08x}-{end:08x} {letters}p {offset:08x} 00:00 0 {what}"
+        yield line.rstrip() + "\n"
 
 
 class Proc:
@@ -45,7 +62,7 @@ class Proc:
         files = self.files
         own = self._self(path)
         if own == "maps":
-            return "".join(files.machine.map_lines())
+            return "".join(map_lines(files.memory))
         if own == "cmdline":
             return "\0".join(os.fsdecode(word) for word in files.machine.process.argv) + "\0"
         if own == "comm":
