@@ -1,10 +1,12 @@
 """A hundred command lines of Debian's programs on each emulated CPU: output and exit status, compared with qemu-user's.
 
-    python bench/emulate_all.py [--way pure] DIR [ARCH...]
+    python bench/emulate_all.py [--way pure] [--programs] DIR [ARCH...]
 
 DIR holds a sysroot for each CPU, DIR/arm64 and so on, and gets those that are missing (rtld sysroot create). qemu-user
 shows a program this computer's files, so the files that the lines name are bound at the path they have here. --way: an option
-of rtld run that says who links: interp, pure, lazy-load, now.
+of rtld run that says who links: interp, pure, lazy-load, now. --programs: instead larger programs, 0.7 GB for each CPU: git, Node.js,
+Ruby, PHP, Guile, programs of Rust, Go and Haskell, threads, machine code that is made at run time, most of Python's library. Lines
+start no other programs, as qemu-user cannot.
 """
 
 from __future__ import annotations
@@ -31,6 +33,10 @@ PACKAGES = (
     "diffutils",
     "bc",
 )
+PROGRAM_PACKAGES = (
+    *PACKAGES, "python3", "git", "tar", "xz-utils", "zstd", "gpg", "ruby", "lua5.4", "nodejs", "ripgrep", "fd-find", "fzf", "curl", "php-cli",
+    "tcl", "guile-3.0", "shellcheck", "jq", "file", "busybox", "binutils", "make",
+)  # fmt: skip
 CPUS = {
     "arm64": "aarch64",
     "armhf": "arm",
@@ -148,6 +154,53 @@ openssl prime 1000003
 cat /data/nothing
 """
 
+PROGRAMS = r"""
+git --version
+git hash-object /data/words
+git diff --no-index --stat /data/words /data/pairs
+git diff --no-index --word-diff /data/words /data/pairs
+tar cf - --sort=name --mtime=@0 -C /data words pairs
+xz -T2 -c /data/many
+zstd -q -T2 -c /data/many
+gpg --version
+ruby -e puts\ (1..10).map{|x|x**20}.sum;t=4.times.map{|i|Thread.new{sleep\ 0.01;i*i}};p\ t.map(&:value)
+ruby -e require"json";puts\ JSON.dump({a:[1,2.5]});f=Fiber.new{Fiber.yield\ 1;2};p\ f.resume,f.resume;p\ 1/3r
+ruby -e r,w=IO.pipe;pid=fork{r.close;w.puts"child";exit\ 3};w.close;puts\ r.read;Process.wait\ pid;p\ $?.exitstatus
+ruby -e trap("USR1"){puts"usr1"};Process.kill("USR1",$$);sleep\ 0.1
+lua5.4 -e local\ t={}for\ i=1,10\ do\ t[i]=i*i\ end\ print(table.concat(t,","),1//0.3,math.pi,string.format("%q",1/3))
+lua5.4 -e local\ co=coroutine.wrap(function()coroutine.yield(1)error("x")end)print(co(),pcall(co))
+nodejs -e let\ s=0;function\ f(i){return\ i*1.5+1};for(let\ i=0;i<1e5;i++)s+=f(i);console.log(s)
+nodejs -e const\ z=require("zlib");z.gzip(Buffer.alloc(100000,"ab"),(e,b)=>console.log(z.gunzipSync(b).length))
+nodejs -e const\ {Worker}=require("worker_threads");new\ Worker('require("worker_threads").parentPort.postMessage(42)',{eval:true}).on("message",console.log)
+rg -n a /data/words
+rg -c -e [ae] /data/words /data/pairs --sort path
+fdfind --threads 1 . /data
+fzf --filter=an
+curl -s file:///data/words
+php8.2 -r echo\ json_encode([1,"a"=>2.5,"s"=>sha1("x")]);foreach((function(){yield\ 1;yield\ 2;})()as$x)echo$x;
+php8.2 -r for($i=0,$s=0;$i<100000;$i++)$s+=$i;echo$s,preg_replace("/(a)(b)/",'$2$1',"xabx");
+tclsh /data/script.tcl
+guile-3.0 --no-auto-compile -c (display(expt\ 2\ 200))(newline)(display(call/cc(lambda(k)(dynamic-wind(lambda()(display"in"))(lambda()(k\ 5))(lambda()(display"out"))))))
+shellcheck /data/script.sh
+jq -c .a|map(.*2) /data/object.json
+file -b /data/words /data/script.sh
+busybox sh -c echo\ $((1+2))
+objdump -f /data/nothing
+make -f /data/makefile -n
+python3 -c import\ threading,queue;q=queue.Queue();L=[];ts=[threading.Thread(target=lambda:[L.append(q.get())for\ _\ in\ range(10)])for\ _\ in\ range(4)];[t.start()for\ t\ in\ ts];[q.put(i)for\ i\ in\ range(40)];[t.join()for\ t\ in\ ts];print(sorted(L)==list(range(40)))
+python3 -c import\ multiprocessing\ as\ m;print(m.Pool(2).map(abs,range(-10,0)))
+python3 -c import\ multiprocessing.shared_memory\ as\ s;a=s.SharedMemory(create=True,size=99);a.buf[:3]=b"abc";b=s.SharedMemory(a.name);print(bytes(b.buf[:3]));b.close();a.close();a.unlink()
+python3 -c import\ asyncio;print(asyncio.run(asyncio.wait_for(asyncio.to_thread(sum,[1,2]),9)))
+python3 -c import\ sqlite3\ as\ s;c=s.connect(":memory:");c.execute("create\ table\ t(a)");c.executemany("insert\ into\ t\ values(?)",((i,)for\ i\ in\ range(1000)));c.create_function("f",1,lambda\ x:x*2);print(c.execute("select\ sum(f(a))from\ t").fetchall())
+python3 -c import\ ssl,hashlib;print(ssl.OPENSSL_VERSION,hashlib.sha3_256(b"a").hexdigest(),len(ssl.create_default_context().get_ciphers()))
+python3 -c import\ mmap,os;a=mmap.mmap(-1,4096);p=os.fork();p\ or(a.write(b"child"),os._exit(0));os.waitpid(p,0);print(a[:5])
+python3 -c import\ ctypes\ as\ c;F=c.CFUNCTYPE(c.c_int,*[c.POINTER(c.c_int)]*2);A=(c.c_int*5)(5,2,9,1,3);c.CDLL(None).qsort(A,5,4,F(lambda\ a,b:a[0]-b[0]));print(list(A));print(c.CFUNCTYPE(c.c_double,c.c_double,c.c_longlong,c.c_float)(lambda\ a,b,d:a*b+d)(1.5,1<<33,.25))
+python3 -c import\ signal\ as\ s,os;s.pthread_sigmask(0,[10]);os.kill(os.getpid(),10);print(s.sigwait([10]),s.sigpending(),s.sigtimedwait([12],.01))
+python3 -c import\ concurrent.futures\ as\ f,hashlib;print([x.hex()[:6]for\ x\ in\ f.ThreadPoolExecutor(4).map(lambda\ i:hashlib.scrypt(b"a",salt=bytes([i]),n=64,r=2,p=1),range(8))])
+python3 -c import\ zlib,bz2,lzma,decimal,fractions;d=b"abc"*1000;print(len(zlib.compress(d)),len(bz2.compress(d)),lzma.decompress(lzma.compress(d))==d,decimal.Decimal(2).sqrt(),fractions.Fraction(1,3)+1)
+python3 -c import\ socket,select;a,b=socket.socketpair();a.send(b"x");print(select.select([b],[],[],1)[0]==[b],b.recv(1));p=select.poll();p.register(b,1);print(p.poll(10))
+"""
+
 
 def split(line: str) -> list[str]:
     """Words between blanks; a backslash keeps the next one."""
@@ -172,7 +225,9 @@ def main() -> int:
     parser.add_argument("dir", type=Path)
     parser.add_argument("arch", nargs="*")
     parser.add_argument("--way", choices=("interp", "pure", "lazy-load", "now"))
+    parser.add_argument("--programs", action="store_true")
     options = parser.parse_args()
+    lines, packages = (PROGRAMS, PROGRAM_PACKAGES) if options.programs else (LINES, PACKAGES)
     here = {
         key: value
         for key, value in os.environ.items()
@@ -185,10 +240,12 @@ def main() -> int:
     for arch in options.arch or CPUS:
         root = options.dir / arch
         if not (root / "bin").exists():
-            subprocess.run([*rtld, "sysroot", "create", arch, root, *PACKAGES], env=env, check=True)
+            subprocess.run([*rtld, "sysroot", "create", arch, root, *packages], env=env, check=True)
+        elif options.programs and not (root / "usr/bin/shellcheck").exists():
+            subprocess.run([*rtld, "sysroot", "add", root, *packages], env=env, check=True)
         prepare()
         same = total = 0
-        for line in LINES.strip().replace("/data", str(WORK)).splitlines():
+        for line in lines.strip().replace("/data", str(WORK)).splitlines():
             name, *words = split(line)
             path = next(
                 (f"{d}/{name}" for d in ("/bin", "/usr/bin") if (root / d[1:] / name).exists()),
@@ -237,6 +294,14 @@ def prepare() -> None:
     WORK.mkdir(exist_ok=True)
     (WORK / "words").write_text("pear 3\napple 10\nfig\t2\nbanana 7\napple 10\ncherry 1\n")
     (WORK / "pairs").write_text("a b\nb c\na d\nd c\n")
+    (WORK / "many").write_text("".join(f"{i}\n" for i in range(5000)))
+    (WORK / "object.json").write_text('{"a": [1, 2.5, 3]}')
+    (WORK / "script.sh").write_text("#!/bin/sh\necho $x\nfor i in `ls`; do echo $i; done\n")
+    (WORK / "script.tcl").write_text(
+        "puts [expr {2**100}]\nproc f x {expr {$x<2?1:$x*[f [expr $x-1]]}}\nputs [f 20]\nputs [lsort {c a b}]\n"
+        "after 10 {set done 1}\nvwait done\nputs [clock format 0 -gmt 1 -format %Y]\n"
+    )
+    (WORK / "makefile").write_text("all: a b\n\techo done\na b:\n\ttouch $@\n")
     if not (WORK / "link").is_symlink():
         (WORK / "link").symlink_to("words")
 

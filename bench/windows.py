@@ -3,7 +3,7 @@
     python bench/windows.py [--rounds N]
 
 "hello" is CPU time of the process, user and system, median; Wine's is that of its client process alone: the server, which
-does a part of the work, runs on. A call is the CPU time of a loop of GetLastError, or of lstrlenA, less that of the same
+does a part of the work, runs on. A call is the CPU time of a loop of GetVersion, or of lstrlenA, less that of the same
 program without a loop. Programs are compiled by mingw; both widths under rtld, the wide one under Wine.
 """
 
@@ -28,7 +28,7 @@ CALLS = r"""
 static volatile int sink;
 int main(int argc, char **argv) {
     int n = atoi(argv[2]), i;
-    if (*argv[1] == 'g') for (i = 0; i < n; i++) sink = GetLastError();
+    if (*argv[1] == 'g') for (i = 0; i < n; i++) sink = GetVersion();
     else for (i = 0; i < n; i++) sink = lstrlenA("a string");
     return 0;
 }

@@ -19,8 +19,6 @@ def rtld(
     """``rtld run`` with the cross compiler's libraries as sysroot, which stands under its own path too."""
     root = f"/usr/{toolchain.target(arch).triplet}"
     more = options if options is not None else [f"--sysroot={root}", f"--bind={root}:{root}:ro"]
-    if arch in ("mips64el", "mipsel") and not any(word.startswith("--backend") for word in more):
-        more = ["--backend=emulated", *more]
     env = {**os.environ, "LD_LIBRARY_PATH": f"{root}/lib", "LC_ALL": "C"}
     return subprocess.run(
         [*command, "run", *more, "--", str(program), *words],

@@ -44,7 +44,7 @@ def build(arch: str, cc: CC, *flags: str) -> tuple[Path, Path]:
 def bundled(
     command: list[str], arch: str, program: Path, *words: str, options: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
-    more = () if arch in (*ALONE, "mips64el") else ("--backend=qemu",)
+    more = () if arch in ALONE else ("--backend=qemu",)
     env = {
         **toolchain.environment(toolchain.target(arch)),
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),

@@ -105,6 +105,26 @@ def test_session(mode: str, arch: str, cc: CC, rtld_command: list[str]) -> None:
     assert debugged.end() == ("3 45\n", 45)
 
 
+@pytest.mark.parametrize("arch", ["arm", "s390x"])
+def test_watch(arch: str, cc: CC, rtld_command: list[str]) -> None:
+    """A variable, in one thread and in another."""
+    debugged = Debugged(rtld_command, arch, built(cc, arch))
+    out = debugged.gdb(
+        "break main",
+        "continue",
+        "watch total",
+        "delete 1",
+        "continue",
+        "continue",
+        "delete",
+        "continue",
+    )
+    changes = re.findall(r"Old value = (\d+)\nNew value = (\d+)", out)
+    assert changes == [("0", "1"), ("1", "6")], out
+    assert re.search(r"Thread 2 hit Hardware watchpoint", out), out
+    assert debugged.end() == ("3 6\n", 6)
+
+
 @pytest.mark.parametrize("arch", CPUS)
 def test_fault(arch: str, cc: CC, rtld_command: list[str]) -> None:
     debugged = Debugged(rtld_command, arch, built(cc, arch), "fault")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +65,49 @@ def test_waiting(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) -> 
     """Timers of three kinds, eventfd, memfd, inotify, epoll. qemu-mipsel gives timers the wrong signal, and hangs."""
     judge = "x86_64" if arch == "mipsel" else None
     check("waiting", arch, cc, rtld_command, tmp_path, judge=judge)
+
+
+@pytest.mark.parametrize("arch", ["aarch64", "arm", "i386", "s390x"])
+def test_shared(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) -> None:
+    """Semaphores and mutexes of several processes, other masks while waiting, times that are left. The host is the judge:
+    qemu-user has not all of it.
+    """
+    check("shared", arch, cc, rtld_command, tmp_path, judge="x86_64")
+
+
+def test_what_comes_from_outside_keeps_its_rights(
+    cc: CC, rtld_command: list[str], tmp_path: Path
+) -> None:
+    """Standard descriptors, devices, files of a bind that is read only: neither mode nor owner nor times, though they are open."""
+    text = (
+        "#include <fcntl.h>\n#include <stdio.h>\n#include <sys/stat.h>\n#include <unistd.h>\n"
+        'int main(int c, char **v) { int fds[] = {1, open("/dev/null", 2), open(v[1], 0), dup(open(v[1], 0))};\n'
+        "for (int i = 0; i < 4; i++)\n"
+        'printf("%d %d %d %d\\n", fds[i] < 0, fchmod(fds[i], 0123), fchown(fds[i], 1, 1), futimens(fds[i], 0)); }'
+    )
+    program = cc(text, "outside", "-static", "-w", arch="aarch64")
+    given = tmp_path / "given"
+    given.write_text("x")
+    given.chmod(0o600)
+    before = given.stat()
+    options = [f"--bind={tmp_path}:{tmp_path}:ro"]
+    done = rtld(rtld_command, "aarch64", program, str(given), options=options)
+    assert done.stdout == "0 -1 -1 -1\n" * 4, done.stderr
+    assert given.stat() == before
+
+
+def test_a_daemon_lets_go_of_what_it_closes(cc: CC, rtld_command: list[str]) -> None:
+    """Whoever reads what the program writes is at the end when the program is, though a child of it goes on."""
+    text = (
+        "#include <stdio.h>\n#include <fcntl.h>\n#include <unistd.h>\nint main(void) { int child = fork();\n"
+        'if (!child) { close(0); dup2(open("/dev/null", O_RDWR), 1); close(2); sleep(60); return 0; }\n'
+        'printf("%d\\n", child); }'
+    )
+    program = cc(text, "daemon", "-static", "-w", arch="aarch64")
+    begin = time.monotonic()
+    done = rtld(rtld_command, "aarch64", program, options=[])
+    os.kill(int(done.stdout), signal.SIGKILL)  # a process of the host's of that number
+    assert time.monotonic() - begin < 50
 
 
 @pytest.mark.parametrize("arch", CPUS)

@@ -201,9 +201,25 @@ def test_the_steps_of_execve_are_told(cc: CC, rtld_command: list[str]) -> None:
         "base",
         "map",
         "map",
+        "heap",
+        "auxiliary vector",
         "stack",
         "start",
     ]
+
+
+def test_what_is_no_program(rtld_command: list[str], tmp_path: Path) -> None:
+    """A directory, and a pipe, which is not even opened; a program in the root directory does not show what is beside it."""
+    os.mkfifo(tmp_path / "pipe", 0o755)
+    (tmp_path / "dir").mkdir()
+    for path, words in (
+        ("/pipe", "Permission denied"),
+        ("/dir/..", "Is a directory"),
+        ("/usr", "Is a directory"),
+    ):
+        done = rtld(rtld_command, "aarch64", Path(path), options=[f"--sysroot={tmp_path}"])
+        assert done.returncode == 126
+        assert f"{path}: {words}" in done.stderr
 
 
 DEEP = """

@@ -26,6 +26,8 @@ PROGRAMS = {
     "text": ("-luser32",),
     "crt": (),
     "universal": (),
+    "completion": (),
+    "below": (),
     "registry": ("-ladvapi32", "-lshell32", "-lws2_32", "-lbcrypt"),
 }
 
@@ -170,3 +172,22 @@ def test_what_nobody_has_is_ranked(need: Need, tmp_path: Path) -> None:
     strict = ours(built, cwd=tmp_path, words=("--strict",))
     assert strict.returncode == 126
     assert b"KERNEL32.dll!EndUpdateResourceA is not supplied" in strict.stderr
+
+
+def test_late_functions_are_those_of_their_files() -> None:
+    """What is said of files that are read late is what they declare; nothing is declared twice."""
+    done = subprocess.run([sys.executable, "-c", LATE], env=environment(), capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+LATE = """
+import importlib
+from rtld.backends.windows import late, tables
+for file, dlls in late.LATE_FUNCTIONS.items():
+    before = {name: set(table.functions) for name, table in tables.TABLES.items()}
+    importlib.import_module(f"rtld.backends.windows.{file}")
+    for name, table in tables.TABLES.items():
+        said, new = set(dlls.get(name, "").split()), set(table.functions) - before.get(name, set())
+        if said != new:
+            print(file, name, said ^ new)
+"""

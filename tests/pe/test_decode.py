@@ -14,9 +14,10 @@ import pytest
 
 from pe import windows
 from pe.pefiles import image
-from rtld.errors import FormatError
+from rtld.errors import FormatError, RelocationError
 from rtld.pe import basereloc
 from rtld.pe.basereloc import base_relocs
+from rtld.pe.basereloc_cpu import KINDS, move
 from rtld.pe.exports import Exports, exports, split_forwarder
 from rtld.pe.file import PeFile
 from rtld.pe.imports import bound_imports, delay_imports, imports
@@ -236,18 +237,45 @@ def test_every_type_of_base_relocation() -> None:
     assert struct.unpack("<Q", memory[0x2028:0x2030].tobytes())[0] == delta
 
 
-def test_movw_movt_pairs() -> None:
-    """Immediates of Thumb-2 and ARM, encoded as GNU as does for arm-linux-gnueabihf (movw r0, #0x5678; movt r0, #0x1234)."""
-    thumb = struct.unpack("<II", bytes.fromhex("45f27860c1f23420"))
-    assert basereloc._thumb_split(thumb[0]) == 0x5678
-    assert basereloc._thumb_split(thumb[1]) == 0x1234
-    assert basereloc._thumb_join(thumb[0], 0x5678) == thumb[0]
-    arm = struct.unpack("<II", bytes.fromhex("780605e3340241e3"))
-    assert basereloc._arm_split(arm[0]) == 0x5678
-    assert basereloc._arm_split(arm[1]) == 0x1234
-    for value in (0, 0xFFFF, 0x8001, 0x0F10):
-        assert basereloc._thumb_split(basereloc._thumb_join(thumb[0], value)) == value
-        assert basereloc._arm_split(basereloc._arm_join(arm[0], value)) == value
+# fmt: off
+#: machine, (type, place) in their order, code at an address, delta, code at the other: as GNU as encodes both.
+MOVED = [
+    # movw r0, #0x5678; movt r0, #0x1234
+    (0x01C4, [(7, 0)], "45f27860c1f23420", 0x10000200, "45f67800c2f23420"),
+    (0x01C4, [(5, 0)], "780605e3340241e3", 0x10000200, "780805e3340242e3"),
+    # jal 0x1234568
+    (0x0166, [(5, 0)], "5ad1480c", 0x1000, "5ad5480c"),
+    # lui a0, 0x12345; addi a0, a0, 0x678; lui a0, 0x12345; sw a1, 0x678(a0)
+    (0x5064, [(5, 0), (7, 4), (5, 8), (8, 12)], "375534121305856737553412232cb566", 0x10000200, "376534221305858737653422232cb586"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("machine", "rows", "before", "delta", "after"), MOVED)
+def test_instructions_are_moved(machine: int, rows: list[tuple[int, int]], before: str, delta: int, after: str) -> None:  # fmt: skip
+    memory = np.frombuffer(bytearray.fromhex(before), np.uint8).copy()
+    move("x", KINDS[machine], rows, memory, delta)
+    assert memory.tobytes().hex() == after
+    move("x", KINDS[machine], rows, memory, -delta)
+    assert memory.tobytes().hex() == before
+
+
+def test_instructions_without_an_assembler() -> None:
+    """MIPS16 and LoongArch, by their manuals: immediates as they were put there, moved there and back."""
+    target = 0x01234560 >> 2
+    jal = 0x1800 | (target >> 16 & 31) << 5 | target >> 21 | (target & 0xFFFF) << 16
+    value = 0x1234_5678_9ABC_DEF0
+    load = [0x14000004 | (value >> 12 & 0xFFFFF) << 5, 0x03800084 | (value & 0xFFF) << 10,
+            0x16000004 | (value >> 32 & 0xFFFFF) << 5, 0x03000084 | (value >> 52) << 10]  # fmt: skip
+    for machine, kind, words in ((0x0266, 9, [jal]), (0x6264, 8, load)):
+        before = struct.pack(f"<{len(words)}I", *words)
+        memory = np.frombuffer(bytearray(before), np.uint8).copy()
+        move("x", KINDS[machine], [(kind, 0)], memory, 0x1000)
+        assert memory.tobytes() != before
+        move("x", KINDS[machine], [(kind, 0)], memory, -0x1000)
+        assert memory.tobytes() == before
+    with pytest.raises(RelocationError, match="without a HIGH20"):
+        move("x", KINDS[0x5064], [(7, 0)], np.zeros(8, np.uint8), 1)
 
 
 def test_strict_and_tolerant() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +15,8 @@ import pytest
 import rtld
 import toolchain
 from cli.support import environment
-from pe import windows
+from pe import fh4, windows
+from rtld.backends.windows import cxx4
 from rtld.errors import TargetFault
 from rtld.pe.file import PeFile
 from rtld.pe.loadconfig import handlers_of
@@ -234,6 +236,80 @@ def test_cxx_of_microsoft(arch: str, flag: str, need: Need) -> None:
     native = subprocess.run([_native(need, "msvc.cpp")], capture_output=True, check=False).stdout
     # GCC copies the object for a handler after the stack is unwound, Microsoft before
     assert sorted(done.stdout.split()) == sorted(native.split())
+
+
+ROOM = """
+    .globl __CxxFrameHandler3
+__CxxFrameHandler3:
+    jmp *__imp___CxxFrameHandler4(%rip)
+    .section .room, "dr"
+    .ascii "ROOMROOMROOMROOM"
+    .space 32768
+"""
+
+
+@pytest.mark.parametrize("flag", ["-O0", "-O2"])
+def test_cxx_of_microsoft_with_tables_of_few_bytes(flag: str, need: Need) -> None:
+    """__CxxFrameHandler4: what the program with the old tables says, it says with the new ones; Wine reads them, too."""
+    flags = ["-fms-extensions", "-fcxx-exceptions", "-fexceptions", "-std=c++14", "-fno-threadsafe-statics", "-w", flag]  # fmt: skip
+    tools = PREFIX["x86_64"]
+    steps: list[Sequence[str] | toolchain.Step] = [
+        toolchain.Step("file", "room.s", ROOM),
+        toolchain.Step("file", "cxx.def", "LIBRARY msvcrt.dll\nEXPORTS\n_CxxThrowException\n"),
+        toolchain.Step("file", "fh4.def", "LIBRARY vcruntime140_1.dll\nEXPORTS\n__CxxFrameHandler4\n"),
+        *[[f"{tools}-dlltool", "-d", f"{name}.def", "-l", f"lib{name}.a"] for name in ("cxx", "fh4")],
+        ["clang-14", "-target", "x86_64-pc-windows-msvc", *flags, "-c", "msvc.cpp", "-o", "msvc.o"],
+        [f"{tools}-gcc", "msvc.o", "room.s", "libcxx.a", "libfh4.a", "-o", "old.exe"],
+    ]  # fmt: skip
+    directory = place("x86_64", need, steps, "msvc.cpp")
+    new = directory / "new.exe"
+    if not new.exists():
+        assert fh4.convert(directory / "old.exe", directory / "new.tmp") > 20
+        (directory / "new.tmp").rename(new)
+    judged = judge(new, need)
+    done = ours(new)
+    assert done.stdout == judged.out == judge(_visual("x86_64", need, flag), need).out
+    assert done.returncode == judged.status == 5
+    assert done.stderr == b""
+
+
+def test_numbers_and_actions_of_few_bytes() -> None:
+    """Compressed numbers of all lengths; states that destroy an object, or what a pointer points to, in the frame."""
+    numbers = [0, 1, 127, 128, 16383, 16384, (1 << 21) - 1, 1 << 21, (1 << 28) - 1, 1 << 28, (1 << 32) - 1]  # fmt: skip
+    system = Bytes(b"".join(map(fh4.unsigned, numbers)))
+    read = cxx4.Reader(system, 0)  # type: ignore[arg-type]
+    assert [read.unsigned() for _ in numbers] == numbers
+    # two states: an object at 0x20 of the frame, then what the pointer at 0x300 points to
+    first = fh4.unsigned((0 + 1) << 2 | 1) + struct.pack("<I", 0x1000) + fh4.unsigned(0x20)
+    second = fh4.unsigned(len(first) << 2 | 2) + struct.pack("<I", 0x2000) + fh4.unsigned(0x300)
+    info = bytes([0x08 | 0x20]) + struct.pack("<II", 0x80, 0xC0)
+    ips = fh4.unsigned(2) + b"".join(map(fh4.unsigned, (4, 1, 300, 2)))
+    data = info.ljust(0x80, b"\0") + (fh4.unsigned(2) + first + second).ljust(0x40, b"\0") + ips
+    system = Bytes(data.ljust(0x310, b"\0") + struct.pack("<Q", 0xABCD))
+    found = cxx4.FunctionInfo4(system, 0, 0, 0x10)  # type: ignore[arg-type]
+    assert (found.states, found.synchronous, found.catches) == (2, True, False)
+    assert [found.state_at(ip) for ip in (0x10, 0x13, 0x14, 0x13F, 0x140, 0x1000)] == [-1, -1, 0, 0, 1, 1]  # fmt: skip
+    assert [found.outside(state) for state in (1, 0, -1)] == [(0, 0x2000), (-1, 0x1000), (-1, 0)]
+    assert found.argument(0, 0x8000) == (0x8020,)
+    assert found.argument(1, 0x10) == (0xABCD,)
+    assert cxx4.Handler4.of((0, 0, 0, 0, 0), [0x5000]).goes_on(0) == 0x5000
+    assert cxx4.Handler4.of((0, 0, 0, 0, 0), []).goes_on(0x6000) == 0x6000
+
+
+class Bytes:
+    """A system whose memory is some bytes."""
+
+    bits, word = 64, 8
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.memory = self
+
+    def read(self, address: int, size: int) -> bytes:
+        return self.data[address : address + size]
+
+    def number(self, address: int, size: int = 8) -> int:
+        return int.from_bytes(self.read(address, size), "little")
 
 
 @functools.cache

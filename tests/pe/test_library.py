@@ -200,9 +200,13 @@ def test_a_native_call_costs_what_a_call_of_ctypes_costs(need: Need) -> None:
 @pytest.mark.parametrize("native", [False, True] if NATIVE else [False])
 def test_libloaderapi(native: bool, windows_set: Callable[..., Path], capfdbinary: Any) -> None:
     place = windows_set("x86_64")
-    ll.AddDllDirectory(str(place))
+    cookie = ll.AddDllDirectory(str(place))
+    with pytest.raises(ll.LoaderError) as unasked:
+        ll.LoadLibrary("ALPHA", native=native)
+    assert unasked.value.winerror == 126
+    ll.SetDllDirectory(str(place))
     try:
-        alpha = ll.LoadLibraryEx("ALPHA", native=native)
+        alpha = ll.LoadLibraryEx("ALPHA", ll.LOAD_LIBRARY_SEARCH_DEFAULT_DIRS, native=native)
         again = ll.LoadLibraryEx(str(place / "alpha.dll"), native=native)
         assert alpha.handle == again.handle
         assert ll.GetModuleHandle("alpha").handle == alpha.handle
@@ -220,9 +224,31 @@ def test_libloaderapi(native: bool, windows_set: Callable[..., Path], capfdbinar
             assert failed.value.winerror == code
         assert ll.FreeLibrary(again)
         assert alpha.alpha_add(1, 1) == 2
+        at = ll.GetProcAddress(alpha, "alpha_add")
+        held = ll.GetModuleHandleEx(at, ll.GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS)
+        assert held.handle == alpha.handle
         assert ll.FreeLibrary(alpha)
+        assert held.alpha_add(2, 2) == 4
+        assert ll.FreeLibrary(held)
+        with pytest.raises(ll.LoaderError) as gone:
+            ll.FreeLibrary(held)
+        assert gone.value.winerror == 126
+        own = ll.GetModuleHandle("kernel32")  # of whichever process came first
+        kind = type(own).__name__ == "NativeLibrary"
+        assert own.handle == ll.LoadLibrary("kernel32", native=kind).handle
+        for ask in (
+            lambda: ll.GetModuleHandleEx("kernel32", 3),
+            lambda: ll.LoadLibraryEx("alpha.dll", ll.LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR),
+            lambda: ll.SetDefaultDllDirectories(0),
+            lambda: ll.RemoveDllDirectory(cookie + 1),
+            lambda: ll.AddDllDirectory("here"),
+        ):
+            with pytest.raises(ll.LoaderError) as wrong:
+                ask()
+            assert wrong.value.winerror == 87
     finally:
-        ll.RemoveDllDirectory(str(place))
+        ll.RemoveDllDirectory(cookie)
+        ll.SetDllDirectory(None)
     said = capfdbinary.readouterr().out
     # alpha, and beta, which its forwarder has loaded; told once, dynamically, and taken away at the last reference
     assert said.count(b"alpha: process attach (dynamic)") == 1

@@ -21,10 +21,11 @@ def keywords(options: Options) -> dict[str, Any]:
     """The keywords of ``process.link_pe.find`` that the options stand for."""
     from rtld.pe.module import Policies
 
-    chosen = {n: getattr(options, n) for n in ("unresolved", "bound", "delay") if getattr(options, n)}  # fmt: skip
+    names = ("unresolved", "bound", "delay", "tls")
+    chosen = {n: value for n in names if (value := getattr(options, n, ""))}
     directory = options.windows_dir
     if directory is not None and not os.path.isdir(directory):
-        raise UsageError(f"--windows-dir {directory}: no such directory")
+        raise UsageError(f"--windows-dir {directory}: there is no such directory")
     return {
         "policies": Policies(**chosen),
         "windows_dir": directory,

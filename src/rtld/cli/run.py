@@ -44,12 +44,18 @@ the program; its input, output and signals are the program's own.""",
         Option("--bind",         "HOST:GUEST", "let it see more of this computer's files (HOST:GUEST:ro: not to be changed)",
                many=True),
         Option("--net",          "",     "allow sockets: unix ones in the sysroot, and the internet as far as this computer"),
-        Option("--layout",       "NAME", "addresses as linux (the default), qnx or liteos gives them; emulated CPUs only"),
+        Option("--layout",       "NAME", "addresses as linux (the default), qnx or liteos gives them; emulated CPUs only",
+               choices=("linux", "qnx", "liteos")),
         Option("--map",          "",     "draw the address space when the program has ended (--json: for programs)"),
         Option("--machine-stats", "",    "tell what the emulated machine has done: page faults, pages shared, system calls"),
         Option("--json",         "",     "what --map, --machine-stats, --coverage and --watch tell, as JSON"),
         Option("--windows-dir",  "DIR",  "system DLLs of a Windows program, beyond those that rtld supplies itself"),
         Option("--dll-path",     "DIR",  "search this directory for DLLs, after the program's own", many=True),
+        Option("--apiset",       "FILE", "API sets of this apisetschema.dll instead of rtld's own"),
+        Option("--unresolved",   "POLICY", "imports of Windows programs without a definition: strict or stub (as Wine)", choices=("strict", "stub")),
+        Option("--bound",        "POLICY", "imports that were bound beforehand: ignore, verify or use", choices=("ignore", "verify", "use")),
+        Option("--tls",          "POLICY", "thread-local data of DLLs that are loaded later: vista, or static-only (none, as before it)",
+               choices=("vista", "static-only")),
         Option("--delay",        "HOW",  "delay imports of Windows programs: helper (theirs), eager, or trap (ours, at the first call)",
                choices=("helper", "eager", "trap")),
         Option("--crt",          "WHOSE", "the C library of Windows programs: builtin (ours) or guest (Wine's own, emulated)",
@@ -61,7 +67,7 @@ the program; its input, output and signals are the program's own.""",
         Option("--watch",        "WHAT", "tell of accesses to ADDRESS+BYTES, SYMBOL or LIBRARY:SYMBOL; emulated CPUs only",
                many=True),
         Option("--gdb",          "PORT", "wait for gdb on that port of this machine (0: any); emulated CPUs only"),
-        Option("--backend",      "NAME", "for other CPUs: emulated (the default, but for MIPS) or qemu (runs what is linked here)",
+        Option("--backend",      "NAME", "for other CPUs: emulated (the default where it can) or qemu (runs what is linked here)",
                choices=("emulated", "qemu")),
         Option("--memory",       "MIB",  "the most memory a process of it may have; emulated CPUs only"),
     ),
@@ -173,7 +179,11 @@ def _run_interp(program: str | bytes, options: Options, seed: int | None) -> int
         _environment(options), options.library_path, options.preload, now=options.now
     )
     if options.trace is not None:
-        env[b"LD_DEBUG"] = os.fsencode(options.trace or "all")
+        own = [
+            word for word in (options.trace or "all").split(",") if word not in ("exec", "calls")
+        ]
+        if own:
+            env[b"LD_DEBUG"] = os.fsencode(",".join(own))
         if options.trace_output is not None:
             env[b"LD_DEBUG_OUTPUT"] = os.fsencode(options.trace_output)
     return run_program(program, _arguments(options), env, aslr=not options.no_aslr, seed=seed)

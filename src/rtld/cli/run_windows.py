@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 
 NOT_RUNNABLE = 126
 _SHOWN = 20
+#: What Windows has in every environment.
+WINDOWS = {
+    "ComSpec": "C:\\windows\\system32\\cmd.exe", "NUMBER_OF_PROCESSORS": "1", "OS": "Windows_NT",
+    "PATH": "C:\\windows\\system32;C:\\windows", "PATHEXT": ".com;.exe;.bat;.cmd", "SystemDrive": "C:",
+    "SystemRoot": "C:\\windows", "windir": "C:\\windows",
+}  # fmt: skip
+_OURS = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD")  # they mean nothing there
 
 
 def run_windows(options: Options, seconds: float | None) -> int:
     """Run it; its exit status, of which the lowest 8 bits are left, as under Wine."""
+    from rtld.cli.pe import keywords
     from rtld.pe import small
-    from rtld.pe.module import Policies
     from rtld.process.windows.run import WindowsProcess
 
     gc.freeze()
@@ -29,7 +36,7 @@ def run_windows(options: Options, seconds: float | None) -> int:
         50_000
     )  # start and end of a short program are mostly imports, and nothing of them is garbage
     small.prefer()
-    environ = {**os.environ, **assignments(options.env)}
+    environ = {**WINDOWS, **{k: v for k, v in os.environ.items() if k not in _OURS}, **assignments(options.env)}  # fmt: skip
     sink = None
     if options.trace is not None:
         sink = sys.stderr
@@ -37,13 +44,16 @@ def run_windows(options: Options, seconds: float | None) -> int:
             sink = open(options.trace_output, "w", encoding="utf-8")  # noqa: SIM115
     try:
         process = WindowsProcess(
-            options.rest[0], options.rest[1:], windows_dir=options.windows_dir, dll_path=options.dll_path,
-            environ=environ, strict=options.strict, seconds=seconds, trace=sink,
-            crt=options.crt or "builtin",
-            policies=Policies(delay=options.delay or "helper"),
+            options.rest[0], options.rest[1:], environ=environ, strict=options.strict, seconds=seconds, trace=sink,
+            crt=options.crt or "builtin", **keywords(options),
         )  # fmt: skip
-    except RtldError as error:
-        tell(str(error))
+    except (RtldError, OSError) as error:
+        if options.debug:
+            raise
+        if isinstance(error, OSError) and error.filename:
+            tell(f"{error.filename}: {error.strerror}")
+        else:
+            tell(str(error))
         return NOT_RUNNABLE
     try:
         status = process.run()

@@ -1,7 +1,7 @@
 """Base relocations: what changes in an image that is not at its preferred base ("PE Format", .reloc).
 
 Blocks of 16-bit entries, one block a page: 4 bits of type, 12 of offset. All become two columns; a type is applied to all
-its places at once. The types of ARM (MOV32, THUMB_MOV32) rewrite the immediate of a MOVW/MOVT pair.
+its places at once. What changes instructions is another CPU's each time (``basereloc_cpu.py``), and applied one by one.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import struct
 
 import numpy as np
 
-from rtld.errors import RelocationError, Unknown
+from rtld.errors import Unknown
 from rtld.pe import types as t
+from rtld.pe.basereloc_cpu import KINDS, move
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,18 +27,18 @@ _WHAT = "base relocation directory"
 #: type -> bytes that it changes
 WIDTHS = {
     t.IMAGE_REL_BASED_HIGH: 2, t.IMAGE_REL_BASED_LOW: 2, t.IMAGE_REL_BASED_HIGHLOW: 4, t.IMAGE_REL_BASED_HIGHADJ: 2,
-    t.IMAGE_REL_BASED_ARM_MOV32: 8, t.IMAGE_REL_BASED_THUMB_MOV32: 8, t.IMAGE_REL_BASED_DIR64: 8,
+    t.IMAGE_REL_BASED_DIR64: 8,
 }
 # fmt: on
-_ARM_ONLY = (t.IMAGE_REL_BASED_ARM_MOV32, t.IMAGE_REL_BASED_THUMB_MOV32)
 
 
 class BaseRelocs:
     """``type`` uint8[n] and ``rva`` int64[n] of every entry but padding; ``low`` int32[n]: HIGHADJ's second half."""
 
-    __slots__ = ("low", "rva", "type")
+    __slots__ = ("low", "machine", "rva", "type")
 
-    def __init__(self, kinds: Array, rvas: Array, low: Array) -> None:
+    def __init__(self, kinds: Array, rvas: Array, low: Array, machine: int = 0) -> None:
+        self.machine = machine
         self.type = kinds
         self.rva = rvas
         self.low = low
@@ -48,7 +49,9 @@ class BaseRelocs:
     def counts(self) -> dict[str, int]:
         """How many there are of each type, by name."""
         numbers = np.bincount(self.type, minlength=16).tolist()
-        return {t.BASED_NAMES.get(kind, f"type {kind}"): n for kind, n in enumerate(numbers) if n}
+        own = {n: f"IMAGE_REL_BASED_{k.name}" for n, k in KINDS.get(self.machine, {}).items()}
+        names = t.BASED_NAMES | own
+        return {names.get(kind, f"type {kind}"): n for kind, n in enumerate(numbers) if n}
 
 
 def base_relocs(file: PeFile) -> BaseRelocs:
@@ -78,15 +81,15 @@ def _decode(file: PeFile) -> BaseRelocs:
         keep[place + 1] = False
         kinds[place + 1] = 0
     kinds, rvas, low = kinds[keep], rvas[keep], low[keep]
-    arm = file.arch == "arm"
+    widths = WIDTHS | {n: kind.width for n, kind in KINDS.get(file.machine, {}).items()}
     for kind in np.flatnonzero(np.bincount(kinds, minlength=16)).tolist():
-        if kind not in WIDTHS or (kind in _ARM_ONLY and not arm):
-            file.complain(_WHAT, "type", kind, f"one of {', '.join(map(str, sorted(WIDTHS)))}")
+        if kind not in widths:
+            file.complain(_WHAT, "type", kind, f"one of {', '.join(map(str, sorted(widths)))}")
             continue
         worst = int(rvas[kinds == kind].max())
-        if worst + WIDTHS[kind] > file.size_of_image:
+        if worst + widths[kind] > file.size_of_image:
             raise file.fail(_WHAT, "RVA", worst, f"less than SizeOfImage {file.size_of_image:#x}")
-    return BaseRelocs(kinds, rvas, low)
+    return BaseRelocs(kinds, rvas, low, file.machine)
 
 
 def _blocks(file: PeFile) -> tuple[Array, Array, list[int]]:
@@ -145,7 +148,12 @@ def apply(file: PeFile, image: Array, delta: int) -> dict[str, int]:
     relocs = base_relocs(file)
     if delta == 0 or not len(relocs):
         return relocs.counts() if delta else {}
+    own = KINDS.get(file.machine, {})
+    rest = [row for row in zip(relocs.type.tolist(), relocs.rva.tolist(), strict=True) if row[0] in own] if own else []  # fmt: skip
+    move(file.name, own, rest, image, delta)
     for kind in np.flatnonzero(np.bincount(relocs.type, minlength=16)).tolist():
+        if kind in own:
+            continue
         rows = relocs.type == kind
         places = relocs.rva[rows]
         if kind in (t.IMAGE_REL_BASED_DIR64, t.IMAGE_REL_BASED_HIGHLOW):
@@ -158,8 +166,6 @@ def apply(file: PeFile, image: Array, delta: int) -> dict[str, int]:
             high = _gather(image, places, 2).astype(np.int64) << 16
             value = high + relocs.low[rows] + delta + 0x8000
             _scatter(image, places, (value >> 16 & 0xFFFF).astype(np.uint64), 2)
-        elif kind in _ARM_ONLY and file.arch == "arm":
-            _move_pairs(file, image, places, delta, thumb=kind == t.IMAGE_REL_BASED_THUMB_MOV32)
         else:
             raise Unknown(file.name, f"base relocation of type {kind} at {int(places[0]):#x}")
     return relocs.counts()
@@ -186,41 +192,3 @@ def _add(image: Array, places: Array, width: int, delta: int) -> None:
             _scatter(image, one, _gather(image, one, width) + step, width)
         return
     _scatter(image, places, _gather(image, places, width) + step, width)
-
-
-# -- MOVW, MOVT -----------------------------------------------------------------------------------
-
-
-def _move_pairs(file: PeFile, image: Array, places: Array, delta: int, *, thumb: bool) -> None:
-    split, join = (_thumb_split, _thumb_join) if thumb else (_arm_split, _arm_join)
-    for place in places.tolist():
-        code = bytes(image[place : place + 8])
-        first, second = struct.unpack("<II", code)
-        value = split(first) | split(second) << 16
-        if (thumb and first & 0xFBF0 != 0xF240) or (not thumb and first & 0x0FF00000 != 0x03000000):
-            raise RelocationError(f"{file.name}: {place:#x}", "no MOVW stands there")
-        value = (value + delta) & 0xFFFFFFFF
-        image[place : place + 8] = np.frombuffer(
-            struct.pack("<II", join(first, value & 0xFFFF), join(second, value >> 16)), np.uint8
-        )
-
-
-def _thumb_split(word: int) -> int:
-    """imm4:i:imm3:imm8 of a Thumb-2 MOVW or MOVT; the first halfword is the low one."""
-    high, low = word & 0xFFFF, word >> 16
-    return (high & 15) << 12 | (high >> 10 & 1) << 11 | (low >> 12 & 7) << 8 | low & 0xFF
-
-
-def _thumb_join(word: int, value: int) -> int:
-    high = word & 0xFBF0 | value >> 12 | (value >> 11 & 1) << 10
-    low = word >> 16 & 0x8F00 | (value >> 8 & 7) << 12 | value & 0xFF
-    return high | low << 16
-
-
-def _arm_split(word: int) -> int:
-    """imm4:imm12 of an ARM MOVW or MOVT."""
-    return word >> 4 & 0xF000 | word & 0xFFF
-
-
-def _arm_join(word: int, value: int) -> int:
-    return word & 0xFFF0F000 | (value & 0xF000) << 4 | value & 0xFFF

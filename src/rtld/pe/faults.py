@@ -11,6 +11,7 @@ from rtld.pe.types import (
     STATUS_ENTRYPOINT_NOT_FOUND,
     STATUS_INVALID_IMAGE_FORMAT,
     STATUS_ORDINAL_NOT_FOUND,
+    dos_error,
 )
 
 TYPE_CHECKING = False
@@ -78,11 +79,15 @@ class ProcNotFound(UnresolvedSymbol):
 
 
 class InitFailed(TargetFault):
-    """A DllMain returned FALSE for DLL_PROCESS_ATTACH."""
+    """A DllMain returned FALSE for DLL_PROCESS_ATTACH, or raised an exception, whose code is ``status`` then."""
 
-    status = STATUS_DLL_INIT_FAILED
-    code = DOS_ERRORS[STATUS_DLL_INIT_FAILED]
-
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, status: int = STATUS_DLL_INIT_FAILED) -> None:
         self.path = path
-        super().__init__(f"{path}: its DllMain returned FALSE (error {explained(self.code)})")
+        self.status = status
+        self.code = dos_error(status)
+        did = (
+            "returned FALSE"
+            if status == STATUS_DLL_INIT_FAILED
+            else f"raised exception {status:#x}"
+        )
+        super().__init__(f"{path}: its DllMain {did} (error {explained(self.code)})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rtld.core.module import Problem
+from rtld.core.space import page_up
 from rtld.errors import FormatError, RelocationError
 from rtld.pe import small
 from rtld.pe.types import IMAGE_FILE_RELOCS_STRIPPED
@@ -71,6 +72,22 @@ def fill_iat(ns: PeNamespace, module: PeModule, table: Table, image: Array) -> N
 def rights_of(characteristics: int) -> int:
     """What may be done with a section, as PROT_* has it: read 1, write 2, execute 4."""
     return (characteristics >> 30 & 1) | (characteristics >> 31 & 1) << 1 | (characteristics >> 29 & 1) << 2  # fmt: skip
+
+
+def rights_of_pages(file: PeFile) -> list[tuple[int, int, int]]:
+    """(RVA, bytes, rights) of what has the same rights: sections one behind the other are one."""
+    rows = [(0, page_up(min(file.size_of_headers, file.span)), 1)]
+    for section in file.sections:
+        size = page_up(min(section.extent, file.span - section.address))
+        rights = rights_of(section.characteristics) or 1
+        if size <= 0:
+            continue
+        if rows and rows[-1][2] == rights and sum(rows[-1][:2]) == section.address:
+            start, before, _ = rows.pop()
+            rows.append((start, before + size, rights))
+        else:
+            rows.append((section.address, size, rights))
+    return rows
 
 
 def build_images(ns: PeNamespace, modules: list[PeModule]) -> None:

@@ -17,7 +17,7 @@ from rtld.pe.faults import DllNotFound, ProcNotFound
 from rtld.pe.imports import delay_imports, imports
 from rtld.pe.module import HOW, Edge, PeModule, PeNamespace, Table
 from rtld.pe.resources import manifest
-from rtld.pe.search import Candidate, Found
+from rtld.pe.search import SYSTEM, Candidate, Found
 from rtld.pe.types import (
     DONT_RESOLVE_DLL_REFERENCES,
     IMAGE_DLLCHARACTERISTICS_NO_ISOLATION,
@@ -172,6 +172,8 @@ def _known(
     ns: PeNamespace, name: str, requester: PeModule | None, tried: list[Candidate]
 ) -> PeModule | Found | None:
     """A module that is loaded, or a file that a side-by-side assembly has; None: the directories are asked."""
+    if name.startswith(SYSTEM):
+        return ns.by_name.get(name.removeprefix(SYSTEM).lower())  # type: ignore[return-value]
     if "/" in name:
         return None
     key = name.lower()
@@ -284,6 +286,9 @@ def _bind_rows(
                 continue
             definer, index, rva = end.module, end.index, end.rva
             table.chains[row] = end.chain
+            for each in (*[passed for passed, _ in end.chain], definer):
+                if each is not module and each not in module.needed and each not in module.forwarded:  # fmt: skip
+                    module.forwarded.append(each)
         elif rva >= target.file.size_of_image:
             _missing(ns, module, table, row, target, descriptor, "is at an address outside of the image and so not usable, as it is exported")  # fmt: skip
             continue

@@ -51,7 +51,16 @@ class Table:
 class PeModule(Module):
     """An LDR_DATA_TABLE_ENTRY. ``references`` as Windows counts them; -1: pinned."""
 
-    __slots__ = ("delayed", "load_flags", "private", "references", "resolved", "table", "tls_slot")
+    __slots__ = (
+        "delayed",
+        "forwarded",
+        "load_flags",
+        "private",
+        "references",
+        "resolved",
+        "table",
+        "tls_slot",
+    )
 
     def __init__(self, file: PeFile, path: str, index: int = 0) -> None:
         super().__init__(file, path, index)
@@ -61,6 +70,7 @@ class PeModule(Module):
         self.private: dict[
             str, str
         ] = {}  # side-by-side: base name -> path, for what this module asks for
+        self.forwarded: list[PeModule] = []  # where forwarders led, beyond what is needed
         self.resolved = False  # its imports are bound; never for a module mapped only
         self.load_flags = 0
         self.references = 0

@@ -2,7 +2,7 @@
 
 Before any directory is looked at: API sets, side-by-side assemblies, DLLs that are loaded already (``load.py`` asks for
 all three), known DLLs. Then the directories, in an order that flags of LoadLibraryEx change. Names are compared without
-case on a disk that has it. A file for another CPU is passed over, and the search goes on.
+case on a disk that has it. A file for another CPU is passed over, and the search goes on; at one that is no image it ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rtld.pe.types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rtld.pe.module import PeModule
     from rtld.pe.windows import Windows
@@ -44,10 +44,16 @@ _SEARCH_FLAGS = (
 )
 
 
+#: Before a base name: only the system has it, whoever else has a DLL of that name.
+SYSTEM = "//system/"
+
+
 class Places:
     """The directories of a process. Any of them may be changed while it runs (SetDllDirectory, AddDllDirectory)."""
 
-    __slots__ = ("application", "current", "dll_path", "path", "safe", "user", "windows")
+    __slots__ = (
+        "application", "current", "default_flags", "dll_path", "instead", "path", "safe", "user", "windows",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -60,10 +66,13 @@ class Places:
         safe: bool = True,
     ) -> None:
         self.application = application  # the program's directory
-        self.dll_path = list(
-            dll_path
-        )  # SetDllDirectory; takes the current directory out of the search
+        # Further directories; they, too, take the current directory out of the search.
+        self.dll_path = list(dll_path)
         self.user: list[str] = []  # AddDllDirectory
+        self.instead: str | None = (
+            None  # SetDllDirectory; "": nothing in place of the current directory
+        )
+        self.default_flags = 0  # SetDefaultDllDirectories
         self.windows = windows  # the system's directories
         self.path = list(path)  # PATH
         self.current = current  # None: not searched
@@ -78,6 +87,8 @@ class Search:
         self.machine = machine
         self.strict = strict
         self.supplied: dict[str, Callable[[], PeFile]] = {}  # DLLs that stand in no directory
+        self.allowed: Callable[[str], bool] | None = None  # of what is named with a path
+        self.lacking: dict[str, Callable[[], PeFile]] = {}  # the same, for those that are in none
         self._listings: dict[str, dict[str, str]] = {}
 
     # -- names ------------------------------------------------------------------------------------
@@ -120,6 +131,9 @@ class Search:
     def directories(self, flags: int = 0, loading: str = "") -> Iterator[tuple[str, str]]:
         """(directory, rule) in the order they are searched; ``loading``: the directory of a DLL opened by its path."""
         places = self.places
+        if not flags & (_SEARCH_FLAGS | LOAD_WITH_ALTERED_SEARCH_PATH):
+            flags |= places.default_flags
+        instead = [places.instead] if places.instead else []
         if flags & LOAD_LIBRARY_SEARCH_DEFAULT_DIRS:
             flags |= (
                 LOAD_LIBRARY_SEARCH_APPLICATION_DIR
@@ -132,7 +146,7 @@ class Search:
             if flags & LOAD_LIBRARY_SEARCH_APPLICATION_DIR:
                 yield places.application, "application"
             if flags & LOAD_LIBRARY_SEARCH_USER_DIRS:
-                yield from [(d, "user") for d in (*places.user, *places.dll_path)]
+                yield from [(d, "user") for d in (*places.user, *instead, *places.dll_path)]
             if flags & LOAD_LIBRARY_SEARCH_SYSTEM32:
                 yield from [(d, "system") for d in places.windows.system[:1]]
             return
@@ -141,8 +155,8 @@ class Search:
         else:
             yield places.application, "application"
         current = [(places.current, "current")] if places.current is not None else []
-        if places.dll_path:
-            yield from [(d, "dll-path") for d in places.dll_path]
+        yield from [(d, "dll-path") for d in (*instead, *places.dll_path)]
+        if places.dll_path or places.instead is not None:
             current = []
         if not places.safe:
             yield from current
@@ -165,9 +179,14 @@ class Search:
     ) -> Found:
         """The file that a complete name leads to. DllNotFound has what was tried."""
         candidates = list(tried)
-        if "/" in name:
+        windows = self.places.windows
+        places: Iterable[tuple[str, str]] = self.directories(flags, loading)
+        if name.startswith(SYSTEM):
+            name = name.removeprefix(SYSTEM)
+            places = [(d, "system") for d in windows.system]
+        elif name.startswith("/") or name[1:2] == ":":
             path = self.path_of(name)
-            file = self._open(path, "path", candidates)
+            file = self._open(path, "path", candidates) if self._may(path, candidates) else None
             if file is not None:
                 return Found(file, path, "path", requester, tuple(candidates))
             raise DllNotFound(name, requester.path if requester else None, candidates)
@@ -175,22 +194,35 @@ class Search:
         if supplied is not None:
             candidates.append(Candidate(name, "supplied", "found", ""))
             return Found(supplied(), name.lower(), "supplied", None, tuple(candidates))
-        windows = self.places.windows
         if name.lower() in windows.known and windows.system:
             path = self.look(windows.system[0], name) or os.path.join(windows.system[0], name)
             file = self._open(path, "known DLL", candidates)
             if file is not None:
                 return Found(file, path, "known DLL", None, tuple(candidates))
-        for directory, rule in self.directories(flags, loading):
+        for directory, rule in places:
             there = self.look(directory, name)
             if there is None:
                 path = os.path.join(directory, name)
                 candidates.append(Candidate(path, rule, "missing", ""))
                 continue
+            if "/" in name and not self._may(there, candidates):
+                continue
             file = self._open(there, rule, candidates)
             if file is not None:
                 return Found(file, there, rule, None, tuple(candidates))
+            if candidates[-1].outcome == "malformed":
+                break
+        supplied = self.lacking.get(name.lower())
+        if supplied is not None:
+            candidates.append(Candidate(name, "supplied", "found", ""))
+            return Found(supplied(), name.lower(), "supplied", None, tuple(candidates))
         raise DllNotFound(name, requester.path if requester else None, candidates)
+
+    def _may(self, path: str, candidates: list[Candidate]) -> bool:
+        if self.allowed is None or self.allowed(path):
+            return True
+        candidates.append(Candidate(path, "path", "refused", "the program may not see it"))
+        return False
 
     def path_of(self, name: str) -> str:
         """A path of Windows or of this system as one of this system."""
@@ -198,9 +230,11 @@ class Search:
             root = self.places.windows.drive(name[0])
             if root is not None:
                 return self.look(root, name[3:]) or os.path.join(root, name[3:])
-        if name.startswith("/"):
-            return self.look("/", name[1:]) or name
-        return self.look(self.places.current or ".", name) or name
+        return name if os.path.lexists(name) else self.look("/", name[1:]) or name
+
+    def forget(self) -> None:
+        """Listings of directories: a program may have made files since."""
+        self._listings.clear()
 
     def _open(self, path: str, rule: str, candidates: list[Candidate]) -> PeFile | None:
         try:

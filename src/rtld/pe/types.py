@@ -52,12 +52,10 @@ IMAGE_REL_BASED_HIGH     = 1
 IMAGE_REL_BASED_LOW      = 2
 IMAGE_REL_BASED_HIGHLOW  = 3
 IMAGE_REL_BASED_HIGHADJ  = 4
-IMAGE_REL_BASED_ARM_MOV32   = 5   # of ARM; MIPS_JMPADDR, RISCV_HIGH20 elsewhere
-IMAGE_REL_BASED_THUMB_MOV32 = 7   # of ARM; RISCV_LOW12I elsewhere
 IMAGE_REL_BASED_DIR64    = 10
 BASED_NAMES = {
     0: "IMAGE_REL_BASED_ABSOLUTE", 1: "IMAGE_REL_BASED_HIGH", 2: "IMAGE_REL_BASED_LOW", 3: "IMAGE_REL_BASED_HIGHLOW",
-    4: "IMAGE_REL_BASED_HIGHADJ", 5: "IMAGE_REL_BASED_ARM_MOV32", 7: "IMAGE_REL_BASED_THUMB_MOV32",
+    4: "IMAGE_REL_BASED_HIGHADJ",
     10: "IMAGE_REL_BASED_DIR64",
 }
 
@@ -89,6 +87,7 @@ ERRORS = {
     182:  ("ERROR_INVALID_ORDINAL",       "the DLL does not export that ordinal"),
     193:  ("ERROR_BAD_EXE_FORMAT",        "the file is no PE image, or is one for another CPU"),
     487:  ("ERROR_INVALID_ADDRESS",       "the image cannot be placed at that address"),
+    998:  ("ERROR_NOACCESS",              "its DllMain used memory that is not there"),
     1114: ("ERROR_DLL_INIT_FAILED",       "its DllMain returned FALSE"),
     1157: ("ERROR_DLL_NOT_FOUND",         "a DLL that is needed was not found"),
 }
@@ -102,8 +101,16 @@ STATUS_CONFLICTING_ADDRESSES = 0xC0000018
 DOS_ERRORS = {
     STATUS_DLL_NOT_FOUND: 126, STATUS_ORDINAL_NOT_FOUND: 182, STATUS_ENTRYPOINT_NOT_FOUND: 127,
     STATUS_DLL_INIT_FAILED: 1114, STATUS_INVALID_IMAGE_FORMAT: 193, STATUS_CONFLICTING_ADDRESSES: 487,
+    0: 0, 0xC0000005: 998, 0xC0000094: 534, 0xC00000FD: 1001,
 }
+_CUSTOMER = 1 << 29  # the status is none of Microsoft's
+ERROR_MR_MID_NOT_FOUND = 317
 # fmt: on
+
+
+def dos_error(status: int) -> int:
+    """RtlNtStatusToDosError."""
+    return status if status & _CUSTOMER else DOS_ERRORS.get(status, ERROR_MR_MID_NOT_FOUND)
 
 
 def machine_name(machine: int) -> str:

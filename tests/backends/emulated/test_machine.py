@@ -138,6 +138,8 @@ def test_addresses_of_traps_that_nobody_has(machine: Machine) -> None:
     last = machine.function(lambda: 0, 0) + TRAP
     with pytest.raises(Fault, match="middle of nowhere"):
         machine.call(last)
+    with pytest.raises(Fault, match="middle of nowhere"):
+        machine.start(machine._never, 0x10000)  # where a program is thought not to come
     for _ in range(TRAPS // TRAP - 3):
         machine.trap(lambda: 0)
     with pytest.raises(NoSpace, match="no more than"):

@@ -18,7 +18,7 @@ import toolchain
 from backends.emulated.programs import ALL
 from rtld.arch import ARCHES, by_name
 from rtld.arch.base import Stub
-from rtld.backends.emulated import blockcount, brake, gate, trail
+from rtld.backends.emulated import aborts, blockcount, brake, gate, repairs, trail
 from rtld.backends.emulated.callnumbers import call_names
 from rtld.backends.emulated.cpus import CPUS
 from rtld.backends.emulated.kernel import Kernel
@@ -69,6 +69,8 @@ CODES = [
     *((f"{host} brake", code, host) for host, code in brake.CODE.items()),
     *((f"{host} blockcount", code, host) for host, code in blockcount.CODE.items()),
     *((f"{host} trail", code, host) for host, code in trail.CODE.items()),
+    *((f"{host} repairs", code, host) for host, code in repairs.CODE.items()),
+    *((f"{host} aborts", code, host) for host, code in aborts.CODE.items()),
     *((f"{host} gate", code, host) for host, code in gate.CODE.items()),
 ]
 

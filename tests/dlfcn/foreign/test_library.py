@@ -154,10 +154,10 @@ def test_structures(library: rtld.Library) -> None:
     t = tagged(b"a", 1 << 40, point(1, 2), (1, 2, 3))
     moved = library.advance(t, 5)
     assert (moved.tag, moved.at.x, moved.at.y, list(moved.rest)) == (b"b", 6, 2, [1, 2, 8])
-    assert int(getattr(moved.value, "value", moved.value)) == (1 << 40) + 5
+    assert moved.value == (1 << 40) + 5
     library.scale(ctypes.byref(t), 3)
     assert (t.at.x, t.at.y) == (3, 6)
-    assert int(getattr(t.value, "value", t.value)) == -(1 << 40)
+    assert t.value == -(1 << 40)
 
 
 def test_memory_in_and_out(library: rtld.Library) -> None:
@@ -198,6 +198,8 @@ def test_callbacks(library: rtld.Library) -> None:
         seen.append((n, x))
         return 10 * n
 
+    assert library.apply(kind(called), 4) == 90  # it says of what type it is
+    seen.clear()
     library.apply.argtypes = [kind, ctypes.c_int]
     assert library.apply(called, 4) == 90
     assert seen == [(4, 2.0), (5, 1.0)]

@@ -4,6 +4,7 @@
 ``machine``      READ FIRST: the back end: addresses, memory, start, call, Python functions
 ``cpus``         the CPUs as data;  ``quirks``: what is odd about the engine, in one table
 ``engine``       the CPU itself;  ``libunicorn``: Unicorn's C library, which nothing else knows
+``repairs``      what is repaired in that library, in memory (``loaded``);  ``aborts``: when it gives up
 ``gate``         from an exception or a system call to Python and back
 ``memory``       the guest's memory;  ``ranges``: which addresses are taken
 ``binder``       how a lazy PLT comes to Python

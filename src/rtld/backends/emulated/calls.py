@@ -377,8 +377,8 @@ class Caller:
             holes = {name: {"S": start + PAGE} for name in stub.holes}
             code = stub.fill(start, holes, self.rules.model.order)
             # What ends where the CPU is to stop is translated again each time (quirks): a block of one instruction.
-            # Not so on MIPS: there the program counter is known at the beginning of a block only.
-            code += b"" if self.machine.cpu.fragile else self.machine.cpu.nop
+            # Not so where the program counter is known at the beginning of a block only.
+            code += b"" if self.machine.cpu.begins else self.machine.cpu.nop
             # And that is an even address: in bit 0 of one there may be a state of the CPU.
             code += self.machine.cpu.nop * (len(code) % 2)
             memory.write(start, code + self.machine.cpu.nop * 16)

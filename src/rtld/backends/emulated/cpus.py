@@ -52,13 +52,14 @@ class Set(NamedTuple):
 class Boot(NamedTuple):
     """Code that must run before the first instruction, for what no register of Unicorn's reaches.
 
-    ``base`` gets the address of a page; ``data`` is put 0x100 bytes into it.
+    ``base`` gets the address of a page; ``data`` is put 0x100 bytes into it. ``last``: a register that is set afterwards.
     """
 
     code: Stub
     base: str
     data: bytes
     why: str
+    last: Set
 
 
 class Cpu(NamedTuple):
@@ -78,7 +79,7 @@ class Cpu(NamedTuple):
     eager       pages of files come when they are mapped: a fault cannot be repaired (``quirks``)
     model       which model Unicorn is to be; "": its own choice
     space       bytes of addresses; 0: what its bits say
-    fragile     some programs crash Unicorn itself (``quirks``): emulated on request only
+    begins      the program counter is known at the beginning of a block only
     callee      the register that a function expects its own address in; "" for none
     tls         the register with the thread pointer; "" where it is no single one
     call_size   bytes of the instruction that makes a system call (Thumb: 2)
@@ -108,7 +109,7 @@ class Cpu(NamedTuple):
     model: str = ""
     space: int = 0
     callee: str = ""
-    fragile: bool = False
+    begins: bool = False
     tls: str = ""
     call_size: int = 4
 
@@ -151,7 +152,7 @@ def _mips(name: str, bits: int, mode: str, model: str, arguments: tuple[str, ...
         {12: (SEGV, "load"), 13: (SEGV, "store"), 15: (SEGV, "instruction fetch"), 18: (TRAP, "breakpoint"), 20: (ILL, "illegal instruction"),
          21: (ILL, "coprocessor that is not there"), 22: (FPE, "integer overflow"), 23: (FPE, "trap"), 26: (FPE, "floating-point exception")},
         (Set("cp0_status", status, "CU1 and, n64, FR: the floating-point unit is on; ERL: addresses below 2 GiB are not translated"),),
-        area=16 if bits == 32 else 0, eager=True, model=model, space=1 << 31, tls="cp0_userlocal", callee="t9", fragile=True)
+        area=16 if bits == 32 else 0, eager=True, model=model, space=1 << 31, tls="cp0_userlocal", callee="t9", begins=True)
 
 
 CPUS = {cpu.name: cpu for cpu in (
@@ -192,7 +193,8 @@ CPUS = {cpu.name: cpu for cpu in (
         {3: (SEGV, "program check: an address that is not there, or not for this")},
         (Set("pswm", 0x1_8000_0000, "EA and BA: 64-bit addresses, else they have 24 bits"),),
         Boot(Stub("eb 00 11 00 00 2f  lctlg 0,0,0x100(%r1)"), "r1", (0x60000).to_bytes(8, "big"),
-             "control register 0, bits 45 and 46: floating-point and vector registers; Unicorn has no name for it"),
+             "control register 0, bits 45 and 46: floating-point and vector registers; Unicorn has no name for it",
+             Set("pswm", 1 << 48, "P: the problem state, for what only a kernel may do ends Unicorn itself (quirks)", keep=True)),
         area=160, illegal=b"\0", remaps=True, eager=True, call_size=2),
     _mips("mips64el", 64, "UC_MODE_MIPS64", "UC_CPU_MIPS64_MIPS64R2_GENERIC", _numbered("a", 0, 3) + _numbered("t", 0, 3), 0x2440_0004),
     _mips("mipsel", 32, "UC_MODE_MIPS32", "UC_CPU_MIPS32_24KF", _numbered("a", 0, 3), 0x2040_0004),

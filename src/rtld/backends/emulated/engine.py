@@ -18,6 +18,7 @@ from rtld.backends.emulated.libunicorn import (
     UcError,
     library,
 )
+from rtld.backends.emulated.repairs import repair
 from rtld.backends.emulated.trail import Trail
 from rtld.errors import TargetFault
 
@@ -115,10 +116,12 @@ class Engine:
 
     def __init__(self, cpu: Cpu) -> None:
         c = library()
+        repairs = repair(c, cpu.name)
         self.cpu = cpu
         self._u = c.numbers
         architecture, *modes = (self._u[name] for name in cpu.engine)
         self._uc: Any = Uc(architecture, sum(modes))
+        repairs.watch(self._uc, cpu.name)
         family = cpu.engine[0].removeprefix("UC_ARCH_")
         prefix = f"UC_{family}_REG_"
         table = c.constants(f"{family.lower()}_const")
@@ -134,6 +137,7 @@ class Engine:
             self._uc.ctl_set_cpu_model(table[cpu.model])
         self._thumb = family == "ARM"
         self._refusal: tuple[int, int, int] | None = None
+        self.ground = 0  # an address where code may always be; 0: there is none yet
         self.in_hook = False
         self._stops: frozenset[int] = frozenset()
         self._add("UC_HOOK_MEM_INVALID", REFUSED_HOOK, self._on_refused)
@@ -225,6 +229,10 @@ class Engine:
     def unmap(self, start: int, size: int) -> None:
         self._uc.mem_unmap(start, size)
 
+    def map_reader(self, start: int, size: int, read: Callable[[int, int], int]) -> None:
+        """Pages without memory: what is read there (offset, size) *read* says. They cannot be written."""
+        self._uc.mmio_map(start, size, read)
+
     def forget(self, start: int, end: int) -> None:
         """Drop the translation of the code there."""
         self._uc.ctl_remove_cache(start, end)
@@ -250,9 +258,24 @@ class Engine:
         try:
             self._uc.emu_start(start, until, count)
         except UcError as error:
+            self._settle()
             raise Stopped(error.errno, str(error)) from None
+        except BaseException:
+            self._settle()
+            raise
         finally:
             self.in_hook = outer
+
+    def _settle(self) -> None:
+        """After a fault: what a translation has left that was broken off is gone when one comes to its end (quirks)."""
+        if not self.cpu.begins or not self.ground:
+            return
+        context, ground = self.save(), self.ground
+        self.forget(ground, ground + 1)
+        if self._stops:
+            self._uc.ctl_set_exits([ground])
+        self._uc.emu_start(ground, ground)
+        self.restore(context)
 
     def stop(self) -> None:
         """From a hook."""

@@ -80,7 +80,8 @@ class Kernel(Sockets, Ipc):
         for fd in sorted(old.cloexec & set(old.descriptors)):
             old.drop(fd)
         self.descriptors, self.owned, self.names = old.descriptors, old.owned, old.names
-        self.counters, self.notices = old.counters, old.notices
+        self.counters, self.notices, self.fixed = old.counters, old.notices, old.fixed
+        self.epolls = old.epolls
         self.timeouts, self.held = old.timeouts, old.held
         self.cwd, self.umask, self.limits, self.limit_files = (
             old.cwd,

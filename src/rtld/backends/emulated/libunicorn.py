@@ -28,6 +28,7 @@ _PROTOTYPES = {
     "uc_emu_start":         (c_void_p, c_uint64, c_uint64, c_uint64, c_size_t),
     "uc_emu_stop":          (c_void_p,),
     "uc_mem_map_ptr":       (c_void_p, c_uint64, c_uint64, c_uint32, c_void_p),
+    "uc_mmio_map":          (c_void_p, c_uint64, c_size_t, c_void_p, c_void_p, c_void_p, c_void_p),
     "uc_mem_protect":       (c_void_p, c_uint64, c_uint64, c_uint32),
     "uc_mem_unmap":         (c_void_p, c_uint64, c_uint64),
     "uc_reg_read":          (c_void_p, c_int, c_void_p),
@@ -45,6 +46,7 @@ _WIDEST = 64  # bytes of a register
 
 BLOCK_HOOK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64)
 ACCESS_HOOK = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_int64)
+READER = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, c_uint32, c_void_p)
 REFUSED_HOOK = ctypes.CFUNCTYPE(c_bool, c_void_p, c_int, c_uint64, c_int)
 
 
@@ -159,6 +161,7 @@ class Uc:
         self.handle = handle.value or 0
         #: What a hook has raised; emu_start raises it again.
         self.raised: BaseException | None = None
+        self._readers: list[object] = []  # of memory that is a function
         self._hooks: dict[int, object] = {}  # handle -> what must live as long
         self._cell = c_uint64()
         self._at = ctypes.addressof(self._cell)
@@ -222,6 +225,12 @@ class Uc:
         if error := self._c.uc_mem_map_ptr(self.handle, start, size, rights, pointer):
             self.check(error)
 
+    def mmio_map(self, start: int, size: int, read: Callable[[int, int], int]) -> None:
+        """*read* is asked what is read: offset, size. It must not raise."""
+        callback = READER(lambda _handle, offset, size, _data: read(offset, size))
+        self._readers.append(callback)
+        self.check(self._c.uc_mmio_map(self.handle, start, size, callback, None, None, None))
+
     def mem_protect(self, start: int, size: int, rights: int) -> None:
         if error := self._c.uc_mem_protect(self.handle, start, size, rights):
             self.check(error)
@@ -244,6 +253,11 @@ class Uc:
 
     def emu_stop(self) -> None:
         self.check(self._c.uc_emu_stop(self.handle))
+
+    def cannot_translate(self) -> None:
+        """The run ends as at an illegal instruction."""
+        number = self.library.numbers["UC_ERR_INSN_INVALID"]
+        self.failed(UcError(number, "instructions that Unicorn gives up at"))
 
     def failed(self, error: BaseException) -> None:
         """A hook has raised this: it ends the run."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import NoReturn, Self
 
+    from rtld.backends.emulated.cpus import Set
     from rtld.backends.emulated.debugger import Debugger
     from rtld.backends.emulated.linux.tasks import Task
     from rtld.core.image import Image
@@ -38,6 +39,7 @@ CALL_STACK = 1 << 18
 RED_ZONE = 256  # below the stack pointer, of whoever is running
 DEPTH = 50  # calls inside one another; Unicorn itself fails at 64
 TURN = 0.01  # seconds that one of several threads runs
+NOWHERE = "a jump into the middle of nowhere"
 CHUNK = 1 << 20  # instructions between two looks at the clock, where they are counted
 
 ExitStatus = int  # the program's own, or 128 + the number of the signal that ended it
@@ -76,6 +78,7 @@ class Machine:
         self._handlers: dict[int, Callable[[], int]] = {}
         self._traps = self.memory.reserve(TRAPS, high=True)
         self.memory.map(self._traps, TRAPS_MAPPED, READ | EXECUTE)
+        self.engine.ground = self._traps
         self._set_up()
         self._traps_end = self._traps + TRAPS_MAPPED
         self.memory.write(self._traps, self.cpu.trap * (TRAPS_MAPPED // len(self.cpu.trap)))
@@ -110,15 +113,20 @@ class Machine:
     def _set_up(self) -> None:
         """The state of the CPU before the first instruction."""
         engine = self.engine
-        for register, value, _, keep in self.cpu.setup:
-            engine.set(register, (engine.get(register) if keep else 0) | value)
         boot = self.cpu.boot
+
+        def put(row: Set) -> None:
+            engine.set(row.register, (engine.get(row.register) if row.keep else 0) | row.value)
+
+        for row in self.cpu.setup:
+            put(row)
         if boot is not None:
             self.memory.write(self._traps, boot.code.code)
             self.memory.write(self._traps + 0x100, boot.data)
             engine.set(boot.base, self._traps)
             engine.run(self._traps, self._traps + len(boot.code))
             engine.set(boot.base, 0)
+            put(boot.last)
 
     # -- addresses and memory -----------------------------------------------------------------------
 
@@ -170,22 +178,7 @@ class Machine:
         """The same; how it ends is an exception: Ended, Replaced (by execve), TargetFault."""
         self.engine.set(self.cpu.sp, sp)
         self._run(entry, self._never)
-        raise AssertionError("only an exception leads out of a program")
-
-    def map_lines(self) -> list[str]:
-        """The memory in the words of /proc/PID/maps."""
-        lines = []
-        for start, end, rights in self.memory.regions:
-            letters = "".join(
-                letter if rights & bit else "-"
-                for letter, bit in (("r", READ), ("w", WRITE), ("x", EXECUTE))
-            )
-            what, offset = self.memory.place(start) or ("", 0)
-            offset = offset if what.startswith("/") else 0
-            lines.append(
-                f"{start:08x}-{end:08x} {letters}p {offset:08x} 00:00 0 {what}".rstrip() + "\n"
-            )
-        return lines
+        raise self._fault(NOWHERE, SIGSEGV)  # it has guessed the address that it never returns to
 
     def call(self, address: int, *arguments: int) -> int:
         """Call a C function with integers and pointers; its result as an unsigned word."""
@@ -502,4 +495,4 @@ class Machine:
         return self._new_trap(lambda: handler(*entry(self)))
 
     def _lost(self) -> int:
-        raise self._fault("a jump into the middle of nowhere", SIGSEGV)
+        raise self._fault(NOWHERE, SIGSEGV)

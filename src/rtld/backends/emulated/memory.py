@@ -26,6 +26,7 @@ READ, WRITE, EXECUTE = 1, 2, 4  # as PROT_* of <sys/mman.h>, and as Unicorn has 
 SIZES = {32: 1 << 32, 64: 1 << 36}
 _NORESERVE = 0x4000  # MAP_NORESERVE, which Python 3.11 does not name
 _MAP_SHARED, _MAP_FIXED = 0x01, 0x10
+_MREMAP_MAYMOVE, _MREMAP_FIXED = 1, 2
 
 
 class NotMapped(TargetFault):
@@ -53,6 +54,7 @@ class Memory:
         self.area = (first, self.size - PAGE, True)
         self.pager: Pager | None = None
         self.stacks = 0  # stacks of threads go below that, if it is not 0
+        self.shared = Ranges()  # with other processes, or with a file
         self._foreign = (
             Ranges()
         )  # where there is other memory than the arena's own; value: 1: never to be written
@@ -132,6 +134,7 @@ class Memory:
         self._take(start, size)
         if shared:
             self._place(start, size, _MAP_SHARED | mmap.MAP_ANONYMOUS, -1, 0)
+            self.shared.add(start, start + size)
         self._add(start, size, rights)
 
     def map_file(
@@ -150,6 +153,18 @@ class Memory:
                     self.pager.own(start, size)
             return
         self._place(start, size, _MAP_SHARED if shared else mmap.MAP_PRIVATE, fd, offset)
+        if shared:
+            self.shared.add(start, start + size)
+        self._add(start, size, rights)
+
+    def map_again(self, old: int, start: int, size: int) -> None:
+        """Put what the shared map at *old* shows at *start*, too: *size* bytes from there on. OSError as of mremap."""
+        ((_, _, rights),) = self.regions.pieces(old, old + 1)
+        ((_, _, fixed),) = self._foreign.pieces(old, old + 1)
+        self._take(start, size)
+        show_again(self._base + old, self._base + start, size)
+        self._foreign.add(start, start + size, fixed)
+        self.shared.add(start, start + size)
         self._add(start, size, rights)
 
     def page_in(self, cache: PageCache) -> None:
@@ -208,10 +223,16 @@ class Memory:
         if show:
             self._engine.map(start, size, rights, self._base + start)
 
+    def lend(self, start: int, data: bytes) -> None:
+        """Pages that may be read, by functions of ours: for the CPU somebody else has mapped them."""
+        self._bytes[start : start + len(data)] = data
+        self._add(start, len(data), READ, show=False)
+
     def unmap(self, start: int, size: int) -> None:
         """Take memory and addresses away; what is not there stays so."""
         self.reserved.remove(start, start + size)
         self.labels.remove(start, start + size)
+        self.shared.remove(start, start + size)
         absent = Ranges()
         for low, high in self.pager.drop(start, size) if self.pager is not None else ():
             absent.add(low, high)
@@ -253,6 +274,10 @@ class Memory:
             elif rights & WRITE:
                 for begin, end, _ in pager.lent.pieces(first, last):
                     self._engine.protect(begin, end - begin, rights & ~WRITE, self._base + begin)
+
+    def is_shared(self, address: int) -> bool:
+        """Do others see what is written there?"""
+        return bool(self.shared.pieces(address, address + 1))
 
     def covers(self, start: int, size: int, rights: int = 0) -> bool:
         """All of it has memory, with these rights."""
@@ -325,6 +350,16 @@ def _without(low: int, high: int, holes: Ranges) -> list[tuple[int, int]]:
     if at < high:
         parts.append((at, high))
     return parts
+
+
+def show_again(old: int, new: int, size: int) -> None:
+    """mremap of no bytes of a shared map: it stays, and is seen at *new*, too (man 2 mremap). OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mremap.restype = ctypes.c_void_p
+    libc.mremap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p)  # fmt: skip
+    if libc.mremap(old, 0, size, _MREMAP_MAYMOVE | _MREMAP_FIXED, new) != new:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def map_at(address: int, size: int, protection: int, flags: int, fd: int, offset: int) -> None:

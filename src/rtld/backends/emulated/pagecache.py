@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PAGE = 0x1000
 FRAME = 16 * PAGE
+MANY = 512  # pages of its own from which on a process gets them by the frame
 FRAMES = 1 << 14  # 1 GiB, of which only what is used is there
 _ENTRY = struct.Struct("QQQQ")  # file, piece, 1 + frame, processes that have mapped it
 _SLOTS = 1 << 15
@@ -134,6 +135,7 @@ class Pager:
         ] = []  # identity, descriptor, address of the file's first byte
         self._open: dict[int, int] = {}
         self._pieces: set[tuple[int, int]] = set()
+        self._placed = self._owned = 0  # frames, pages
 
     def add(self, start: int, size: int, fd: int, offset: int) -> None:
         """A file's pages belong there."""
@@ -151,14 +153,32 @@ class Pager:
         missing = self.absent.pieces(start, start + size)
         for low, high, index in missing:
             origin = self.files[index][2]
-            for piece in range((low - origin) // FRAME, (high - 1 - origin) // FRAME + 1):
+            reach = self._reach()
+            first = (low - origin) // FRAME // reach * reach
+            last = (high - 1 - origin) // FRAME // reach * reach + reach
+            runs: list[list[int]] = []  # what comes in one piece is one region of the CPU's
+            for piece in range(first, last):
                 begin = origin + piece * FRAME
                 for part in self.absent.pieces(begin, begin + FRAME):
-                    if part[2] == index:
-                        self._place(part[0], part[1], index, piece)
+                    if part[2] != index:
+                        continue
+                    self._place(part[0], part[1], index, piece)
+                    if runs and runs[-1][1] == part[0]:
+                        runs[-1][1] = part[1]
+                    else:
+                        runs.append([part[0], part[1]])
+            for begin, end in runs:
+                self.lent.add(begin, end)
+                self.memory.show(begin, end)
         return bool(missing)
 
+    def _reach(self) -> int:
+        """How many frames come together: more when many have come, as the CPU's work for a region grows with their number."""
+        return 1 if self._placed < 128 else 4 if self._placed < 512 else 16
+
     def _place(self, low: int, high: int, index: int, piece: int) -> None:
+        """Put one frame of a file there."""
+        self._placed += 1
         identity, fd, origin = self.files[index]
         frame = self.cache.frame(identity, piece, fd)
         self.absent.remove(low, high)
@@ -170,14 +190,19 @@ class Pager:
             if (identity, piece) not in self._pieces:
                 self._pieces.add((identity, piece))
                 self.cache.mapped({(identity, piece)})
-        self.lent.add(low, high)
-        self.memory.show(low, high)
 
     def own(self, start: int, size: int) -> bool:
         """The process writes there: pages become its own; True if some were not."""
         begin, end = start & -PAGE, start + size + PAGE - 1 & -PAGE
+        if self._owned > MANY:
+            # Page by page would make thousands of regions: the frames, as far as the region has them.
+            around = self.memory.regions.pieces(begin & -FRAME, end + FRAME - 1 & -FRAME)
+            mine = [part for part in around if part[0] < end and part[1] > begin]
+            if mine:
+                begin, end = mine[0][0], mine[-1][1]
         parts = self.lent.remove(begin, end)
         for low, high, _ in parts:
+            self._owned += (high - low) // PAGE
             self.cache.copied((high - low) // PAGE)
             self.memory.show_again(low, high)
         return bool(parts)

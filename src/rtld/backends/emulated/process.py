@@ -36,6 +36,11 @@ class Process:
         return None if self.family is None else self.family.wakeup
 
     @property
+    def is_child(self) -> bool:
+        """This process is one that the guest has forked."""
+        return self.family is not None and os.getpid() != self.family.first
+
+    @property
     def catches(self) -> bool:
         """Do signals of the host go to the guest?"""
         return self.wakeup is not None

@@ -4,13 +4,14 @@
     def lstrlen(_system, text): return len(text or b"")
 
 A signature has a letter for each argument: ``p`` a pointer, handle or size; ``u``, ``i`` 32 bits; ``q`` 64 bits; ``d`` a
-double; ``s``, ``w`` a string of bytes or of UTF-16, read for the function (None: a null pointer); ``.`` what follows is
+double, ``f`` a float; ``s``, ``w`` a string of bytes or of UTF-16, read for the function (None: a null pointer); ``.`` what follows is
 variable. The result is ``u`` unless said otherwise; ``v`` is none. A function that has to wait or to call the program
 is a generator: it yields ``Call`` or ``Wait``.
 """
 
 from __future__ import annotations
 
+import importlib
 import struct
 from collections import namedtuple
 
@@ -36,9 +37,21 @@ Place = namedtuple("Place", "below caller registers kind state", defaults=(0, No
 Wait = namedtuple("Wait", "ready seconds outside", defaults=(None, False))
 
 
+class Waiting:
+    """True as long as a request has not ended: for ``Wait.outside``, which is asked again and again."""
+
+    def __init__(self, requests: list[Any]) -> None:
+        self._requests = requests
+
+    def __bool__(self) -> bool:
+        return bool(self._requests)
+
+
 #: What a function with the signature TRAP ends with: go on there, as if that had been called.
 Jump = namedtuple("Jump", "address")
 TRAP = "*"
+#: The signature of a function whose declaration has not been read yet: ``Dll.find`` does.
+LATE = "*later"
 #: What a function ends with: go on with the registers of ``context``. What of ours was called below its stack pointer is
 #: forgotten. ``saved``: all registers, from which those that a context has not are taken.
 Resume = namedtuple("Resume", "context saved", defaults=(None,))
@@ -76,6 +89,10 @@ class Dll:
         self.convention = convention
         self.functions: dict[str, Api] = {}
         self.data: dict[str, tuple[int, int]] = {}
+        self.ordinals: dict[int, str] = {}  # of a DLL that is imported by number
+        self.later: dict[
+            str, str
+        ] = {}  # function -> the file that declares it when it is called first
         assert name not in TABLES, f"{name} has a table already"
         TABLES[name] = self
 
@@ -92,6 +109,17 @@ class Dll:
             return action
 
         return declare
+
+    def entry(self, name: str) -> Api:
+        """A function, or what stands for one of ``later``."""
+        found = self.functions.get(name)
+        return found or Api(self.name, name, LATE, "p", self.convention, None)
+
+    def find(self, name: str) -> Api:
+        """A function, its declaration read if need be."""
+        if name not in self.functions:
+            importlib.import_module(f"rtld.backends.windows.{self.later[name]}")
+        return self.functions[name]
 
     def both(
         self, names: str, arguments: str = "", result: str = "u"

@@ -90,6 +90,10 @@ class Context64(Registers):
         new.eflags, new.mxcsr, new.fpcw = self.eflags, self.mxcsr, self.fpcw
         return new
 
+    def move(self, pc: int, sp: int) -> None:
+        """Another place in the program, and on the stack."""
+        self.rip, self.gpr[4] = pc, sp
+
     @property
     def pc(self) -> int:
         return self.rip
@@ -166,6 +170,10 @@ class Context32:
         new = Context32(dict(self.values))
         new.fpu, new.mxcsr, new.xmm = self.fpu, self.mxcsr, self.xmm[:]
         return new
+
+    def move(self, pc: int, sp: int) -> None:
+        """Another place in the program, and on the stack."""
+        self.values["eip"], self.values["esp"] = pc, sp
 
     @property
     def pc(self) -> int:

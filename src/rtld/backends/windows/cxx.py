@@ -35,10 +35,20 @@ _MOST = 1 << 12  # rows of a table: a damaged count must not keep us for hours
 Try = namedtuple("Try", "low high catch_high handlers")
 #: A handler: adjectives, address of its type (0: ...), where in the frame the object goes (0: nowhere), its code, and
 #: (x64) where in its own frame the function's frame is noted.
-Handler = namedtuple("Handler", "adjectives type object code frame")
+_Handler = namedtuple("_Handler", "adjectives type object code frame")
 #: What was thrown: the object, its ThrowInfo, the base that this one's RVAs count from.
 Thrown = namedtuple("Thrown", "object info base")
 _Catchable = namedtuple("_Catchable", "properties type mdisp pdisp vdisp size copy")
+
+
+class Handler(_Handler):
+    """A handler, and where the function goes on behind it."""
+
+    __slots__ = ()
+
+    def goes_on(self, answer: int) -> int:
+        """The address: what its code answers."""
+        return answer
 
 
 class FunctionInfo:
@@ -91,6 +101,10 @@ class FunctionInfo:
             return -1, 0
         to, action = struct.unpack("<iI", self.system.memory.read(self.base + self._unwind + 8 * state, 8))  # fmt: skip
         return to, self.base + action if action else 0
+
+    def argument(self, _state: int, frame: int) -> tuple[int, ...]:
+        """What the code of a state is called with."""
+        return 0, frame
 
 
 class Catch:

@@ -1,4 +1,4 @@
-"""__CxxFrameHandler3 of x64: handlers are functions of their own, which are run before the stack is cut back."""
+"""__CxxFrameHandler3 and 4 of x64: handlers are functions of their own, which are run before the stack is cut back."""
 
 from __future__ import annotations
 
@@ -8,29 +8,38 @@ from rtld.backends.windows import context as c
 from rtld.backends.windows import cxx
 from rtld.backends.windows.api import Api, Call, Place
 from rtld.backends.windows.seh64 import Goal, unwind
+from rtld.core.late import Late
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
+    from rtld.backends.windows import cxx4
     from rtld.backends.windows.system import System
 
     Task = Generator[Any, Any, Any]
+else:
+    cxx4 = Late("rtld.backends.windows.cxx4")
 
 
-def frame_handler(system: System, at: int, frame: int, _context: int, dispatcher: int) -> Task:
-    """A disposition; when a handler of the frame takes the exception, the Resume behind it."""
+def frame_handler(system: System, at: int, frame: int, _context: int, dispatcher: int, *, packed: bool = False) -> Task:  # fmt: skip
+    """A disposition; when a handler of the frame takes the exception, the Resume behind it. *packed*: the tables are ``cxx4``'s."""
     memory = system.memory
     fields = struct.unpack("<8Q", memory.read(dispatcher, 64))
     pc, base, row, target_ip, data = fields[0], fields[1], fields[2], fields[4], fields[7]
-    info = cxx.FunctionInfo(system, base + system.number(data, 4), base)
+    begin, place = system.number(row, 4), base + system.number(data, 4)
+    info: Any = cxx4.FunctionInfo4(system, place, base, begin) if packed else cxx.FunctionInfo(system, place, base)  # fmt: skip
     if not info.good:
         return c.CONTINUE_SEARCH
     state = info.state_at(pc - base)
-    begin = base + system.number(row, 4)
-    inside, own = _handler_that_runs(info, state, begin)
-    parent = system.number(frame + own.frame) if own is not None else frame
+    inside = None
+    parent = frame
+    if packed:
+        parent = system.number(frame + info.frame) if info.catches else frame
+    else:
+        inside, own = _handler_that_runs(info, state, base + begin)
+        parent = system.number(frame + own.frame) if own is not None else frame
     for each in cxx.running(system):
         if each.target == frame:  # what has brought it into that state is being handled
             state = each.outside
@@ -69,14 +78,15 @@ def _handler_that_runs(info: cxx.FunctionInfo, state: int, begin: int) -> tuple[
     return None, None
 
 
-def _unwind_states(info: cxx.FunctionInfo, state: int, stop: int, frame: int) -> Task:
+def _unwind_states(info: Any, state: int, stop: int, frame: int) -> Task:
     """Destroy what is to be destroyed between two states."""
     for _ in range(info.most):
         if state <= stop:
             break
+        now = state
         state, action = info.outside(state)
         if action:
-            yield Call(action, (0, frame), "cdecl")
+            yield Call(action, info.argument(now, frame), "cdecl")
 
 
 def _caller(system: System) -> int:
@@ -95,4 +105,4 @@ def _call_catch_block(system: System, at: int) -> Task:
     back = yield Call(catch.handler.code, (0, catch.frame), "cdecl", place)
     system.threads.current.frames[-1].state = None
     yield from catch.finish(system)
-    return back
+    return catch.handler.goes_on(back)

@@ -66,6 +66,8 @@ def dispatch(system: System, record: c.Record, context: Any, at: int = 0, free: 
     if not answer:
         module = seh64 if system.bits == 64 else seh32
         answer = yield from module.search(system, at, original, context_at, below)
+        if isinstance(answer, Resume):
+            return answer
         if answer is not True and answer:
             yield from raised(system, answer, at)
     if not answer:

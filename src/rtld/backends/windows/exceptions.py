@@ -321,6 +321,7 @@ def _tell_debugger(system: System, at: int) -> Task:
 
 @KERNEL32("FatalAppExitA", "us", "v")
 @KERNEL32("FatalAppExitW", "uw", "v")
-def fatal_app_exit(_system: System, _action: int, text: Any) -> None:
+def fatal_app_exit(system: System, _action: int, text: Any) -> Task:
     sys.stderr.write((text if isinstance(text, str) else (text or b"").decode("latin-1")) + "\n")
+    yield from system.loader.detach_process()
     raise Exited(1)

@@ -6,19 +6,25 @@ import os
 import select
 import stat
 
-from rtld.backends.windows.api import Wait
 from rtld.backends.windows.kernel32 import KERNEL32
 from rtld.backends.windows.paths import device, host_path
 from rtld.backends.windows.system import Handle
+from rtld.core.late import Late
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from typing import Any
 
+    from rtld.backends.windows import completion
+    from rtld.backends.windows import kernel32_pipes as pipes
     from rtld.backends.windows.system import System
 
-    Task = Generator[Any, Any, Any]
+else:
+    # Few programs have files that tell of their ends later.
+    completion = Late("rtld.backends.windows.completion")
+    pipes = Late("rtld.backends.windows.kernel32_pipes")
+
+PIPE = "\\\\.\\pipe\\"
 
 INVALID = -1
 READ_, WRITE_, DELETE_ = 1, 2, 4  # as FILE_SHARE_*
@@ -45,6 +51,7 @@ def set_std_handle(system: System, which: int, handle: int) -> int:
     if which not in system.standard:
         return system.fail(6)
     system.standard[which] = handle
+    system.loader.peb.redirected(which, handle)
     return 1
 
 
@@ -70,20 +77,27 @@ def _at(system: System, found: Handle, overlapped: int) -> None:
         os.lseek(found.fd, min(offset, (1 << 63) - 1), os.SEEK_SET)
 
 
-def _done(system: System, done: int, overlapped: int, count: int) -> int:
+def _done(system: System, found: Handle, done: int, overlapped: int, count: int) -> int:
     if done:
         system.put(done, count, 4)
     if overlapped:
-        system.put(overlapped, 0)
-        system.put(overlapped + system.word, count)
+        teller = overlapped_teller(system, overlapped)
+        completion.tell(system, found, teller, (0, count), None, at_once=True)
     return 1
 
 
+def overlapped_teller(system: System, overlapped: int) -> Any:
+    """Whom an OVERLAPPED says to tell."""
+    return completion.Teller(overlapped, system.number(overlapped + 2 * system.word + 8), overlapped)  # fmt: skip
+
+
 @KERNEL32("WriteFile", "ppupp")
-def write_file(system: System, handle: int, data: int, size: int, done: int, overlapped: int) -> int:  # fmt: skip
+def write_file(system: System, handle: int, data: int, size: int, done: int, overlapped: int) -> Any:  # fmt: skip
     found = system.handle(handle, "stream", "file", "pipe")
     if found is None:
         return 0
+    if found.kind == "pipe" and (overlapped or found.__dict__.get("named")):
+        return pipes.write(system, found, data, size, done, overlapped)
     count = 0
     try:
         _at(system, found, overlapped)
@@ -92,7 +106,7 @@ def write_file(system: System, handle: int, data: int, size: int, done: int, ove
             count += write_all(found.fd, system.memory.read(data + count, piece))
     except OSError as error:
         return failed(system, error)
-    return _done(system, done, overlapped, count)
+    return _done(system, found, done, overlapped, count)
 
 
 def write_all(fd: int, data: bytes) -> int:
@@ -109,7 +123,7 @@ def read_file(system: System, handle: int, out: int, size: int, done: int, overl
     if found is None:
         return 0
     if found.kind == "pipe":
-        return _read_pipe(system, found, out, size, done)
+        return pipes.read(system, found, out, size, done, overlapped)
     count = 0
     try:
         _at(system, found, overlapped)
@@ -123,19 +137,7 @@ def read_file(system: System, handle: int, out: int, size: int, done: int, overl
         return failed(system, error)
     if overlapped and size and not count:
         return system.fail(38)  # ERROR_HANDLE_EOF
-    return _done(system, done, overlapped, count)
-
-
-def _read_pipe(system: System, found: Handle, out: int, size: int, done: int) -> Task:
-    """Others run until there is something."""
-    yield Wait(lambda: bool(select.select([found.fd], [], [], 0)[0]), None, True)
-    data = os.read(found.fd, min(size, _PIECE))
-    if done:
-        system.put(done, len(data), 4)
-    if not data and size:
-        return system.fail(109)  # ERROR_BROKEN_PIPE: nobody can write any more
-    system.memory.write(out, data)
-    return 1
+    return _done(system, found, done, overlapped, count)
 
 
 @KERNEL32("CreatePipe", "pppu")
@@ -159,6 +161,8 @@ def peek_named_pipe(system: System, handle: int, _out: int, _size: int, count: i
         fcntl.ioctl(found.fd, termios.FIONREAD, size)
     except OSError as error:
         return failed(system, error)
+    if not size[0] and select.select([found.fd], [], [], 0)[0]:
+        return system.fail(109)  # ERROR_BROKEN_PIPE: it is at its end
     for place, value in ((count, 0), (waiting, size[0]), (left, 0)):
         if place:
             system.put(place, value, 4)
@@ -179,6 +183,8 @@ def _wanted(access: int) -> int:
 def create_file(system: System, _wide: bool, name: str, access: int, share: int, _sa: int, how: int, flags: int, _template: int) -> int:  # fmt: skip
     if not name:
         return system.fail(3, INVALID)
+    if name.lower().startswith(PIPE):
+        return pipes.open_end(system, name, access)
     special = device(name)
     if special == "nul":
         return system.add(Handle("file", fd=os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), path=os.devnull))  # fmt: skip
@@ -360,18 +366,6 @@ def lock_file(system: System, handle: int, *_: int) -> int:
 @KERNEL32("UnlockFileEx", "puuup")
 def lock_file_ex(system: System, handle: int, *_: int) -> int:
     return int(system.handle(handle, "file") is not None)
-
-
-@KERNEL32("CancelIo", "p")
-@KERNEL32("CancelIoEx", "pp")
-def cancel_io(system: System, handle: int, _overlapped: int = 0) -> int:
-    return int(system.handle(handle) is not None)
-
-
-@KERNEL32("GetOverlappedResult", "pppu")
-def get_overlapped_result(system: System, _handle: int, overlapped: int, done: int, _wait: int) -> int:  # fmt: skip
-    system.put(done, system.number(overlapped + system.word), 4)
-    return 1
 
 
 @KERNEL32("DeviceIoControl", "pupupupp")

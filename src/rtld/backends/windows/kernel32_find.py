@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MOST_ENTRIES = 1 << 20
 
 
-def _pattern(mask: str) -> re.Pattern[str]:
+def pattern(mask: str) -> re.Pattern[str]:
     if mask == "*.*":
         mask = "*"
     if mask.endswith("*."):  # names without a dot
@@ -67,7 +67,7 @@ def find_first_file(system: System, wide: bool, name: str, out: int) -> int:
         names = os.listdir(directory)[:_MOST_ENTRIES]
     except OSError as error:
         return failed(system, error, INVALID)
-    wanted = _pattern(mask)
+    wanted = pattern(mask)
     names = [".", "..", *sorted(names, key=str.upper)]
     entries = [(n, directory if n in (".", "..") else os.path.join(directory, n)) for n in names if wanted.match(n)]  # fmt: skip
     entries = [e for e in entries if os.path.lexists(e[1])]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PAGE = 0x1000
 _PROCESS_HEAP = 0x10
+_SHARED = 0x7FFE0000  # see ``shareddata``
 #: PAGE_* -> rights, and back
 RIGHTS = {0x01: 0, 0x02: 1, 0x04: 3, 0x08: 3, 0x10: 5, 0x20: 5, 0x40: 7, 0x80: 7}
 PROTECTION = {0: 1, 1: 2, 2: 4, 3: 4, 4: 0x20, 5: 0x20, 6: 0x40, 7: 0x40}
@@ -64,8 +65,8 @@ def _owner(system: System, heap: int) -> Any:
 
 
 @KERNEL32("HeapAlloc", "pup", "p")
-def heap_alloc(system: System, heap: int, _flags: int, size: int) -> int:
-    block = system.heap.allocate(size)
+def heap_alloc(system: System, heap: int, flags: int, size: int) -> int:
+    block = system.heap.allocate(size, zero=bool(flags & 8))
     if heap != _PROCESS_HEAP and block:
         owner = _owner(system, heap)
         if owner is not None:
@@ -284,6 +285,8 @@ def virtual_protect(system: System, address: int, size: int, protection: int, ol
     if not readable(system, old, 4):
         return system.fail(998)
     start, end = address & -_PAGE, page_up(address + size)
+    if start < _SHARED + _PAGE and end > _SHARED:
+        return system.fail(5)
     before = system.memory.rights(address)[1]
     at = start
     while at < end:

@@ -14,7 +14,6 @@ from rtld.backends.windows.paths import (
     READONLY,
     attributes,
     device,
-    filetime,
     full_name,
     times,
     windows_name,
@@ -23,6 +22,8 @@ from rtld.backends.windows.paths import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.windows.system import System
+
+_SYSTEM = ("C:\\windows\\system32", "C:\\windows")
 
 # -- names ----------------------------------------------------------------------------------------
 
@@ -65,6 +66,7 @@ def set_current_directory(system: System, _wide: bool, name: str) -> int:
         return system.fail(2 if path is None or not os.path.exists(path) else 267)
     full = full_name(name, system.directory)
     system.directory = full if len(full) == 3 else full.rstrip("\\")
+    system.loader.peb.moved()
     return 1
 
 
@@ -119,6 +121,13 @@ def are_file_apis_ansi(_system: System) -> int:
     return 1
 
 
+def _directories(system: System) -> list[str]:
+    """Where SearchPath looks when it is not told."""
+    program = system.loader.file_name(0).rpartition("\\")[0] + "\\"
+    path = next((v for k, v in system.environ.items() if k.upper() == "PATH"), "")
+    return [program, system.directory, *_SYSTEM, *[d for d in path.split(";") if d]]
+
+
 @KERNEL32.both("SearchPath", "tttupp")
 def search_path(system: System, wide: bool, where: str, name: str, ending: str, room: int, out: int, part: int) -> int:  # fmt: skip
     if not name:
@@ -126,7 +135,7 @@ def search_path(system: System, wide: bool, where: str, name: str, ending: str, 
     ending = ending or ""
     if ending and "." not in name.replace("/", "\\").rpartition("\\")[2]:
         name += ending
-    directories = (where or "C:\\;" + system.directory).split(";")
+    directories = where.split(";") if where else _directories(system)
     if name[1:2] == ":" or "\\" in name or "/" in name:
         directories = [system.directory]
     for directory in directories:
@@ -196,30 +205,6 @@ def get_file_information_by_handle(system: System, handle: int, out: int) -> int
         "<I3Q6I", attributes(found.path, status), *times(status), status.st_dev & 0xFFFFFFFF, size >> 32,
         size & 0xFFFFFFFF, status.st_nlink, status.st_ino >> 32 & 0xFFFFFFFF, status.st_ino & 0xFFFFFFFF,
     ))  # fmt: skip
-    return 1
-
-
-@KERNEL32("GetFileInformationByHandleEx", "pupu")
-def get_file_information_by_handle_ex(system: System, handle: int, kind: int, out: int, room: int) -> int:  # fmt: skip
-    found = system.handle(handle, "file")
-    if found is None:
-        return 0
-    status = os.fstat(found.fd)
-    folder = stat.S_ISDIR(status.st_mode)
-    if kind == 0:  # FileBasicInfo
-        made, read, written = times(status)
-        data = struct.pack("<4QII", made, read, written, filetime(status.st_ctime_ns), attributes(found.path, status), 0)  # fmt: skip
-    elif kind == 1:  # FileStandardInfo
-        data = struct.pack("<qqIBBH", status.st_blocks * 512, 0 if folder else status.st_size, status.st_nlink, 0, folder, 0)  # fmt: skip
-    elif kind == 9:  # FileAttributeTagInfo
-        data = struct.pack("<II", attributes(found.path, status), 0)
-    elif kind == 18:  # FileIdInfo
-        data = struct.pack("<QQQ", status.st_dev, status.st_ino, 0)
-    else:
-        return system.fail(87)
-    if room < len(data):
-        return system.fail(24)
-    system.memory.write(out, data)
     return 1
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 
-from rtld.backends.windows.api import Wait
+from rtld.backends.windows.api import Wait, Waiting
 from rtld.backends.windows.kernel32 import INFINITE, KERNEL32
 from rtld.backends.windows.kernel32_threads import run_apcs
 from rtld.backends.windows.paths import EPOCH
 from rtld.backends.windows.system import Handle
+from rtld.core.late import Late
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any
 
+    from rtld.backends.windows import completion
     from rtld.backends.windows.system import System
 
     Task = Generator[Any, Any, Any]
+else:
+    completion = Late("rtld.backends.windows.completion")
 
 _WAIT_TIMEOUT, _WAIT_ABANDONED, _WAIT_APC = 258, 0x80, 0xC0
 _FAILED = INFINITE
@@ -89,11 +93,10 @@ def wait_for_multiple_objects(system: System, count: int, handles: int, everythi
 
 @KERNEL32("SignalObjectAndWait", "ppuu")
 def signal_object_and_wait(system: System, signal: int, handle: int, milliseconds: int, alertable: int) -> Any:  # fmt: skip
-    first, found = system.handle(signal, "event", "mutex", "semaphore"), _object(system, handle)
+    first, found = system.handle(signal, *_SIGNALS), _object(system, handle)
     if first is None or found is None:
         return _FAILED
-    done = {"event": set_event, "mutex": release_mutex}.get(first.kind)
-    if not (done(system, signal) if done is not None else release_semaphore(system, signal, 1, 0)):
+    if not _SIGNALS[first.kind](system, first):
         return _FAILED
     return _wait(system, [found], True, milliseconds, alertable)
 
@@ -101,12 +104,16 @@ def signal_object_and_wait(system: System, signal: int, handle: int, millisecond
 def _wait(system: System, handles: list[Handle], everything: bool, milliseconds: int, alertable: int) -> Task:  # fmt: skip
     thread = system.threads.current
     apcs: list[Any] = thread.crt.setdefault("apcs", []) if alertable else []
+    waiting: list[Any] = system.cache.setdefault("requests", [])
     check: Callable[[Any], bool] = all if everything else any
 
+    outside = any(h.kind in _OUTSIDE for h in handles) or Waiting(waiting)
+
     def ready() -> bool:
+        if waiting:
+            completion.poll(system)
         return bool(apcs) or check(_signalled(system, h, thread) for h in handles)
 
-    outside = any(h.kind in _OUTSIDE for h in handles)
     done = yield Wait(ready, None if milliseconds == INFINITE else milliseconds / 1000, outside)
     if not done:
         return _WAIT_TIMEOUT
@@ -138,53 +145,82 @@ def _create(system: System, name: str | None, kind: str, **values: Any) -> int:
     return system.add(handle)
 
 
-def _open(kind: str, names: str) -> None:
-    @KERNEL32.both(names, "uut", "p")
+def _event(_system: System, manual: int, state: int) -> dict[str, Any]:
+    return {"manual": bool(manual), "signalled": bool(state)}
+
+
+def _mutex(system: System, owned: int) -> dict[str, Any]:
+    return {"owner": system.threads.current if owned else None, "depth": 1 if owned else 0}
+
+
+def _semaphore(_system: System, value: int, most: int) -> dict[str, Any] | None:
+    return {"value": value, "most": most} if 0 <= value <= most and most else None
+
+
+def _timer(_system: System, manual: int) -> dict[str, Any]:
+    return {"manual": bool(manual), "due": None, "period": 0.0}
+
+
+# fmt: off
+#: kind -> (what a new one has; None: the arguments are wrong, who opens it)
+_KINDS: dict[str, tuple[Callable[..., dict[str, Any] | None], str]] = {
+    "event":     (_event,     "OpenEvent"),
+    "mutex":     (_mutex,     "OpenMutex"),
+    "semaphore": (_semaphore, "OpenSemaphore"),
+    "timer":     (_timer,     "OpenWaitableTimer"),
+}
+#: function, its signature, kind, (name, what its kind wants to know) of its arguments
+_CREATORS: tuple[tuple[str, str, str, Callable[..., tuple[Any, ...]]], ...] = (
+    ("CreateEvent",           "puut",   "event",     lambda _, manual, state, name: (name, manual, state)),
+    ("CreateEventEx",         "ptuu",   "event",     lambda _, name, flags, _access: (name, flags & 1, flags & 2)),
+    ("CreateMutex",           "put",    "mutex",     lambda _, owned, name: (name, owned)),
+    ("CreateMutexEx",         "ptuu",   "mutex",     lambda _, name, flags, _access: (name, flags & 1)),
+    ("CreateSemaphore",       "piit",   "semaphore", lambda _, value, most, name: (name, value, most)),
+    ("CreateSemaphoreEx",     "piituu", "semaphore", lambda _, value, most, name, _flags, _access: (name, value, most)),
+    ("CreateWaitableTimer",   "put",    "timer",     lambda _, manual, name: (name, manual)),
+    ("CreateWaitableTimerEx", "ptuu",   "timer",     lambda _, name, flags, _access: (name, flags & 1)),
+)
+# fmt: on
+
+
+def _declare_creator(function: str, signature: str, kind: str, parts: Callable[..., tuple[Any, ...]]) -> None:  # fmt: skip
+    make = _KINDS[kind][0]
+
+    @KERNEL32.both(function, signature, "p")
+    def action(system: System, _wide: bool, *arguments: Any) -> int:
+        name, *values = parts(*arguments)
+        made = make(system, *values)
+        return system.fail(87) if made is None else _create(system, name, kind, **made)
+
+
+def _declare_opener(kind: str, function: str) -> None:
+    @KERNEL32.both(function, "uut", "p")
     def action(system: System, _wide: bool, _access: int, _inherit: int, name: str) -> int:
         if not name:
             return system.fail(87)
         return system.open_named(name.removeprefix("Local\\").removeprefix("Global\\"), kind)
 
 
-for _kind, _names in {"event": "OpenEvent", "mutex": "OpenMutex", "semaphore": "OpenSemaphore", "timer": "OpenWaitableTimer"}.items():  # fmt: skip
-    _open(_kind, _names)
+for _row in _CREATORS:
+    _declare_creator(*_row)
+for _kind, (_, _opener) in _KINDS.items():
+    _declare_opener(_kind, _opener)
 
 
-@KERNEL32.both("CreateEvent", "puut", "p")
-def create_event(system: System, _wide: bool, _sa: int, manual: int, state: int, name: str) -> int:
-    return _create(system, name, "event", manual=bool(manual), signalled=bool(state))
+# -- what is done to them: each with a handle of its kind, and 1 when it is done ------------------
 
 
-@KERNEL32.both("CreateEventEx", "ptuu", "p")
-def create_event_ex(system: System, wide: bool, sa: int, name: str, flags: int, _access: int) -> int:  # fmt: skip
-    return int(create_event(system, wide, sa, flags & 1, flags & 2, name))
-
-
-@KERNEL32("SetEvent", "p")
-def set_event(system: System, handle: int) -> int:
-    found = system.handle(handle, "event")
-    if found is None:
-        return 0
+def _set(_system: System, found: Handle) -> int:
     found.signalled = True
     return 1
 
 
-@KERNEL32("ResetEvent", "p")
-def reset_event(system: System, handle: int) -> int:
-    found = system.handle(handle, "event")
-    if found is None:
-        return 0
+def _reset(_system: System, found: Handle) -> int:
     found.signalled = False
     return 1
 
 
-@KERNEL32("PulseEvent", "p")
-def pulse_event(system: System, handle: int) -> Any:
-    found = system.handle(handle, "event")
-    return 0 if found is None else _pulse(found)
-
-
-def _pulse(found: Handle) -> Task:
+def _pulse(_system: System, found: Handle) -> Task:
     """Those who wait now have one turn."""
     found.signalled = True
     seen = [0]
@@ -198,22 +234,7 @@ def _pulse(found: Handle) -> Task:
     return 1
 
 
-@KERNEL32.both("CreateMutex", "put", "p")
-def create_mutex(system: System, _wide: bool, _sa: int, owned: int, name: str) -> int:
-    mine = system.threads.current if owned else None
-    return _create(system, name, "mutex", owner=mine, depth=1 if owned else 0)
-
-
-@KERNEL32.both("CreateMutexEx", "ptuu", "p")
-def create_mutex_ex(system: System, wide: bool, sa: int, name: str, flags: int, _access: int) -> int:  # fmt: skip
-    return int(create_mutex(system, wide, sa, flags & 1, name))
-
-
-@KERNEL32("ReleaseMutex", "p")
-def release_mutex(system: System, handle: int) -> int:
-    found = system.handle(handle, "mutex")
-    if found is None:
-        return 0
+def _release_mutex(system: System, found: Handle) -> int:
     if found.owner is not system.threads.current:
         return system.fail(288)  # ERROR_NOT_OWNER
     found.depth -= 1
@@ -222,23 +243,7 @@ def release_mutex(system: System, handle: int) -> int:
     return 1
 
 
-@KERNEL32.both("CreateSemaphore", "piit", "p")
-def create_semaphore(system: System, _wide: bool, _sa: int, value: int, most: int, name: str) -> int:  # fmt: skip
-    if not 0 <= value <= most or not most:
-        return system.fail(87)
-    return _create(system, name, "semaphore", value=value, most=most)
-
-
-@KERNEL32.both("CreateSemaphoreEx", "piituu", "p")
-def create_semaphore_ex(system: System, wide: bool, sa: int, value: int, most: int, name: str, _flags: int, _access: int) -> int:  # fmt: skip
-    return int(create_semaphore(system, wide, sa, value, most, name))
-
-
-@KERNEL32("ReleaseSemaphore", "pip")
-def release_semaphore(system: System, handle: int, count: int, before: int) -> int:
-    found = system.handle(handle, "semaphore")
-    if found is None:
-        return 0
+def _release_semaphore(system: System, found: Handle, count: int = 1, before: int = 0) -> int:
     if count <= 0:
         return system.fail(87)
     if found.value + count > found.most:
@@ -249,21 +254,7 @@ def release_semaphore(system: System, handle: int, count: int, before: int) -> i
     return 1
 
 
-@KERNEL32.both("CreateWaitableTimer", "put", "p")
-def create_waitable_timer(system: System, _wide: bool, _sa: int, manual: int, name: str) -> int:
-    return _create(system, name, "timer", manual=bool(manual), due=None, period=0.0)
-
-
-@KERNEL32.both("CreateWaitableTimerEx", "ptuu", "p")
-def create_waitable_timer_ex(system: System, wide: bool, sa: int, name: str, flags: int, _access: int) -> int:  # fmt: skip
-    return int(create_waitable_timer(system, wide, sa, flags & 1, name))
-
-
-@KERNEL32("SetWaitableTimer", "ppippu")
-def set_waitable_timer(system: System, handle: int, due: int, period: int, _function: int, _argument: int, _resume: int) -> int:  # fmt: skip
-    found = system.handle(handle, "timer")
-    if found is None:
-        return 0
+def _set_timer(system: System, found: Handle, due: int, period: int, *_: int) -> int:
     when = system.number(due, 8)
     if when >> 63:  # relative
         seconds = ((1 << 64) - when) / 10_000_000
@@ -273,10 +264,33 @@ def set_waitable_timer(system: System, handle: int, due: int, period: int, _func
     return 1
 
 
-@KERNEL32("CancelWaitableTimer", "p")
-def cancel_waitable_timer(system: System, handle: int) -> int:
-    found = system.handle(handle, "timer")
-    if found is None:
-        return 0
+def _cancel_timer(_system: System, found: Handle) -> int:
     found.due, found.period = None, 0.0
     return 1
+
+
+# fmt: off
+#: function -> (signature, kind of the handle, what it does)
+_ACTIONS: dict[str, tuple[str, str, Callable[..., Any]]] = {
+    "SetEvent":            ("p",      "event",     _set),
+    "ResetEvent":          ("p",      "event",     _reset),
+    "PulseEvent":          ("p",      "event",     _pulse),
+    "ReleaseMutex":        ("p",      "mutex",     _release_mutex),
+    "ReleaseSemaphore":    ("pip",    "semaphore", _release_semaphore),
+    "SetWaitableTimer":    ("ppippu", "timer",     _set_timer),
+    "CancelWaitableTimer": ("p",      "timer",     _cancel_timer),
+}
+#: SignalObjectAndWait, by kind
+_SIGNALS: dict[str, Callable[[System, Handle], int]] = {"event": _set, "mutex": _release_mutex, "semaphore": _release_semaphore}
+# fmt: on
+
+
+def _declare_action(function: str, signature: str, kind: str, act: Callable[..., Any]) -> None:
+    @KERNEL32(function, signature)
+    def action(system: System, handle: int, *arguments: int) -> Any:
+        found = system.handle(handle, kind)
+        return 0 if found is None else act(system, found, *arguments)
+
+
+for _name, (_signature, _kind, _act) in _ACTIONS.items():
+    _declare_action(_name, _signature, _kind, _act)

@@ -7,6 +7,7 @@ import struct
 
 from rtld.backends.windows.codepages import ANSI
 from rtld.backends.windows.kernel32 import KERNEL32
+from rtld.backends.windows.peb import environment_block
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def get_command_line_w(system: System) -> int:
 
 @KERNEL32.both("GetEnvironmentStrings", "", "p")
 def get_environment_strings(system: System, wide: bool) -> int:
-    text = "".join(f"{k}={v}\0" for k, v in sorted(system.environ.items(), key=lambda row: row[0].upper())) + "\0"  # fmt: skip
+    text = environment_block(system.environ)
     data = text.encode("utf-16-le", "surrogatepass") if wide else text.encode(ANSI, "replace")
     at = system.heap.allocate(len(data))
     system.memory.write(at, data)

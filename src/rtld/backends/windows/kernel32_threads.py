@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import time
 
-from rtld.backends.windows.api import Call, Exited, ThreadExited, Wait
+from rtld.backends.windows.api import Call, Exited, ThreadExited, Wait, Waiting
 from rtld.backends.windows.kernel32 import INFINITE, KERNEL32
 from rtld.backends.windows.system import Handle
+from rtld.core.late import Late
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
+    from rtld.backends.windows import completion
     from rtld.backends.windows.system import System
 
     Task = Generator[Any, Any, Any]
+else:
+    completion = Late("rtld.backends.windows.completion")
 
 # -- threads --------------------------------------------------------------------------------------
 
@@ -197,7 +201,14 @@ def sleep_ex(system: System, milliseconds: int, alertable: int) -> Task:
     if not alertable:
         yield from sleep(system, milliseconds)
         return 0
-    done = yield Wait(lambda: bool(waiting), None if milliseconds == INFINITE else milliseconds / 1000)  # fmt: skip
+    requests: list[Any] = system.cache.setdefault("requests", [])
+
+    def ready() -> bool:
+        if requests:
+            completion.poll(system)
+        return bool(waiting)
+
+    done = yield Wait(ready, None if milliseconds == INFINITE else milliseconds / 1000, Waiting(requests))  # fmt: skip
     if not done:
         return 0
     yield from run_apcs(system)
@@ -217,8 +228,8 @@ def run_apcs(system: System) -> Task:
     """What others have queued for this thread."""
     waiting: list[Any] = system.threads.current.crt.get("apcs", [])
     while waiting:
-        function, argument = waiting.pop(0)
-        yield Call(function, (argument,))
+        function, *arguments = waiting.pop(0)
+        yield Call(function, tuple(arguments))
 
 
 @KERNEL32("SwitchToThread")

@@ -13,28 +13,27 @@ import time
 from rtld.backends.emulated.cpus import cpu_named
 from rtld.backends.emulated.engine import Engine, Stopped
 from rtld.backends.emulated.gate import NOTHING
-from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE, Memory, NotMapped
+from rtld.backends.emulated.memory import PAGE, READ, WRITE, Memory, NotMapped
 from rtld.backends.emulated.watch import Watch
 from rtld.backends.windows import returns
 from rtld.backends.windows.api import (
+    LATE,
+    TABLES,
     TRAP,
     Api,
     Call,
     Exited,
     Jump,
-    Place,
     Resume,
     ThreadExited,
     Unhandled,
-    VarArgs,
     Wait,
-    words,
 )
 from rtld.backends.windows.dispatch import dispatch
-from rtld.backends.windows.guestmemory import GuestMemory
 from rtld.backends.windows.hardware import Guard, bad_pointer, hardware
-from rtld.backends.windows.stubs import HALTS, SLOT
-from rtld.backends.windows.threads import Frame, Thread
+from rtld.backends.windows.machine_memory import MachineMemory
+from rtld.backends.windows.system import Area
+from rtld.backends.windows.threads import Frame, Switch, Thread
 from rtld.core.space import page_up
 from rtld.errors import TargetFault
 
@@ -47,11 +46,9 @@ if TYPE_CHECKING:
 
 STACK = 1 << 20
 TEB_SIZE = 2 * PAGE
-ARGUMENTS64 = ("rcx", "rdx", "r8", "r9")
-_FLOAT64 = ("xmm0", "xmm1", "xmm2", "xmm3")
 _MASK64 = (1 << 64) - 1
-_TEB_SELECTOR = 3 << 3
-_NOWHERE = Place()
+_READ_WRITE = 4  # PAGE_READWRITE
+_SHARED = 0x7FFE0000  # see ``shareddata``
 #: What an exception of the CPU runs: it is called by nobody.
 _DISPATCHER = Api("ntdll.dll", "KiUserExceptionDispatcher", TRAP, "v", "stdcall", None)
 
@@ -76,104 +73,65 @@ def _refused(api: Api, error: Exception, arguments: Sequence[Any]) -> Exception:
     return TargetFault(f"{api.dll}!{api.name}: {error or type(error).__name__}")
 
 
-class Machine:
-    """An x86-64 or i386 CPU with Windows' threads on it (``machine_aarch64`` is another's; ``machine_for`` knows which)."""
+class Machine(MachineMemory):
+    """Windows' threads on a CPU: ``machine_x86`` and ``machine_aarch64`` are the CPUs' own parts, ``machine_for`` knows which."""
 
-    halt = 1  # bytes of the instruction that stops the CPU
+    returns: int  # the page that the program's functions return to
+    gate: Any
+    _bank: Any  # program counter, stack pointer, arguments
+    _floats: Any
+    _result: Any
 
     def __init__(self, arch: str, *, seconds: float | None = None, memory: int = 1 << 32) -> None:
         self.cpu = cpu_named(arch)
         self.bits = self.cpu.bits
         self.word = self.bits // 8
         self.engine = Engine(self.cpu)
-        self.memory = Memory(self.engine, self.bits, 0x10000, memory)
-        self.guest = GuestMemory(self.memory)
+        super().__init__(Memory(self.engine, self.bits, 0x10000, memory))
         self.heap = None  # the system makes its own
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.system: System
-        self.slots: dict[int, Api] = {}  # address -> function
         self.calls: dict[str, int] = {}  # name -> how often
         self.threads: list[Thread] = []
         self.current: Thread
         self._numbers = 0x20
-        self._extra = self._extra_end = 0  # slots that no DLL has
         self.on_thread: Callable[[Thread], None] = lambda _thread: None
         for register, value, _, keep in self.cpu.setup:
             self.engine.set(register, (self.engine.get(register) if keep else 0) | value)
         self._watch = Watch(self.engine)
         self._interrupt: int | None = None
+        self._shared: Any = None
+        self.memory.reserve(PAGE, PAGE, _SHARED)
         self.unhandled = ""  # what is to be said about the exception that has ended the process
         self._prepare()
 
+    # -- what depends on the CPU ------------------------------------------------------------------
+
     def _prepare(self) -> None:
-        """What depends on the CPU: code of ours, registers that are read together."""
-        low = self.memory.reserve(PAGE)
-        self.memory.map(low, PAGE, READ | EXECUTE)
-        self.memory.write(low, returns.page(low, self.bits))
-        self.returns = low
-        pc = (self.cpu.pc,)
-        self.gate = self.engine.gate(pc, pc, self._on_interrupt, syscall=False)
-        if self.bits == 64:
-            self._bank = self.engine.bank("rip", "rsp", "rcx", "rdx", "r8", "r9")
-            self._floats = self.engine.bank(*_FLOAT64, width=16)
-            self._result = self.engine.bank("rsp", "rax")
-        else:
-            self._bank = self.engine.bank("eip", "esp")
-            self._result = self.engine.bank("esp", "eax")
-            self._segments()
+        """Code of ours, registers that are read together."""
+        raise NotImplementedError
 
-    # -- memory of images -------------------------------------------------------------------------
+    def _use_teb(self, _teb: int) -> None:
+        """The thread's block where its code looks for it."""
+        raise NotImplementedError
 
-    def reserve(self, size: int, align: int, at: int | None = None) -> int:
-        """Addresses for an image. NoSpace."""
-        return self.memory.reserve(size, align, at)
+    def _enter(self, _call: Call, _frame: Frame) -> int:
+        """Arguments where a function of the program looks for them; where it begins."""
+        raise NotImplementedError
 
-    def commit(self, address: int, data: memoryview) -> None:
-        """Bytes at a reserved place; everything is allowed there until ``protect`` says less."""
-        self.memory.map(address, page_up(len(data)), READ | WRITE | EXECUTE)
-        self.memory.write(address, data)
+    def _back(self, _sp: int) -> int | None:
+        """The program has returned from a function that one of ours had called."""
+        raise NotImplementedError
 
-    def protect(self, address: int, size: int, rights: int) -> None:
-        self.memory.protect(address, page_up(size), rights)
+    def _arguments(self, _api: Api, _registers: list[int]) -> list[Any]:
+        """The arguments of a call to us, as the signature says."""
+        raise NotImplementedError
 
-    def unmap(self, address: int, size: int) -> None:
-        self.memory.unmap(address, page_up(size))
-
-    def alike(self, page: int, limit: int) -> tuple[int, int, int]:
-        """(start, end, rights) of the pages from ``page`` on, below ``limit``, that have the same rights."""
-        pieces = self.memory.regions.pieces(page, max(limit, page + PAGE))
-        if not pieces or pieces[0][0] != page:
-            return page, page + PAGE, 0
-        _, high, rights = pieces[0]
-        for low, end, other in pieces[1:]:
-            if low != high or other != rights:
-                break
-            high = end
-        return page, high, int(rights)
+    def _return(self, _api: Api, _sp: int, _result: Any) -> int:
+        """The result to where it belongs, the stack as the caller expects it; where to go on."""
+        raise NotImplementedError
 
     # -- threads ----------------------------------------------------------------------------------
-
-    def _segments(self) -> None:
-        """i386: flat code and data, and the TEB behind %fs."""
-        self._gdt = self.memory.reserve(PAGE, high=True)
-        self.memory.map(self._gdt, PAGE, READ)
-        for entry, access in ((1, 0x9B), (2, 0x93)):
-            self._descriptor(entry, 0, access)
-        self.engine.set_table("gdtr", self._gdt, 63)
-        self.engine.set("cs", 1 << 3)
-        for register in ("ds", "es", "ss"):
-            self.engine.set(register, 2 << 3)
-
-    def _descriptor(self, entry: int, base: int, access: int) -> None:
-        high = base >> 16 & 0xFF | access << 8 | 0xF0000 | 0xC << 20 | base & 0xFF000000
-        self.memory.write(self._gdt + 8 * entry, struct.pack("<II", 0xFFFF | (base & 0xFFFF) << 16, high))  # fmt: skip
-
-    def _use_teb(self, teb: int) -> None:
-        if self.bits == 64:
-            self.engine.set("gs_base", teb)
-        else:
-            self._descriptor(3, teb, 0x93)
-            self.engine.set("fs", _TEB_SELECTOR)
 
     @property
     def teb(self) -> int:
@@ -182,10 +140,13 @@ class Machine:
     def new_thread(self, peb: int, body: Generator[Any, Any, Any], stack: int = STACK) -> Thread:
         """A thread that runs ``body``, a generator of effects; its result is the exit code."""
         stack = page_up(max(stack, 1 << 16))
-        low = self.guest.allocate(stack)
+        low = self.guest.reserve(stack, None)
+        self.guest.commit(low, stack, READ | WRITE)
+        self.system.areas[low] = Area(low, stack, "stack", _READ_WRITE)
         teb = self.guest.allocate(TEB_SIZE)
         self._numbers += 4
         thread = Thread(self._numbers, teb, low + stack - 256 & -16)
+        thread.stack = low
         thread.guard = Guard(self.memory, low)
         thread.frames.append(Frame(body, None, thread.sp))
         self._store(teb + (0x1478 if self.bits == 64 else 0xE0C), low)  # DeallocationStack
@@ -199,6 +160,12 @@ class Machine:
         self._store(teb + (0x60 if wide else 0x30), peb)
         self.threads.append(thread)
         return thread
+
+    def give_back(self, thread: Thread) -> None:
+        """The stack of a thread that has ended, and that nothing will be called on any more."""
+        area = self.system.areas.pop(thread.stack, None)
+        if area is not None:
+            self.guest.release(area.base, area.size)
 
     def put_limit(self, limit: int) -> None:
         """StackLimit of the thread that runs."""
@@ -273,10 +240,14 @@ class Machine:
                 pc = self._resume(thread, thread.answer)
             while pc is not None:
                 pc = self._run_code(pc)
+                # A program that calls us all the time is hardly ever stopped while the CPU runs.
+                if self.deadline is not None and pc is not None and time.monotonic() > self.deadline:  # fmt: skip
+                    raise self._time_is_over(pc)
         except ThreadExited as ended:
-            self._end(thread, ended.code)
+            self.end(thread, ended.code)
 
-    def _end(self, thread: Thread, code: int) -> None:
+    def end(self, thread: Thread, code: int) -> None:
+        """A thread is no more; who waits for it goes on."""
         thread.code = code
         if thread.handle is not None:
             thread.handle.signalled = True
@@ -294,7 +265,7 @@ class Machine:
             with self._watch:
                 engine.run(pc, 1)
         except Stopped as error:
-            return self._failed(error)
+            return self._failed(error) if not self._reads_shared() else engine.get(self.cpu.pc)
         if self._interrupt is not None:
             engine.exception_over()
             return self._failed(None, self._interrupt)
@@ -310,8 +281,25 @@ class Machine:
         try:
             return self._call(api, registers)
         except NotMapped as error:
+            if self._has_shared(error.address):
+                return self._call(api, registers)
             self._forget_dead(registers[1] + 1)
             return self._bad_pointer(error, registers)
+
+    def _reads_shared(self) -> bool:
+        """Has it stopped since it wants to read what every program can read, and which is there from now on?"""
+        wanted = self.engine.wanted
+        return wanted is not None and not wanted[2] and self._has_shared(wanted[0])
+
+    def _has_shared(self, address: int) -> bool:
+        """Is it an address of the page that every program can read, and that is there from now on?"""
+        if not _SHARED <= address < _SHARED + PAGE or self._shared is not None:
+            return False
+        from rtld.backends.windows.shareddata import SharedData
+
+        self._shared = SharedData(self.system)
+        self._shared.map(self.engine, self.memory)
+        return True
 
     def _on_interrupt(self) -> int:
         self._interrupt = self.gate.found()[0]
@@ -344,14 +332,17 @@ class Machine:
     def _turn_is_over(self, pc: int) -> int | None:
         """The CPU was stopped since time has passed: others run, if there are any. The address to go on at, else."""
         if self.deadline is not None and time.monotonic() > self.deadline:
-            fault = TargetFault(f"the time that it was given is over, at {pc:#x}{self._where(pc)}")
-            fault.pc = pc
-            raise fault
+            raise self._time_is_over(pc)
         thread = self.current
         if all(other is thread or other.code is not None for other in self.threads):
             return pc
         thread.pc, thread.context = pc, self.engine.save()
         return None
+
+    def _time_is_over(self, pc: int) -> TargetFault:
+        fault = TargetFault(f"the time that it was given is over, at {pc:#x}{self._where(pc)}")
+        fault.pc = pc
+        return fault
 
     def _where(self, address: int) -> str:
         place = self.system.loader.place_of(address) if self.system.loader is not None else ""
@@ -360,6 +351,8 @@ class Machine:
     def _call(self, api: Api, registers: list[int]) -> int | None:
         name = api.name
         self.calls[name] = self.calls.get(name, 0) + 1
+        if api.arguments == LATE:
+            api = self.slots[registers[0] - self.halt] = TABLES[api.dll].find(name)
         if api.arguments == TRAP:
             frame = Frame(api.action(self.system), api, registers[1], registers[0])
             frame.context = self.engine.save()
@@ -380,45 +373,16 @@ class Machine:
             return self._continue(result)
         return self._return(api, registers[1], result)
 
-    def _arguments(self, api: Api, registers: list[int]) -> list[Any]:
-        """The arguments as the signature says."""
-        sp, signature = registers[1], api.arguments
-        if not signature:
-            return []
-        wide = self.bits == 64
-        values: list[Any] = []
-        count = words(signature, self.bits)
-        first = sp + self.word
-        if wide:
-            slots = registers[2:6]
-            if count > 4:
-                raw = self.memory.view(first + 32, 8 * (count - 4))
-                slots += struct.unpack(f"<{count - 4}Q", raw)
-            floats = self._floats.read() if "d" in signature else ()
-        else:
-            slots = list(struct.unpack(f"<{count}I", self.memory.view(first, 4 * count)))
-            floats = ()
-        at = 0
-        for letter in signature:
-            if letter == ".":
-                if wide:  # what is in registers goes to its home on the stack
-                    self.memory.write(first, struct.pack("<4Q", *registers[2:6]))
-                values.append(VarArgs(self.guest, first + at * self.word, self.word))
-                break
-            value: Any = slots[at]
-            if letter in "qd" and not wide:
-                value |= slots[at + 1] << 32
-                at += 1
-            if letter == "d" and wide and at < 4:
-                value = floats[at]
-            values.append(self._value(letter, value))
-            at += 1
-        return values
+    def _return_real(self, _value: float, _kind: str) -> None:
+        """A floating-point result, "d" or "f"."""
+        raise NotImplementedError
 
     def _value(self, letter: str, value: int) -> Any:
         """A word as an argument of that kind. Upper halves of 32-bit ones are garbage."""
         if letter == "d":
             return struct.unpack("<d", (value & _MASK64).to_bytes(8, "little"))[0]
+        if letter == "f":
+            return struct.unpack("<f", (value & 0xFFFFFFFF).to_bytes(4, "little"))[0]
         if letter == "u":
             return value & 0xFFFFFFFF
         if letter == "i":
@@ -426,43 +390,6 @@ class Machine:
         if letter == "s":
             return self.system.text(value)
         return self.system.wide(value) if letter == "w" else value
-
-    def _return(self, api: Api, sp: int, result: Any) -> int:
-        """The result to where it belongs, the stack as the caller expects it; where to go on."""
-        engine = self.engine
-        back = int.from_bytes(self.memory.view(sp, self.word), "little")
-        sp += self.word
-        if self.bits == 32 and api.convention == "stdcall":
-            sp += 4 * words(api.arguments, 32)
-        if api.result == "d":
-            self._return_double(float(result))
-        elif api.result != "v":
-            value = int(result or 0)
-            if self.bits == 32 and api.result == "q":
-                engine.set("edx", value >> 32 & 0xFFFFFFFF)
-            narrow = self.bits == 32 or api.result in "ui"
-            self._result.write(sp, value & (0xFFFFFFFF if narrow else _MASK64))
-            return back
-        engine.set(self.cpu.sp, sp)
-        return back
-
-    def _return_double(self, value: float) -> None:
-        data = struct.pack("<d", value)
-        if self.bits == 64:
-            self.engine.set("xmm0", int.from_bytes(data, "little"))
-        else:
-            self.memory.write(self.returns + returns.SCRATCH, data)
-            self.engine.run(self.returns + returns.ST0, 1)
-
-    def _back(self, sp: int) -> int | None:
-        """The program has returned from a function that one of ours had called: from which, the stack says."""
-        thread = self.current
-        frames = thread.frames
-        while frames[-1].called + frames[-1].room < sp and frames[-1].api is not None:
-            frames.pop().task.close()  # left by a jump
-        self.engine.set(self.cpu.sp, frames[-1].sp)
-        value = self.engine.get("rax" if self.bits == 64 else "eax")
-        return self._resume(thread, value)
 
     def _resume(self, thread: Thread, value: Any) -> int | None:
         """Go on with what the thread has on top; where its code is to be run, None when it waits."""
@@ -487,6 +414,8 @@ class Machine:
                 return self._return(frame.api, frame.sp, stop.value)
             if isinstance(effect, Call):
                 return self._enter(effect, frame)
+            if isinstance(effect, Switch):
+                return self._change(thread, effect)
             ready: Wait = effect
             if ready.ready():
                 value = True
@@ -495,6 +424,29 @@ class Machine:
             thread.deadline = None if ready.seconds is None else time.monotonic() + ready.seconds
             thread.context = self.engine.save()
             return None
+
+    def _change(self, thread: Thread, switch: Switch) -> int | None:
+        """From one fiber to another."""
+        left, entered, place = switch
+        word, teb = self.word, thread.teb
+        deallocation = teb + (0x1478 if self.bits == 64 else 0xE0C)
+        number = self.system.number
+        left.frames, left.context, left.guard = thread.frames, self.engine.save(), thread.guard
+        left.bounds = number(teb + word), number(teb + 2 * word), number(deallocation)
+        left.chain, left.fls = number(teb), thread.crt.get("fls", {})
+        thread.frames, thread.guard, thread.crt["fls"] = entered.frames, entered.guard, entered.fls
+        for at, value in zip(
+            (teb + word, teb + 2 * word, deallocation), entered.bounds, strict=True
+        ):
+            self._store(at, value)
+        self.system.put(teb, entered.chain if self.bits == 32 else 0)
+        self._store(place, entered.at)
+        if entered.context is None:
+            self.engine.set(self.cpu.sp, entered.sp)
+        else:
+            self.engine.restore(entered.context)
+        self._use_teb(teb)
+        return self._resume(thread, None if entered.context is None else True)
 
     def _continue(self, resume: Resume) -> int:
         """Go on with other registers."""
@@ -508,53 +460,6 @@ class Machine:
         if api is not None:  # behind a function of ours: as if it had returned
             return self._return(api._replace(result="v"), sp, None)
         return pc
-
-    def _enter(self, call: Call, frame: Frame) -> int:
-        """Arguments where a function of the program looks for them."""
-        engine = self.engine
-        place = call.place or _NOWHERE
-        sp = ((place.below or frame.low or frame.sp) - 256) & -16
-        mask = (1 << self.bits) - 1
-        arguments = [int(a) & mask for a in call.arguments]
-        if place.registers is not None:
-            for register, value in place.registers.items():
-                engine.set(register, value)
-        if self.bits == 64:
-            if len(arguments) > returns.MOST_ARGUMENTS:
-                raise TargetFault(f"{len(arguments)} arguments are too many")
-            for register, value in zip(ARGUMENTS64, arguments, strict=False):
-                engine.set(register, value)
-            kind = returns.kind_for(place.kind, len(arguments))
-            caller = place.caller or ((frame.pc, frame.sp) if frame.api is not None else (0, 0))
-            data = returns.stack64(kind, returns.address(self.returns, kind), arguments, caller)
-            sp -= len(data) + 7 & -16
-            frame.room = 0
-        else:
-            kind = place.kind
-            back = returns.address(self.returns, kind)
-            data = struct.pack(f"<{len(arguments) + 1}I", back, *arguments)
-            sp -= (4 * len(arguments) + 15) & -16
-            frame.room = 4 * len(arguments)
-        sp -= self.word
-        self.memory.view(sp, len(data))[:] = data
-        frame.called, frame.kind, frame.state = sp + self.word, place.kind, place.state
-        engine.set(self.cpu.sp, sp)
-        return int(call.address)
-
-    def add_slot(self, address: int, api: Api) -> None:
-        """A function of ours stands there."""
-        self.slots[address] = api
-
-    def new_slot(self, api: Api) -> int:
-        """The address of a new slot, for a function that no table has."""
-        if self._extra == self._extra_end:
-            self._extra = self.guest.allocate(4 * PAGE, READ | EXECUTE)
-            self.memory.write(self._extra, HALTS[self.cpu.name] * (4 * PAGE // self.halt))
-            self._extra_end = self._extra + 4 * PAGE
-        address = self._extra
-        self._extra += SLOT
-        self.slots[address] = api
-        return address
 
     def close(self) -> None:
         """Give the memory back."""

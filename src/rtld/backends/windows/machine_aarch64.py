@@ -60,7 +60,7 @@ class ArmMachine(Machine):
         home = registers[1] + _KEPT
         if variadic:
             self.memory.write(home, struct.pack("<8Q", *registers[2:10]))
-        floats = self._floats.read() if "d" in signature else ()
+        floats = self._floats.read() if "d" in signature or "f" in signature else ()
         ints = reals = 0  # registers that are used
         stack = home + _SPILL
         values: list[Any] = []
@@ -68,10 +68,10 @@ class ArmMachine(Machine):
             if letter == ".":
                 values.append(VarArgs(self.guest, home + 8 * ints, 8))
                 break
-            if letter == "d" and not variadic and reals < 8:
+            if letter in "df" and not variadic and reals < 8:
                 value: Any = floats[reals]
                 reals += 1
-            elif ints < 8 and (letter != "d" or variadic):
+            elif ints < 8 and (letter not in "df" or variadic):
                 value = registers[2 + ints]
                 ints += 1
             else:
@@ -83,15 +83,15 @@ class ArmMachine(Machine):
     def _return(self, api: Api, sp: int, result: Any) -> int:
         engine = self.engine
         back = int.from_bytes(self.memory.view(sp, 8), "little")
-        if api.result == "d":
-            self._return_double(float(result))
+        if api.result in "df":
+            self._return_real(float(result), api.result)
         elif api.result != "v":
             engine.set("x0", int(result or 0) & (0xFFFFFFFF if api.result in "ui" else _MASK))
         engine.set("sp", sp + _SPILL + _KEPT)
         return back
 
-    def _return_double(self, value: float) -> None:
-        self.engine.set("d0", int.from_bytes(struct.pack("<d", value), "little"))
+    def _return_real(self, value: float, kind: str) -> None:
+        self.engine.set("d0", int.from_bytes(struct.pack(f"<{kind}", value), "little"))
 
     def _failed(self, error: Stopped | None, number: int | None = None) -> int | None:  # noqa: ARG002
         """There is no dispatcher of exceptions for this CPU: the program ends."""
@@ -128,4 +128,6 @@ def machine_for(arch: str, *, seconds: float | None = None) -> Machine:
         return ArmMachine(arch, seconds=seconds)
     if arch not in ("x86_64", "i386"):
         raise Unsupported(f"Windows programs of {arch or 'this CPU'} cannot be run")
-    return Machine(arch, seconds=seconds)
+    from rtld.backends.windows.machine_x86 import X86Machine
+
+    return X86Machine(arch, seconds=seconds)

@@ -132,14 +132,8 @@ def cexit(system: System) -> Task:
 
 
 @MSVCRT("_amsg_exit", "i", "v")
-def amsg_exit(_system: System, _number: int) -> None:
-    raise Exited(255)
-
-
-@MSVCRT("abort", "", "v")
-def abort(system: System) -> None:
-    flush_all(system)
-    raise Exited(3)
+def amsg_exit(system: System, _number: int) -> Task:
+    yield from quick_exit(system, 255)
 
 
 @MSVCRT("signal", "ip", "p")

@@ -7,12 +7,11 @@ import struct
 from rtld.arch.x86_64_unwind import REGISTERS
 from rtld.backends.windows import context as c
 from rtld.backends.windows import vcruntime
-from rtld.backends.windows.api import Call, Exited, Resume
+from rtld.backends.windows.api import Call, Resume
 from rtld.backends.windows.crt import UCRT, VCRUNTIME
-from rtld.backends.windows.crt_streams import flush_all
 from rtld.backends.windows.dispatch import dispatch, unhandled
 from rtld.backends.windows.exceptions import NTDLL, own_context, popped
-from rtld.backends.windows.msvcrt import MSVCRT
+from rtld.backends.windows.msvcrt import MSVCRT, quick_exit
 from rtld.core.late import Late
 from rtld.errors import TargetFault
 
@@ -186,16 +185,14 @@ def seh_longjmp_unwind(system: System, buffer: int) -> Task:
 @runtime("raise", "i", "i")
 def raise_(system: System, number: int) -> Task:
     if not (yield from signalled(system, number)):
-        flush_all(system)
-        raise Exited(3)
+        yield from quick_exit(system, 3)
     return 0
 
 
 @runtime("abort", "", "v")
 def abort(system: System) -> Task:
     yield from signalled(system, SIGABRT)
-    flush_all(system)
-    raise Exited(3)
+    yield from quick_exit(system, 3)
 
 
 @runtime("_XcptFilter", "up", "i")

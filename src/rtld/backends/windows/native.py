@@ -28,7 +28,7 @@ from rtld.arch.x86_64_windows import (
     setjmp,
     to_windows,
 )
-from rtld.backends.windows.api import Api, Call, Exited, VarArgs, Wait
+from rtld.backends.windows.api import LATE, TABLES, Api, Call, Exited, VarArgs, Wait
 from rtld.backends.windows.native_faults import RAISING, REFUSING, Faults, Raised
 from rtld.core.space import page_up
 from rtld.errors import NoSpace, Unsupported
@@ -387,6 +387,8 @@ class Native:
     def _dispatch(self, number: int, arguments: int, doubles: int) -> int:
         """A gate has been entered."""
         api = self.slots[number]
+        if api.arguments == LATE:
+            api = self.slots[number] = TABLES[api.dll].find(api.name)
         self.calls[api.name] = self.calls.get(api.name, 0) + 1
         try:
             result = api.action(self.system, *self._arguments(api, arguments, doubles))
@@ -406,6 +408,9 @@ class Native:
         if api.result == "d":
             ctypes.c_double.from_address(doubles).value = float(result)
             return 0
+        if api.result == "f":
+            ctypes.c_float.from_address(doubles).value = float(result)
+            return 0
         value = int(result or 0) & _FAILED
         return value & 0xFFFFFFFF if api.result in "ui" else value
 
@@ -420,6 +425,10 @@ class Native:
             if letter == "d":
                 source = doubles + 8 * position if position < 4 else place
                 values.append(ctypes.c_double.from_address(source).value)
+                continue
+            if letter == "f":
+                source = doubles + 8 * position if position < 4 else place
+                values.append(ctypes.c_float.from_address(source).value)
                 continue
             value = ctypes.c_uint64.from_address(place).value
             if letter == "u":

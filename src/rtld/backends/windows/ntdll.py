@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import struct
 import sys
 
@@ -76,12 +74,16 @@ def rtl_init_unicode_string(system: System, out: int, source: int) -> None:
     _string(system, out, source, len(text.encode("utf-16-le", "surrogatepass")) // 2, 2)
 
 
+_DOS_ERRORS = {
+    0: 0, 0xC0000005: 998, 0xC0000008: 6, 0xC000000D: 87, 0xC0000017: 8, 0xC0000022: 5, 0xC0000034: 2, 0xC000003A: 3,
+    0xC0000043: 32, 0xC0000002: 1, 0xC0000023: 122, 0xC0000094: 534, 0xC0000135: 126, 0xC0000138: 182, 0xC0000139: 127,
+    0xC000007B: 193, 0xC0000142: 1114, 0xC00000FD: 1001, 0x80000005: 234, 0x102: 1460, 0x103: 997,
+}  # fmt: skip
+
+
 @NTDLL("RtlNtStatusToDosError", "u")
 def rtl_nt_status_to_dos_error(_system: System, status: int) -> int:
-    known = {0: 0, 0xC0000005: 998, 0xC0000008: 6, 0xC000000D: 87, 0xC0000017: 8, 0xC0000022: 5, 0xC0000034: 2,
-             0xC000003A: 3, 0xC0000043: 32, 0xC0000002: 1, 0xC0000023: 122, 0xC0000135: 126, 0xC0000139: 127,
-             0xC000007B: 193, 0xC0000142: 1114, 0x80000005: 234, 0x102: 1460, 0x103: 997}  # fmt: skip
-    return known.get(status, 317)
+    return status & 0xFFFFFFFF if status >> 29 & 1 else _DOS_ERRORS.get(status, 317)
 
 
 @NTDLL("RtlGetVersion", "p")
@@ -233,8 +235,10 @@ def ldr_add_ref_dll(system: System, flags: int, module: int) -> int:
     found = system.loader.by_handle(module)
     if found is None:
         return 0xC0000135
-    if found.references >= 0:
-        found.references = -1 if flags & 1 else found.references + 1
+    if flags & 1:
+        system.loader.pin(found)
+    else:
+        system.loader.refer(found)
     return 0
 
 
@@ -252,32 +256,6 @@ def rtl_image_nt_header(system: System, base: int) -> int:
 @NTDLL("NtClose", "p")
 def nt_close(system: System, handle: int) -> int:
     return 0 if system.close(handle) else _INVALID_HANDLE
-
-
-@NTDLL("NtQueryInformationFile", "pppuu")
-def nt_query_information_file(system: System, handle: int, status: int, out: int, room: int, kind: int) -> int:  # fmt: skip
-    found = system.handles.get(handle)
-    if found is None or found.kind not in ("file", "stream", "pipe"):
-        return _INVALID_HANDLE
-    about = os.fstat(found.fd)
-    regular = stat.S_ISREG(about.st_mode)
-    if kind == 5:  # FileStandardInformation
-        size = about.st_size if regular else 0
-        data = struct.pack("<qqIBBH", about.st_blocks * 512, size, about.st_nlink, 0, stat.S_ISDIR(about.st_mode), 0)  # fmt: skip
-    elif kind == 14:  # FilePositionInformation
-        data = struct.pack("<q", os.lseek(found.fd, 0, os.SEEK_CUR) if regular else 0)
-    elif kind == 8:  # FileAccessInformation
-        data = struct.pack("<I", 0x12019F)
-    elif kind == 16:  # FileModeInformation
-        data = struct.pack("<I", 0x20)
-    else:
-        return _NOT_IMPLEMENTED
-    if room < len(data):
-        return _INFO_LENGTH
-    system.memory.write(out, data)
-    system.put(status, 0)
-    system.put(status + system.word, len(data))
-    return 0
 
 
 @NTDLL("NtQueryInformationProcess", "pupup")

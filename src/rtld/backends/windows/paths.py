@@ -55,7 +55,9 @@ def full_name(name: str, current: str) -> str:
                 parts.pop()
             continue
         last = number == len(pieces) - 1
-        shown = piece.rstrip(" .") if last else piece.removesuffix(".")
+        shown = piece
+        if piece.strip("."):  # "..." is a name
+            shown = piece.rstrip(" .") if last else piece.removesuffix(".")
         if shown:
             parts.append(shown)
     slash = "\\" if parts and pieces[-1] == "" else ""
@@ -68,7 +70,9 @@ def host_path(system: System, name: str) -> str | None:
     if full.startswith("\\\\") or "\0" in full:
         return None
     drive, parts = full[0].lower(), [p for p in full[3:].split("\\") if p]
-    if drive not in "cz":
+    if parts and parts[-1].upper().endswith("::$DATA"):  # the stream that a file is
+        parts[-1] = parts[-1][: -len("::$DATA")]
+    if drive not in "cz" or any(":" in part or part in ("", ".", "..") for part in parts):
         return None
     at = "/" if drive == "z" else system.root
     for number, part in enumerate(parts):

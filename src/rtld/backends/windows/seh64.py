@@ -15,6 +15,7 @@ from rtld.backends.windows import context as c
 from rtld.backends.windows import returns
 from rtld.backends.windows.api import Call, Place, Resume
 from rtld.backends.windows.dispatch import raised
+from rtld.backends.windows.guarded import Caught
 from rtld.backends.windows.unwinding import Tables, tables
 
 TYPE_CHECKING = False
@@ -129,7 +130,7 @@ def search(system: System, at: int, context: c.Context64, context_at: int, below
     """Ask the handlers of the frames, the innermost first: True when one wants the program to go on with ``context``.
 
     ``at``, ``context_at``: where record and context stand; the stack below ``below`` is free. Returns False when
-    nobody wanted the exception, or the status of a further one.
+    nobody wanted the exception, the status of a further one, or a Resume behind a guarded call.
     """
     dispatcher = below - AREA
     walk_at = dispatcher + 0x60
@@ -145,6 +146,9 @@ def search(system: System, at: int, context: c.Context64, context_at: int, below
             return False
         ours = walk.call_of_ours()
         if ours is not None:
+            if isinstance(ours.state, Caught):  # whatever the function raises is its answer
+                ours.state.code = c.Record.load(system, at).code
+                return (yield from unwind(system, Goal(walk.found.frame, walk.pc, 0), at, context_at, free=below, start=context))  # fmt: skip
             if ours.kind == returns.EXCEPTION:
                 nested = max(nested, ours.state)
                 system.put(flags, system.number(flags, 4) | c.NESTED_CALL, 4)
@@ -192,14 +196,14 @@ def own_context(system: System) -> c.Context64:
     return context
 
 
-def unwind(system: System, goal: Goal | None, at: int, context_at: int = 0, history: int = 0, free: int = 0) -> Task:  # fmt: skip
+def unwind(system: System, goal: Goal | None, at: int, context_at: int = 0, history: int = 0, free: int = 0, start: c.Context64 | None = None) -> Task:  # fmt: skip
     """RtlUnwindEx: call the termination handlers of the frames up to the goal's, then go on there; None: of all frames.
 
     ``at``: the record, 0: one of our own; ``context_at``: room for a CONTEXT, 0: our own; ``free``: below that the stack
-    is free, 0: where the function that runs was called. Returns a Resume (None without a goal), or raises an exception
+    is free, 0: where the function that runs was called; ``start``: the registers that unwinding begins with. Returns a Resume (None without a goal), or raises an exception
     of the program.
     """
-    context = own_context(system)
+    context = start.copy() if start is not None else own_context(system)
     dispatcher = ((free or context.sp) - 128 & -16) - AREA
     below = dispatcher
     if not at:

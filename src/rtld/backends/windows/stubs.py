@@ -19,6 +19,29 @@ MACHINES = {"x86_64": (0x8664, 64), "i386": (0x14C, 32), "aarch64": (0xAA64, 64)
 MOST_EXTRA = 4096
 
 
+def _same(names: str, *codes: str) -> dict[str, tuple[bytes, ...]]:
+    """Functions -> code for x86-64, i386, AArch64."""
+    return dict.fromkeys(names.split(), tuple(map(bytes.fromhex, codes)))
+
+
+#: Functions that only look into the TEB, or have always the same answer: machine code, which no call of Python is needed for.
+#: Programs call them more often than all others.
+INLINE = {
+    # mov eax, 16; ret: see ``kernel32_memory``
+    **_same("GetProcessHeap", "b810000000c3", "b810000000c3", "000280d2 c0035fd6"),
+    # mov eax, LastErrorValue of the TEB; ret
+    **_same("GetLastError RtlGetLastWin32Error", "658b042568000000 c3", "64a134000000 c3", "406a40b9 c0035fd6"),
+    # mov LastErrorValue of the TEB, first argument; ret
+    **_same("SetLastError RtlSetLastWin32Error", "65890c2568000000 c3", "8b442404 64a334000000 c20400", "406a00b9 c0035fd6"),
+    # mov eax, thread id of the TEB; ret
+    **_same("GetCurrentThreadId", "658b042548000000 c3", "64a124000000 c3", "404a40b9 c0035fd6"),
+    **_same("GetCurrentProcess", "48c7c0ffffffff c3", "b8ffffffff c3", "00008092 c0035fd6"),  # -1
+    **_same("GetCurrentThread", "48c7c0feffffff c3", "b8feffffff c3", "20008092 c0035fd6"),  # -2
+    **_same("EncodePointer DecodePointer RtlEncodePointer RtlDecodePointer", "4889c8 c3", "8b442404 c20400", "c0035fd6"),
+}  # fmt: skip
+_INLINE_OF = {"x86_64": 0, "i386": 1, "aarch64": 2}
+
+
 class StubDll:
     """``image``: the bytes of the file; ``code``: RVA of the first slot; ``slots``: name -> number of its slot."""
 
@@ -35,6 +58,7 @@ class StubDll:
         self.slots = {f: n for n, f in enumerate(sorted(functions))}
         self._machine, self._bits = MACHINES[arch]
         self._halt = HALTS[arch]
+        self._number = _INLINE_OF[arch]
         wide = self._bits == 64
         variables = {n: sizes[wide] for n, sizes in sorted(data.items())}
         code_size = _up(max(len(self.slots), 1) * SLOT)
@@ -51,8 +75,13 @@ class StubDll:
         self.image = self._file(base, code_size, data_size, exports_rva, table)
 
     def _file(self, base: int, code: int, data: int, exports: int, table: bytes) -> bytes:
+        text = bytearray(self._halt * (code // len(self._halt)))
+        for function in INLINE.keys() & self.slots if self.name in ("kernel32.dll", "ntdll.dll", "kernelbase.dll") else ():  # fmt: skip
+            own = INLINE[function][self._number]
+            at = SLOT * self.slots[function]
+            text[at : at + len(own)] = own
         sections = [
-            (b".text", PAGE, self._halt * (code // len(self._halt)), 0x60000020),
+            (b".text", PAGE, bytes(text), 0x60000020),
             (b".data", self.data_rva, bytes(data), 0xC0000040),
             (b".edata", exports, table + bytes(_up(len(table)) - len(table)), 0x40000040),
         ]

@@ -123,6 +123,13 @@ class Handle:
         due: float | None
         period: float
         twin: Any
+        fd: int
+        other: int
+        path: str
+        names: list[str]
+        delete: bool
+        port: Any
+        modes: int
 
     def __init__(self, kind: str, **values: Any) -> None:
         self.kind = kind
@@ -217,10 +224,16 @@ class System:
         if found is None:
             return False
         found.count -= 1
+        if not found.count and any(request.handle is found for request in self.cache.get("requests", ())):  # fmt: skip
+            from rtld.backends.windows.completion import cancel
+
+            cancel(self, found)
         if not found.count and self.names.get(getattr(found, "name", "")) is found:
             del self.names[found.name]
         if not found.count and found.kind in ("file", "pipe", "mapping") and found.fd >= 0:
             os.close(found.fd)
+            if found.__dict__.get("other", -1) >= 0:  # of a pipe that nobody has opened
+                os.close(found.other)
             if found.kind == "file" and getattr(found, "shared", None):
                 key, entry = found.shared
                 self.opened[key].remove(entry)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -30,6 +32,25 @@ class Frame:
         self.state: Any = None  # see ``Place``
 
 
+class Fiber:
+    """A stack that a thread may change to: while it does not run, its frames, registers and what the TEB says of its stack."""
+
+    def __init__(self, at: int, stack: tuple[int, int] | None) -> None:
+        self.at = at  # its address for the program
+        self.stack = stack  # (low, high); None: the thread's own
+        self.frames: list[Frame] = []
+        self.context: Any = None
+        self.sp = 0
+        self.bounds = (0, 0, 0)  # StackBase, StackLimit, DeallocationStack
+        self.chain = -1  # the first handler of exceptions of x86
+        self.guard: Guard | None = None
+        self.fls: dict[int, int] = {}
+
+
+#: Effect: from a fiber to another; ``place``: where the TEB says which it is.
+Switch = namedtuple("Switch", "left entered place")
+
+
 class Thread:
     """One thread: its TEB, its registers while it does not run, and what it waits for."""
 
@@ -48,3 +69,4 @@ class Thread:
         self.handle: Any = None
         self.crt: dict[str, Any] = {}
         self.guard: Guard | None = None
+        self.stack = 0  # its lowest address

@@ -6,12 +6,23 @@ import socket
 import struct
 
 from rtld.backends.windows.api import Dll
+from rtld.backends.windows.kernel32 import KERNEL32
+from rtld.backends.windows.kernel32_sync import wait_for_multiple_objects
+from rtld.backends.windows.system import Handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rtld.backends.windows.system import System
 
 WS2_32 = Dll("ws2_32.dll")
+WS2_32.ordinals = {
+    1: "accept", 2: "bind", 3: "closesocket", 4: "connect", 5: "getpeername", 6: "getsockname", 7: "getsockopt", 8: "htonl",
+    9: "htons", 10: "ioctlsocket", 11: "inet_addr", 12: "inet_ntoa", 13: "listen", 14: "ntohl", 15: "ntohs", 16: "recv",
+    17: "recvfrom", 18: "select", 19: "send", 20: "sendto", 21: "setsockopt", 22: "shutdown", 23: "socket", 52: "gethostbyname",
+    57: "gethostname", 111: "WSAGetLastError", 112: "WSASetLastError", 115: "WSAStartup", 116: "WSACleanup", 151: "__WSAFDIsSet",
+}  # fmt: skip
 _NETWORK_DOWN, _NOT_INITIALISED, _NOT_SOCKET = 10050, 10093, 10038
 _INVALID_SOCKET = -1
 
@@ -68,9 +79,45 @@ def _no_socket(name: str, arguments: str) -> None:
 for _names, _arguments in {
     "closesocket": "p", "bind connect": "ppi", "listen shutdown": "pi", "accept getsockname getpeername": "ppp",
     "send recv": "ppii", "sendto": "ppiipi", "recvfrom": "ppiipp", "getsockopt setsockopt": "piipp", "ioctlsocket": "pip",
-    "WSAIoctl": "pupupuppp",
+    "WSAIoctl": "pupupuppp", "WSARecv WSASend": "ppuppp" + "p", "WSARecvFrom WSASendTo": "ppuppppp" + "p", "WSAEventSelect": "ppi",
+    "WSAEnumNetworkEvents": "ppp", "WSAGetOverlappedResult": "pppup", "WSAConnect": "ppipppp", "WSASendDisconnect WSARecvDisconnect": "pp",
+    "WSADuplicateSocketA WSADuplicateSocketW": "pup", "WSASendMsg": "ppuppp", "WSAAccept": "ppppp", "WSAPoll": "pui",
 }.items():  # fmt: skip
     _no_socket(_names, _arguments)
+
+
+@WS2_32("__WSAFDIsSet", "pp", "i")
+def wsa_fd_is_set(_system: System, *_: int) -> int:
+    return 0
+
+
+# -- events: those of KERNEL32 --------------------------------------------------------------------
+
+for _name, _other in {
+    "WSASetEvent": "SetEvent",
+    "WSAResetEvent": "ResetEvent",
+    "WSACloseEvent": "CloseHandle",
+}.items():
+    WS2_32.functions[_name] = KERNEL32.functions[_other]._replace(dll=WS2_32.name, name=_name)
+
+
+@WS2_32("WSACreateEvent", "", "p")
+def wsa_create_event(system: System) -> int:
+    return system.add(Handle("event", manual=True, signalled=False))
+
+
+@WS2_32("WSAWaitForMultipleEvents", "upuuu")
+def wsa_wait_for_multiple_events(system: System, count: int, events: int, everything: int, milliseconds: int, alertable: int) -> Any:  # fmt: skip
+    return wait_for_multiple_objects(system, count, events, everything, milliseconds, alertable)
+
+
+@WS2_32("WSAEnumProtocolsA WSAEnumProtocolsW", "ppp", "i")
+def wsa_enum_protocols(system: System, _wanted: int, _out: int, size: int) -> int:
+    """There are none."""
+    if not system.cache.get("sockets", 0):
+        return _fail(system, _NOT_INITIALISED)
+    system.put(size, 0, 4)
+    return 0
 
 
 @WS2_32("select", "ipppp", "i")
@@ -84,12 +131,13 @@ def gethostbyname(system: System, _name: bytes) -> int:
 
 
 @WS2_32("getaddrinfo", "sspp", "i")
+@WS2_32("GetAddrInfoW", "wwpp", "i")
 def getaddrinfo(system: System, *_: object) -> int:
     system.last_error = 11001
     return 11001
 
 
-@WS2_32("freeaddrinfo", "p", "v")
+@WS2_32("freeaddrinfo FreeAddrInfoW", "p", "v")
 def freeaddrinfo(_system: System, _list: int) -> None:
     return
 
@@ -99,6 +147,14 @@ def gethostname(system: System, out: int, room: int) -> int:
     if room < 5:
         return _fail(system, 10014)
     system.memory.write(out, b"rtld\0")
+    return 0
+
+
+@WS2_32("GetHostNameW", "pi", "i")
+def get_host_name_w(system: System, out: int, room: int) -> int:
+    if room < 5:
+        return _fail(system, 10014)
+    system.put_text(out, "rtld", room)
     return 0
 
 

@@ -182,7 +182,7 @@ def _put_arrays(bundle: Bundle, part: Part, entries: list[tuple[int, int]]) -> N
     """Initialisers, the libraries' first. Where libc does not run those of the program (before 2.34 its own code did), the
     libraries' are DT_PREINIT_ARRAY.
     """
-    from rtld.process.emulated.guest import start_version
+    from rtld.process.emulated.initialisers import start_version
 
     main, encoder = bundle.main, Encoder(bundle.main.file, bundle.arch)
     libraries = [

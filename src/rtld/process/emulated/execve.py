@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 
 from rtld.arch import arch_for
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rtld.arch.base import Arch
+    from rtld.backends.emulated.linux.tree import Place
     from rtld.backends.emulated.machine import Machine
     from rtld.process.emulated.system import System
 
@@ -140,6 +142,9 @@ def do_execve(
     interp = process.interp
     if planted is None:
         load_image(process, program)
+    else:
+        when = "" if interp is None else f", when {interp.path} has initialised libc"
+        tell("linked", f"{program.path}: here{when}")
     if interp is not None:
         place_image(process, interp, None)
         load_image(process, interp)
@@ -151,8 +156,12 @@ def do_execve(
         process,
         (layout.heap or end) + system.chance.pages(1 << (8 if memory.size <= 1 << 32 else 13)),
     )
+    tell("heap", f"from {fresh.kernel.heap:#x}")
     # 8. arguments, environment, auxiliary vector
     build_stack(process)
+    told = {AT_PHDR: "AT_PHDR", AT_PHNUM: "AT_PHNUM", AT_BASE: "AT_BASE", AT_ENTRY: "AT_ENTRY"}
+    values = (f"{name} {process.aux[kind][1]:#x}" for kind, name in told.items())
+    tell("auxiliary vector", ", ".join(values))
     if planted is not None:
         planted.lead()
     tell(
@@ -203,11 +212,21 @@ def open_guest(system: System, path: str) -> int:
     """A descriptor of a file of the guest's. CannotRun."""
     try:
         with system.tree.find(path) as place:
-            return os.open(place.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place.fd)
+            return _open_regular(place)
     except OSError as error:
         status = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
         where = f" in {system.sysroot}" if system.sysroot else ""
         raise CannotRun(path, f"{error.strerror}{where}", status=status) from None
+
+
+def _open_regular(place: Place) -> int:
+    """What is no regular file may wait for ever when it is opened. OSError."""
+    mode = os.stat(place.name, dir_fd=place.fd, follow_symlinks=False).st_mode
+    if not stat.S_ISREG(mode):
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EACCES
+        raise OSError(number, os.strerror(number))
+    wanted = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.open(place.name, wanted, dir_fd=place.fd)
 
 
 def check_program(program: Image) -> Arch:

@@ -16,16 +16,14 @@ from rtld.core.space import page_up
 from rtld.elf import types as t
 from rtld.elf.dlopen import Opened
 from rtld.elf.fini import Order
-from rtld.elf.link import bind, find_closure, open_namespace, relocate
+from rtld.elf.link import bind, relocate
 from rtld.elf.load import binds_now, build_scopes, store_word
 from rtld.elf.scalar import dynsym
-from rtld.elf.search import SearchOptions
-from rtld.elf.small import GiveUp, bind_small, records_with_symbols
-from rtld.elf.sysroot import Sysroot
-from rtld.elf.tls import layout_tls, round_up
+from rtld.elf.small import GiveUp, bind_small
+from rtld.elf.tls import round_up
 from rtld.errors import TargetFault
-from rtld.events import QUIET
 from rtld.process.emulated.anchor import STDIN_USED, Anchor
+from rtld.process.emulated.closure import find_program
 from rtld.process.emulated.dlservice import GuestServices
 from rtld.process.emulated.execve import (
     AT_ENTRY,
@@ -37,27 +35,24 @@ from rtld.process.emulated.execve import (
     Image,
     map_load,
 )
+from rtld.process.emulated.initialisers import Initialisers
 from rtld.process.emulated.layouts import PAGE
-from rtld.process.emulated.refusal import refuse_missing, tell_copies
+from rtld.process.emulated.refusal import tell_copies
 from rtld.process.emulated.slots import Slots
-from rtld.process.emulated.spaces import Spaces
 from rtld.process.foreign.world import TLS_ALIGN
-from rtld.process.hooks import SearchHook
 from rtld.process.hosting import is_hosted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from rtld.arch.base import Arch
     from rtld.backends.emulated.machine import Machine
     from rtld.core.image import Image as ModuleImage
     from rtld.core.module import Module, Namespace
-    from rtld.elf.file import ElfFile
     from rtld.elf.small import SmallLink
     from rtld.process.emulated.execve import Process
-    from rtld.process.emulated.system import Link, System
+    from rtld.process.emulated.system import Link
     from rtld.process.foreign.hooks import Audit
 
 RESERVE = 1 << 16  # thread-local storage for libraries that the program opens
@@ -65,34 +60,7 @@ HIDDEN = b"LD_"  # variables that are our linker's affair; ld.so must not see th
 SHOWN = b"LD_LIBRARY_PATH="
 
 
-def can_link(file: ElfFile) -> bool:
-    """Is there anything for us to link?"""
-    return file.dynamic is not None and file.interp is not None and bool(file.needed)
-
-
-class _Root(Sysroot):
-    """The guest's names for the linker: the same walk as the guest's kernel does."""
-
-    __slots__ = ("_tree",)
-
-    def __init__(self, system: System) -> None:
-        super().__init__(system.sysroot or "/nonexistent")
-        self._tree = system.tree
-
-    def host(self, path: str) -> str:
-        with self._tree.find(path) as place:
-            directory = os.readlink(f"/proc/self/fd/{place.fd}")
-            return directory if place.name == "." else f"{directory.rstrip('/')}/{place.name}"
-
-    def folder(self, path: str) -> str:
-        try:
-            found = self._tree.guest_path(self.host(path))
-        except OSError:
-            found = None
-        return os.path.dirname(found or path)
-
-
-class Guest(Spaces):
+class Guest(Initialisers):
     """One program and its libraries in an emulated process. What it opens later is opened as in any ``World``."""
 
     def __init__(
@@ -131,7 +99,7 @@ class Guest(Spaces):
         self.home: dict[Module, int] = {}  # the number of its namespace, if it is not the first
         self.spaces: dict[int, tuple[Namespace, Opened]] = {}  # all but the current one
         self.current = 0
-        self.ns: Namespace = self._find(link)
+        self.ns: Namespace = find_program(self, link)
         self.postponed = self.ns.postponed
         self.leaves_out = self.ns.leaves_out
         self._undo: list[tuple[int, bytes]] = []
@@ -140,45 +108,6 @@ class Guest(Spaces):
         self.binder = 0  # where PLT slots lead at their first call; 0: they do not wait
 
     # -- before there is anything in memory -----------------------------------------------------------
-
-    def _find(self, link: Link) -> Namespace:
-        """The closure, and who of it is hosted."""
-        process = self.process
-        env = {}
-        for text in process.env:
-            name, _, value = text.partition(b"=")
-            env[os.fsdecode(name)] = os.fsdecode(value)
-        kernel = self.machine.kernel
-        options = SearchOptions(
-            env=env, sysroot=self.system.sysroot or "/nonexistent", cwd=kernel.cwd, cpu="baseline",
-            library_path=link.library_path, preload=link.preload,
-        )  # fmt: skip
-
-        def find(
-            leaves_out: Callable[[Module, str], bool] | None = None, last: bool = True
-        ) -> Namespace:
-            ns = open_namespace(self.file, "", options, self.reporter if last else QUIET)
-            path = process.program.path
-            ns.search.sysroot = _Root(self.system)
-            ns.search.main_path = path
-            ns.lazy = link.lazy and not ns.search.env.get("LD_BIND_NOW")
-            ns.leaves_out = leaves_out
-            if last and link.hooks is not None:
-                ns.search.rules = SearchHook(ns.search.rules, link.hooks)
-                link.hooks.activity("add")
-            find_closure(ns, self.file, path)
-            self.marks_hosted(ns)
-            return ns
-
-        if link.lazy_load:
-            from rtld.process.emulated.lazyload import find_closure_lazily
-
-            ns = find_closure_lazily(find)
-        else:
-            ns = find()
-        refuse_missing(ns, self.program, self.reporter, self.system.sysroot)
-        layout_tls(ns)
-        return ns
 
     def marks_hosted(self, ns: Namespace) -> None:
         """Which modules the guest's ld.so loads."""
@@ -304,7 +233,7 @@ class Guest(Spaces):
             self.machine.debugger.linked()
         for observer in self.system.observers if self.system.is_first else ():
             observer.linked(self.process)
-        self._run_initialisers()
+        self.run_initialisers()
         self.reporter.transfer(ns.main)
         return int(ns.main.base + self.file.entry)
 
@@ -511,99 +440,7 @@ class Guest(Spaces):
             if start < end:
                 self.machine.memory.protect(start, end - start, READ)
 
-    # -- functions of the program -----------------------------------------------------------------------
-
-    def functions(
-        self, module: Module, single: int, array: int, size: int
-    ) -> tuple[int, list[int]]:
-        """(DT_INIT or the like, the array's functions as they stand in memory)."""
-        dynamic = module.file.dynamic
-        first = dynamic.get(single) if self.legacy_functions() else None
-        at, count = dynamic.get(array), (dynamic.get(size) or 0) // self.word
-        found = (
-            [self.machine.word(module.base + at + self.word * i) for i in range(count)]
-            if at
-            else []
-        )
-        last = self.machine.kernel.mask
-        return (module.base + first if first else 0), [f for f in found if f not in (0, last)]
-
-    def _run_initialisers(self) -> None:
-        """Those of libraries, dependencies first; the program's are libc's to ask for, if it does."""
-        ns = self.ns
-        main_last = ns.model == "musl" or start_version(ns) == "GLIBC_2.34"
-        self._own_init: list[int] = []
-        _, preinit = self.functions(ns.main, 0, t.DT_PREINIT_ARRAY, t.DT_PREINIT_ARRAYSZ)
-        for function in preinit if ns.model != "musl" else []:
-            self.machine.call(function, *self.arguments)
-        for module in ns.init_order:
-            if module.hosted:
-                continue
-            last, functions = self.functions(module, t.DT_FINI, t.DT_FINI_ARRAY, t.DT_FINI_ARRAYSZ)
-            self.finis[module] = functions[::-1] + ([last] if last else [])
-            self.constructed.append(module)
-            first, functions = self.functions(module, t.DT_INIT, t.DT_INIT_ARRAY, t.DT_INIT_ARRAYSZ)
-            functions = ([first] if first else []) + functions
-            if module is ns.main:
-                self._own_init = functions if main_last else []
-                continue
-            self.reporter.init(module)
-            for function in functions:
-                self.machine.call(function, *self.arguments)
-
-    def _initialise(self, argc: int, argv: int, envp: int) -> int:
-        """libc calls the anchor's initialiser: now it is the program's turn."""
-        own, self._own_init = self._own_init, []
-        if own:
-            self.reporter.init(self.ns.main)
-        for function in own:
-            self.machine.call(function, argc, argv, envp)
-        return 0
-
-    def _finish(self) -> int:
-        """libc calls the anchor's termination function at exit: all of them, dependents first."""
-        from rtld.elf.initfini import sort_dfs
-
-        self.services.exiting = True
-        if self.ns.model == "musl":
-            order = self.constructed[::-1]
-        else:
-            numbers = sorted((self.current, *self.spaces), reverse=True)
-            spaces = [self.space(number)[0] for number in numbers]
-            order = [m for ns in spaces for m in sort_dfs(ns.modules, force_first=True)]
-        if self.audit is not None:
-            self.audit.hooks.activity("delete")
-        for module in order:
-            functions = self.finis.pop(module, [])
-            if self.audit is not None and not module.hosted:
-                self.audit.hooks.objclose(module)
-            if functions:
-                self.reporter.fini(module)
-            for function in functions:
-                self.machine.call(function)
-        return 0
-
     def load_wanted(self, module: Module, name: str, version: str | None) -> bool:
         from rtld.process.emulated.lazyload import load_for
 
         return load_for(self, module, name, version)
-
-
-def start_version(ns: Namespace) -> str | None:
-    """The version of __libc_start_main that a program refers to."""
-    b, file = ns.bindings, ns.main.file
-    if b is None:
-        table = dynsym(file)
-        for _offset, _kind, symbol, _addend in records_with_symbols(file):
-            if table.name(symbol) == b"__libc_start_main":
-                name = table.version_names().get(table.version(symbol) & 0x7FFF)
-                return os.fsdecode(name) if name is not None else None
-        return None
-    import numpy as np
-
-    main = ns.columns.modules.index(ns.main)
-    for reference in np.flatnonzero(b.referrer == main).tolist():
-        if b.name(reference) == "__libc_start_main":
-            version = b.version_name(reference)
-            return str(version) if version is not None else None
-    return None

@@ -11,6 +11,7 @@ import os
 
 from rtld.backends.emulated.cpus import CPUS, cpu_named
 from rtld.elf.file import ElfFile
+from rtld.elf.types import ET_EXEC
 from rtld.errors import Unsupported
 from rtld.process.live.foreground import Foreground
 
@@ -23,9 +24,30 @@ if TYPE_CHECKING:
     from rtld.process.emulated.system import Link
 
 
-def is_for_qemu(arch: Arch | None) -> bool:
-    """A CPU that the linker knows, and no engine here has, or none that can be relied on."""
-    return arch is not None and (arch.name not in CPUS or CPUS[arch.name].fragile)
+def is_for_qemu(arch: Arch, program: str) -> bool:
+    """Is there no engine here for it, none that can be relied on, or one that does not reach its addresses?"""
+    if arch.name not in CPUS:
+        return True
+    cpu = CPUS[arch.name]
+    return bool(cpu.space) and (_stands_beyond(program, cpu.space) or not _is_reliable(cpu.name))
+
+
+def _stands_beyond(program: str, space: int) -> bool:
+    """Is it linked for fixed addresses that are not below *space*?"""
+    file = ElfFile(program)
+    found = file.type == ET_EXEC and file.span[1] > space
+    file.close()
+    return found
+
+
+def _is_reliable(cpu: str) -> bool:
+    from rtld.backends.emulated.libunicorn import library
+    from rtld.backends.emulated.repairs import repair
+
+    try:
+        return repair(library(), cpu).make(cpu)
+    except Unsupported:
+        return False  # Unicorn is not installed
 
 
 def find_qemu(arch: Arch) -> str:
@@ -37,8 +59,7 @@ def find_qemu(arch: Arch) -> str:
     if qemu is None:
         if arch.name not in CPUS:
             cpu_named(arch.name)  # Unsupported, with the reason
-        other = "; --backend emulated does without" if CPUS[arch.name].fragile else ""
-        raise Unsupported(f"{name} is not installed", f"Debian's package qemu-user has it{other}")
+        raise Unsupported(f"{name} is not installed", "Debian's package qemu-user has it")
     return qemu
 
 

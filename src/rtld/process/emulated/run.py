@@ -22,6 +22,7 @@ from rtld.process.program import CannotRun
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Self
 
     from rtld.process.emulated.system import System
     from rtld.process.gdb.debugger import Debugger
@@ -47,9 +48,11 @@ def run(
     process = _start(system, path, words, variables, None, None)
     if debugger is not None:
         debugger.attach(process)
-    with _Host(process):
+    with _Host(process) as host:
         try:
-            return _run(system, process, tell, debugger)
+            status = _run(system, process, tell, debugger)
+            host.ended_well = not status & 0x7F
+            return status
         except BaseException:
             if system.is_first:
                 raise
@@ -57,6 +60,8 @@ def run(
             sys.excepthook(*sys.exc_info())
             _end(1 << 8)
             raise AssertionError("not reached") from None
+        finally:
+            system.scratch.remove()
 
 
 def _start(
@@ -82,7 +87,8 @@ def _plant(process: Process) -> object:
     link = process.system.link
     if link is None:
         return None
-    from rtld.process.emulated.guest import Guest, can_link
+    from rtld.process.emulated.closure import can_link
+    from rtld.process.emulated.guest import Guest
 
     if not can_link(process.program.file):
         return None
@@ -107,22 +113,43 @@ def _check(fd: int, _path: str) -> None:
 
 
 class _Host:
-    """Signals as a guest's process needs them, and as they were afterwards."""
+    """Signals as a guest's process needs them, and as they were afterwards; the terminal as it was when the guest could not put
+    that right itself.
+    """
 
     def __init__(self, process: Process) -> None:
         self.process = process
         self.pid = os.getpid()
         self.before: dict[int, object] = {}
+        self.ended_well = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
+        self.terminal = next((fd for fd in (0, 1, 2) if os.isatty(fd)), None)
+        if self.terminal is not None:
+            self.modes = _termios().tcgetattr(self.terminal)
         for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT):
             self.before[number] = signal.getsignal(number)
         listen(self.process)
+        return self
 
     def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(-1)
         for number, handler in self.before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+        if self.terminal is not None and not self.ended_well and os.getpid() == self.pid:
+            before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it may not be ours now
+            try:
+                _termios().tcsetattr(self.terminal, _termios().TCSADRAIN, self.modes)
+            except _termios().error:
+                pass  # it is gone
+            signal.signal(signal.SIGTTOU, before)
+
+
+def _termios() -> Any:
+    """Imported where there is a terminal."""
+    import termios
+
+    return termios
 
 
 def listen(process: Process) -> None:

@@ -66,7 +66,7 @@ def run_emulated(
     host = program if inside is None else host_path(Tree(sysroot, given), inside)
     arch = arch_of(host)
     if arch is not None and (
-        qemu or (is_for_qemu(arch) and (qemu is None or arch.name not in CPUS))
+        qemu or arch.name not in CPUS or (qemu is None and is_for_qemu(arch, host))
     ):
         _refuse_under_qemu(program, arch, link, looked_into=bool(observers))
         root = sysroot or default_sysroot(host)[0]
@@ -80,11 +80,15 @@ def run_emulated(
         path = os.path.abspath(program)
         if not os.path.exists(path):
             raise CannotRun(program, "No such file or directory", status=127)
+        if os.path.isdir(path):
+            raise CannotRun(program, "Is a directory")
         if sysroot is None:
             sysroot, more = default_sysroot(path)
             given += more
         if Tree(sysroot, given).guest_path(path) is None:
-            given.append(Bind(os.path.dirname(path), os.path.dirname(path), writable=False))
+            # Beside a program in the root directory is everything: it comes alone.
+            shown = path if os.path.dirname(path) == "/" else os.path.dirname(path)
+            given.append(Bind(shown, shown, writable=False))
         inside = Tree(sysroot, given).guest_path(path) or path
     system = System(
         sysroot=sysroot, binds=given, seconds=seconds, memory=memory, layout=layout, seed=seed, fixed=fixed, net=net,

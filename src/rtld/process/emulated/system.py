@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rtld.backends.emulated import open_machine
-from rtld.backends.emulated.linux.tree import Bind, Tree
+from rtld.backends.emulated.linux.tree import Bind, Scratch, Tree
 from rtld.backends.emulated.pagecache import PageCache
 from rtld.core.record import NamedTuple
 from rtld.errors import RtldError
@@ -78,7 +78,9 @@ class System:
     ) -> None:
         self.sysroot = os.path.abspath(sysroot) if sysroot is not None else None
         self.binds = list(binds)
-        self.tree = Tree(self.sysroot, self.binds)
+        #: What libc makes semaphores and shared memory of (man 7 shm_overview); not the host's.
+        self.scratch = Scratch("/dev/shm")  # noqa: S108
+        self.tree = self._tree()
         self.seconds = seconds
         self.memory = memory
         self.layout = layout
@@ -115,4 +117,10 @@ class System:
     def bind(self, host: str, guest: str, *, writable: bool = True) -> None:
         """Let the guest see another of the host's files."""
         self.binds.append(Bind(host, guest, writable))
-        self.tree = Tree(self.sysroot, self.binds)
+        self.tree = self._tree()
+
+    def _tree(self) -> Tree:
+        """The user's binds, which come first, and our own."""
+        own = self.scratch.guest
+        given = any(bind.guest == own[: len(bind.guest)] for bind in self.binds if bind.guest)
+        return Tree(self.sysroot, self.binds if given else [*self.binds, self.scratch])

@@ -216,7 +216,7 @@ class Converter:
         if isinstance(value, _BYREF):
             return self._object(value._obj, back)
         if isinstance(value, Function):
-            raise Argument("a function needs its type: set argtypes")
+            return self.function_address(kind, value)  # it knows its own type
         if isinstance(value, Pointer):
             return self._object(value.contents, back) if value else 0
         if isinstance(value, Simple) and value._type_ in ("P", "z", "Z"):

@@ -20,12 +20,21 @@ if TYPE_CHECKING:
     from rtld.arch.ctype import CType, DataModel, Field
 
 
-class LongLong(ctypes.c_longlong):
+_Simple: Any = ctypes.c_int.__mro__[
+    1
+]  # its own children are read as Python's numbers, in structures, too
+
+
+class LongLong(_Simple):  # type: ignore[misc]
     """``long long`` and ``int64_t``."""
 
+    _type_ = "q"
 
-class UnsignedLongLong(ctypes.c_ulonglong):
+
+class UnsignedLongLong(_Simple):  # type: ignore[misc]
     """``unsigned long long`` and ``uint64_t``."""
+
+    _type_ = "Q"
 
 
 class FloatComplex(ctypes.Structure):
@@ -99,8 +108,10 @@ def is_vector(kind: Any) -> bool:
 COMPLEX: tuple[Any, ...] = (FloatComplex, DoubleComplex, LongDoubleComplex)
 
 
-class WideChar(ctypes.c_uint32):
+class WideChar(_Simple):  # type: ignore[misc]
     """``wchar_t`` as a number."""
+
+    _type_ = "I"
 
 
 # fmt: off

@@ -1,7 +1,8 @@
 """Between a session with gdb and the machine that runs the program: ``Debugger`` is the one's target, and is asked by the
 other before and after each run of its CPU.
 
-A breakpoint is an address at which the engine stops; to go on from there, one instruction is run without it.
+A breakpoint is an address at which the engine stops; to go on from there, one instruction is run without it. Where memory is
+watched, every instruction is run by itself, and the memory compared: what system calls write is seen, too.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SIGINT, SIGTRAP, SIGKILL = int(signal.SIGINT), int(signal.SIGTRAP), int(signal.SIGKILL)
 _AUXV_END = (0, 0)
+STEPS = 1000  # after which another thread has its turn, while memory is watched
 
 
 class Debugger:
@@ -41,6 +43,8 @@ class Debugger:
         self._pending: Stop | None = None
         self._breakpoints: set[int] = set()
         self._step: Task | None = None
+        self._watched: dict[tuple[int, int], bytes] = {}  # (address, size) -> what was there
+        self._steps = 0  # while something is watched
         self.process: Process
         self.machine: Machine
 
@@ -51,6 +55,7 @@ class Debugger:
         self.process, self.machine = process, process.machine
         self.machine.debugger = self
         self._breakpoints.clear()
+        self._watched.clear()
         self._step = None
         reason = ""
         if self._session is None:
@@ -88,7 +93,10 @@ class Debugger:
             self._talk(self._pending)
             here = machine.resume & -2 if self._thumb else machine.resume
         stepped = self._step is not None and self._step is machine.kernel.task
-        if stepped or (talked and here in self._breakpoints):
+        if self._watched:
+            self._steps += 1
+            machine.turn |= self._steps % STEPS == 0  # for who waits for another thread
+        if stepped or self._watched or (talked and here in self._breakpoints):
             machine.engine.stop_at(())
             return True
         machine.engine.stop_at(self._breakpoints)
@@ -103,6 +111,7 @@ class Debugger:
             raise Ended(0, SIGKILL)
         if session.gone:
             self._breakpoints.clear()
+            self._watched.clear()
             self.machine.debugger = None
         elif thread:
             task = self._task(thread)
@@ -111,14 +120,30 @@ class Debugger:
                 self.machine.kernel.switch(task)
 
     def after(self, machine: Machine) -> bool:
-        """Was it a breakpoint, or the end of a step?"""
+        """Was it a breakpoint, the end of a step, a change of what is watched?"""
         task = machine.kernel.task
+        if self._watched and self._changed(self._number(task)):
+            return True
         here = machine.resume & -2 if self._thumb else machine.resume
         stepped = self._step is task and task.sleep is None
         if not stepped and here not in self._breakpoints:
             return False
         self._pending = Stop(self._number(task), SIGTRAP)
         return True
+
+    def _changed(self, thread: int) -> bool:
+        changed = False
+        for (address, size), before in self._watched.items():
+            now = self._bytes(address, size)
+            if now != before:
+                self._watched[address, size] = now
+                self._pending = Stop(thread, SIGTRAP, reason=f"watch:{address:x};")
+                changed = True
+        return changed
+
+    def _bytes(self, address: int, size: int) -> bytes:
+        """Nothing, where there is no memory (any more)."""
+        return self.read(address, size) if self.machine.memory.covers(address, size) else b""
 
     def fault(self, machine: Machine, fault: Fault) -> None:
         """What a kernel answers with a signal: gdb looks at it before the program does."""
@@ -213,6 +238,13 @@ class Debugger:
     def stop_at(self, address: int, wanted: bool) -> None:
         """Set or take away a breakpoint."""
         (self._breakpoints.add if wanted else self._breakpoints.discard)(address)
+
+    def stop_when_changed(self, address: int, size: int, wanted: bool) -> None:
+        """Set or take away a watchpoint."""
+        if wanted:
+            self._watched[address, size] = self._bytes(address, size)
+        else:
+            self._watched.pop((address, size), None)
 
     @property
     def has_modules(self) -> bool:

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
         def stop_at(self, address: int, wanted: bool) -> None:
             """Set or take away a breakpoint."""
 
+        def stop_when_changed(self, address: int, size: int, wanted: bool) -> None:
+            """Set or take away a watchpoint: memory that a write may change."""
+
 
 #: A module gdb shall know of: path, address of its link_map (any number that is its own), load bias, its dynamic section.
 Loaded = namedtuple("Loaded", "path link_map bias dynamic")
@@ -238,10 +241,13 @@ class Session:
         return b""
 
     def _breakpoint(self, rest: bytes, *, wanted: bool) -> bytes:
-        kind, address, _size = rest.split(b";")[0].split(b",")
-        if kind not in (b"0", b"1"):
+        kind, address, size = rest.split(b";")[0].split(b",")
+        if kind == b"2":
+            self.target.stop_when_changed(int(address, 16), int(size, 16), wanted)
+        elif kind in (b"0", b"1"):
+            self.target.stop_at(int(address, 16), wanted)
+        else:
             return b""
-        self.target.stop_at(int(address, 16), wanted)
         return b"OK"
 
     def _detach(self, _rest: bytes) -> None:

@@ -42,8 +42,7 @@ class DataFiles:
         loader = self._loader
         loaded = loader.loaded(name)
         if loaded is not None:
-            if loaded.references >= 0:
-                loaded.references += 1
+            loader.refer(loaded)
             return loaded, 0
         try:
             path = self._find(loader.ns.search.complete(name), flags)
@@ -70,8 +69,6 @@ class DataFiles:
     def _find(self, name: str, flags: int) -> str:
         """Its path; FileNotFoundError. What is no image at all, or for another CPU, is found, too."""
         search = self._loader.ns.search
-        if "/" in name:
-            return str(search.path_of(name))
         try:
             return str(search.find(name, None, flags).path)
         except DllNotFound as error:

@@ -56,8 +56,7 @@ def _action(loader: Loader, module: PeModule, descriptor: Descriptor, name: str,
         if place:
             system.put(place, target.base)
         if loader.trace is not None:
-            digits = module.file.bits // 4
-            loader.trace.write(f"trace:imports:first_call --- {name} {descriptor.dll} = {address:0{digits}X}\n")  # fmt: skip
+            loader.trace.bound(name, descriptor.dll, address)
         return Jump(address)
 
     return first_call

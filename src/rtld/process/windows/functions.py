@@ -225,7 +225,7 @@ class Caller:
                 engine.set(rules.int_results[0], at)
             return at
         if layout.kind:
-            machine._return_double(float(raw))  # type: ignore[arg-type]
+            machine._return_real(float(raw), "d")  # type: ignore[arg-type]
             return 0
         back = signature.result_row(raw)
         for i, name in enumerate(rules.int_results):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from rtld.backends.windows.machine import Machine
     from rtld.pe.module import PeModule
+    from rtld.pe.search import Places
     from rtld.process.windows.native import NativeProcess
 
 _MOST_INSIDE = 32  # each takes some twenty of Python's own 1000
@@ -134,7 +135,6 @@ class EmulatedProcess(Loader):
         stub = StubDll("python.exe", (), {}, arch, 0x40_0000 if arch == "i386" else 0x7_6000_0000)
         file = PeFile(stub.image, name="python.exe")
         super().__init__(machine_for(arch), file, "python.exe", **options)
-        self.main.references = -1
         self._caller: Thread | None = None
         self.caller = Caller(self)
 
@@ -149,9 +149,7 @@ class EmulatedProcess(Loader):
         thread = self._caller
         if thread is None:
             thread = self._caller = self.machine.new_thread(self.peb.address, body())
-            for module in self.tls:
-                if module is not None:
-                    self._give_block(thread, module)
+            self.give_blocks(thread)
             self._run(thread)
         elif self._depth:
             self._run_inside(thread, body())
@@ -191,7 +189,7 @@ class EmulatedProcess(Loader):
 
     def open(self, name: str, flags: int = 0) -> PeModule:
         """LoadLibraryEx. CannotLoad."""
-        module, error = self.finish(self.load_library(name, flags))
+        module, error = self.finish(self.load_library(name, flags, ours=True))
         if module is None:
             raise CannotLoad(name, error, self.reason())
         return module  # type: ignore[no-any-return]
@@ -211,9 +209,7 @@ class EmulatedProcess(Loader):
         thread = self.machine.new_thread(
             self.peb.address, self._thread(self._start(start, argument)), size
         )
-        for module in self.tls:
-            if module is not None:
-                self._give_block(thread, module)
+        self.give_blocks(thread)
         return thread
 
 
@@ -241,40 +237,126 @@ class EmulatedLibrary(WindowsLibrary):
         return bytes(self._process.machine.guest.read(address, size))
 
 
+class Directories:
+    """What AddDllDirectory and its kin say, of all processes of Python's."""
+
+    def __init__(self) -> None:
+        self.user: dict[int, str] = {}  # cookie -> directory
+        self.instead: str | None = None
+        self.default_flags = 0
+        self._cookies = 0
+
+    def give(self, places: Places) -> None:
+        """Of a process that is new: the newest directory first."""
+        places.user = list(reversed(self.user.values()))
+        places.instead = self.instead
+        places.default_flags = self.default_flags
+
+    def add(self, directory: str) -> int:
+        """The cookie."""
+        self._cookies += 1
+        self.user[self._cookies] = directory
+        for places in _all_places():
+            places.user.insert(0, directory)
+        return self._cookies
+
+    def remove(self, cookie: int) -> bool:
+        """False: there is none like that."""
+        directory = self.user.pop(cookie, None)
+        if directory is None:
+            return False
+        for places in _all_places():
+            places.user.remove(directory)
+        return True
+
+    def set_instead(self, directory: str | None) -> None:
+        """SetDllDirectory."""
+        self.instead = directory
+        for places in _all_places():
+            places.instead = directory
+
+    def set_default_flags(self, flags: int) -> None:
+        """SetDefaultDllDirectories."""
+        self.default_flags = flags
+        for places in _all_places():
+            places.default_flags = flags
+
+
+directories = Directories()
 _emulated: dict[str, EmulatedProcess] = {}
+
+
+def _process(arch: str, *, native: bool) -> tuple[Any, type[WindowsLibrary]]:
+    """The process of a CPU, made when it is wanted first, and the type of its libraries."""
+    if native:
+        from rtld.process.windows import native as here
+
+        if here._process is None:
+            directories.give(here.native_process().ns.search.places)
+        return here.native_process(), NativeLibrary
+    if arch not in _emulated:
+        _emulated[arch] = EmulatedProcess(arch, dll_path=[os.getcwd()])
+        directories.give(_emulated[arch].ns.search.places)
+    return _emulated[arch], EmulatedLibrary
 
 
 def open_library(
     path: str, flags: int = LOAD_WITH_ALTERED_SEARCH_PATH, *, native: bool = False
 ) -> WindowsLibrary:
-    """A DLL by its path, or by the name of one beside the program. ``native``: in this process, if it is for x86-64.
+    """A DLL by its path. ``native``: in this process, if it is for x86-64.
 
     OSError, FormatError for the file itself; CannotLoad for what it needs.
     """
     full = os.path.abspath(path)
-    if native:
-        from rtld.process.windows.native import native_process
-
-        process = native_process()
-        with contextlib.closing(PeFile(full)) as file:
-            if file.arch != "x86_64":
-                raise Unsupported(f"{path}: its code is for {file.arch or hex(file.machine)}", "without native=True it is emulated")  # fmt: skip
-        return NativeLibrary(process, process.open(full, flags))
     with contextlib.closing(PeFile(full)) as file:
         arch = file.arch
-    if arch not in _emulated:
-        _emulated[arch] = EmulatedProcess(arch, dll_path=[os.getcwd()])
-    return EmulatedLibrary(_emulated[arch], _emulated[arch].open(full, flags))
+        if native and arch != "x86_64":
+            raise Unsupported(f"{path}: its code is for {arch or hex(file.machine)}", "without native=True it is emulated")  # fmt: skip
+        if not arch:
+            raise Unsupported(f"{path}: its code is for {hex(file.machine)}")
+    process, kind = _process(arch, native=native)
+    return kind(process, process.open(full, flags))
 
 
-def loaded_library(name: str) -> WindowsLibrary | None:
-    """A DLL by its base name, if one of the processes has it; this process, if it runs Windows code, comes last."""
-    for process in _emulated.values():
+def open_supplied(name: str, flags: int = 0, *, native: bool = False) -> WindowsLibrary:
+    """A DLL that stands in no directory, by its base name: one of the tables. CannotLoad."""
+    process, kind = _process("x86_64", native=native)
+    return kind(process, process.open(name, flags))
+
+
+def _all_processes(*, native: bool | None = None) -> list[tuple[Any, type[WindowsLibrary]]]:
+    """Those that there are; this process, if it runs Windows code, comes last. *native*: only that, or only the others."""
+    from rtld.process.windows import native as here
+
+    result: list[tuple[Any, type[WindowsLibrary]]] = []
+    if not native:
+        result += [(process, EmulatedLibrary) for process in _emulated.values()]
+    if native is not False and here._process is not None:
+        result.append((here._process, NativeLibrary))
+    return result
+
+
+def _all_places() -> list[Places]:
+    return [process.ns.search.places for process, _ in _all_processes()]
+
+
+def loaded_library(name: str, *, native: bool | None = None) -> WindowsLibrary | None:
+    """A DLL by its base name, if one of the processes has it."""
+    for process, kind in _all_processes(native=native):
         module = process.loaded(name)
         if module is not None:
-            return EmulatedLibrary(process, module)
-    from rtld.process.windows import native
+            return kind(process, module)
+    return None
 
-    process_here = native._process
-    module = process_here.loaded(name) if process_here is not None else None
-    return None if module is None else NativeLibrary(process_here, module)
+
+def library_at(address: int | None, *, native: bool | None = None) -> WindowsLibrary | None:
+    """The module that an address is in, in the first process that has one; None: the program itself."""
+    if address is None:
+        there = _all_processes(native=native)
+        process, kind = there[0] if there else _process("x86_64", native=bool(native))
+        return kind(process, process.main)
+    for process, kind in _all_processes(native=native):
+        module = process.module_of(address)
+        if module is not None:
+            return kind(process, module)
+    return None

@@ -32,15 +32,12 @@ class NativeProcess(Loader):
         stub = StubDll("python.exe", (), {}, "x86_64", 0x7_6000_0000)
         machine = Native()
         super().__init__(machine, PeFile(stub.image, name="python.exe"), "python.exe", **options)
-        self.main.references = -1
         machine.peb = self.peb.address
         machine.on_thread = self._on_thread
 
     def _on_thread(self, thread: NativeThread) -> None:
         """A thread has entered: it gets its thread-local data, and the DLLs are told."""
-        for module in self.tls:
-            if module is not None:
-                self._give_block(thread, module)
+        self.give_blocks(thread)
 
     def new_thread(self, start: int, argument: int, _stack: int) -> NativeThread:  # type: ignore[override]
         """A thread of Python's that runs Windows code; daemonic: it ends with the process."""
@@ -77,10 +74,9 @@ class NativeProcess(Loader):
         """LoadLibraryEx. CannotLoad."""
         since = len(self.ns.modules)
         try:
-            module, error = self.machine.finish(self.load_library(name, flags))
+            module, error = self.machine.finish(self.load_library(name, flags, ours=True))
         except WindowsException:  # of a DllMain
             fresh = self.ns.modules[since:]
-            self.attached[:] = [each for each in self.attached if each not in fresh]
             self._forget(fresh)
             raise
         if module is None:

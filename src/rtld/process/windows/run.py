@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import threading
 import time
 
 from rtld.backends.windows.api import Call, Exited
@@ -12,6 +15,7 @@ from rtld.errors import TargetFault
 from rtld.pe import types as t
 from rtld.pe.faults import InitFailed
 from rtld.pe.file import PeFile
+from rtld.pe.initterm import FIRST
 from rtld.process.windows.loader import Loader
 from rtld.process.windows.spawn import ended, is_program, spawn, terminate
 
@@ -25,6 +29,28 @@ if TYPE_CHECKING:
     from rtld.backends.windows.threads import Thread
 
     Task = Generator[Any, Any, Any]
+
+
+_GRACE = 1.0  # seconds in which the machine notices itself
+
+
+@contextlib.contextmanager
+def _alarm(deadline: float | None) -> Generator[None, None, None]:
+    """Ends what waits for the world (standard input, say) or works in a function of ours when the time is over."""
+    if deadline is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(_signal: int, _frame: object) -> None:
+        raise TargetFault("the time that it was given is over")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0) + _GRACE)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class WindowsProcess(Loader):
@@ -48,33 +74,55 @@ class WindowsProcess(Loader):
     def run(self) -> int:
         """The exit status of the program. TargetFault when it cannot go on."""
         if self.failures:
-            raise TargetFault("; ".join(str(problem.message) for problem in self.failures))
+            fault = TargetFault("; ".join(str(problem.message) for problem in self.failures))
+            fault.status = t.STATUS_ENTRYPOINT_NOT_FOUND if self.failures[0].kind == "symbol" else t.STATUS_DLL_NOT_FOUND  # type: ignore[attr-defined] # fmt: skip
+            raise fault
+        self.machine.on_thread = self.machine.give_back
         self._start_thread(self._first_thread())
         try:
-            return self.machine.run()
+            with _alarm(self.machine.deadline):
+                return self.machine.run()
         finally:
             flush_all(self.system)
 
     def _start_thread(self, body: Task, stack: int = 0) -> Thread:
         thread = self.machine.new_thread(self.peb.address, body, stack or 1 << 20)
-        for module in self.tls:
-            if module is not None:
-                self._give_block(thread, module)
+        self.give_blocks(thread)
         return thread
 
     def _first_thread(self) -> Task:
-        for module in self.ns.init_order[:-1]:
-            if not (yield from self._dll_main(module, t.DLL_PROCESS_ATTACH, 1)):
-                raise InitFailed(module.path)
-            self.attached.append(module)
-        yield from self._callbacks(self.main, t.DLL_PROCESS_ATTACH)
+        yield from self.locked(self._attach_all())
         code = yield Call(self.main.base + self.main.file.entry, (self.peb.address,))
-        yield from self.detach_process()
-        raise Exited(code)
+        yield from self.detach_thread(code)
+        return code
+
+    def _attach_all(self) -> Task:
+        first = [self.ns.by_base[name] for name in FIRST if name in self.ns.by_base]
+        for root in (*first, self.main):
+            status = yield from self.attach(root, 1)
+            if status:
+                raise InitFailed(self.refused.path if self.refused is not None else "", status)
+        yield from self._callbacks(self.main, t.DLL_PROCESS_ATTACH)
+
+    def detach_thread(self, code: int = 0) -> Task:
+        """DLL_THREAD_DETACH; the last thread of all ends the process instead."""
+        if len([each for each in self.machine.threads if each.code is None]) == 1:
+            yield from self.detach_process()
+            raise Exited(code)
+        yield from super().detach_thread(code)
+
+    def _end_others(self, thread: Any) -> None:
+        for each in self.machine.threads:
+            if each is not thread and each.code is None:
+                self.machine.end(each, 0)
 
     def new_thread(self, start: int, argument: int, stack: int) -> Thread:
         """A thread of the program; its DLLs are told when it begins and ends."""
         return self._start_thread(self._thread(self._start(start, argument)), stack)
+
+    def new_thread_of(self, body: Task, stack: int) -> Thread:
+        """The same, of a thread that does what the generator says, on a stack of its own size."""
+        return self._start_thread(self._thread(body), stack)
 
     def new_task(self, body: Task) -> Thread:
         """A thread that does what the generator says."""
@@ -97,7 +145,8 @@ class WindowsProcess(Loader):
             process = WindowsProcess(path, arguments[1:], seconds=seconds, **self._options, **options)  # fmt: skip
             return process.run()
 
-        kept = [h.fd for h in self.system.handles.values() if h.kind in ("file", "pipe", "mapping")]
+        kept = [fd for h in self.system.handles.values() if h.kind in ("file", "pipe", "mapping")
+                for fd in (h.fd, h.__dict__.get("other", -1))]  # fmt: skip
         return spawn(run, streams, [fd for fd in kept if fd > 2])
 
     def close(self) -> None:

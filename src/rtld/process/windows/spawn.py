@@ -31,7 +31,7 @@ def is_program(path: str) -> bool | None:
         file = PeFile(path)
     except (FormatError, OSError):
         return False
-    return not file.is_dll and file.arch in ("x86_64", "i386")
+    return not file.is_dll and file.arch in ("x86_64", "i386", "aarch64")
 
 
 def spawn(run: Callable[[], int], streams: Sequence[int], inherited: Sequence[int]) -> Handle:
@@ -60,6 +60,7 @@ def spawn(run: Callable[[], int], streams: Sequence[int], inherited: Sequence[in
         code = run()
         sys.stdout.flush()
     except RtldError as error:
+        code = getattr(error, "status", code)
         sys.stderr.write(f"rtld: {error}\n")
     except BaseException as error:
         sys.stderr.write(f"rtld: {type(error).__name__}: {error}\n")

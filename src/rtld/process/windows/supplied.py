@@ -48,7 +48,7 @@ class StubExports:
     Names are in order and all functions have one: a name's place in the table is its function's.
     """
 
-    def __init__(self, file: object, stub: StubDll) -> None:
+    def __init__(self, file: object, stub: StubDll, ordinals: dict[int, str]) -> None:
         self.file = file
         self.dll = stub.name.encode()
         self.rva = self.size = self.stamp = 0
@@ -57,6 +57,7 @@ class StubExports:
         self.functions = Column(rva for _, rva in rows)
         self._names = [name for name, _ in rows]
         self._index = {name: index for index, name in enumerate(self._names)}
+        self._ordinals = ordinals
 
     def __len__(self) -> int:
         return len(self._names)
@@ -73,7 +74,7 @@ class StubExports:
         return None if index is None else (index, "hint" if index == hint else "search")
 
     def by_ordinal(self, ordinal: int) -> int | None:
-        return ordinal - 1 if 0 < ordinal <= len(self._names) else None
+        return self._index.get(self._ordinals.get(ordinal, "").encode())
 
     def forwarder(self, _index: int) -> None:
         """None: there are no forwarders."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import struct
 import time
 
@@ -44,6 +45,9 @@ class Replaced(BaseException):
         super().__init__(path)
 
 
+_SERIALS = itertools.count()
+
+
 class Sleep(Exception):
     """The call cannot be answered yet: the task sleeps, and makes the call again when it wakes.
 
@@ -74,6 +78,9 @@ class Sleep(Exception):
         self.bits = bits
         self.signals = signals
         self.again = time.monotonic() + pause if pause else None
+        #: Done when a handler ends the call with EINTR.
+        self.serial = next(_SERIALS)  # who sleeps longer has a lower one
+        self.broken: Callable[[], None] | None = None
         super().__init__()
 
 

@@ -96,24 +96,38 @@ class Clocks(Calls):
         kept = self.resumed()
         return kept if kept is not None or seconds is None else time.monotonic() + seconds
 
-    def _sleep(self, seconds: float) -> int:
+    def _sleep(self, seconds: float, left: int, *, wide: bool) -> int:
+        """*left*: where the rest is told if a handler ends it; 0 for nowhere."""
         deadline = self.until(seconds)
         assert deadline is not None
         if time.monotonic() < deadline:
-            raise Sleep(deadline=deadline)
+            sleep = Sleep(deadline=deadline)
+            if left:
+
+                def tell() -> None:
+                    rest = max(int((deadline - time.monotonic()) * _BILLION), 0)
+                    self.put_time(left, rest, wide=wide)
+
+                sleep.broken = tell
+            raise sleep
         return 0
 
-    def sys_nanosleep(self, request: int, _left: int, *_: int) -> int:
-        return self._sleep(self.nanoseconds(request, wide=False) / _BILLION)
+    def sys_nanosleep(self, request: int, left: int, *_: int) -> int:
+        return self._sleep(self.nanoseconds(request, wide=False) / _BILLION, left, wide=False)
 
-    def _clock_nanosleep(self, clock: int, flags: int, request: int, *, wide: bool) -> int:
+    def _clock_nanosleep(
+        self, clock: int, flags: int, request: int, left: int, *, wide: bool
+    ) -> int:
         wanted = self.nanoseconds(request, wide=wide)
         if flags & TIMER_ABSTIME:
             wanted = max(wanted - self._clock(clock), 0)
-        return self._sleep(wanted / _BILLION)
+            left = 0
+        return self._sleep(wanted / _BILLION, left, wide=wide)
 
-    def sys_clock_nanosleep(self, clock: int, flags: int, request: int, *_: int) -> int:
-        return self._clock_nanosleep(clock, flags, request, wide=False)
+    def sys_clock_nanosleep(self, clock: int, flags: int, request: int, left: int, *_: int) -> int:
+        return self._clock_nanosleep(clock, flags, request, left, wide=False)
 
-    def sys_clock_nanosleep_time64(self, clock: int, flags: int, request: int, *_: int) -> int:
-        return self._clock_nanosleep(clock, flags, request, wide=True)
+    def sys_clock_nanosleep_time64(
+        self, clock: int, flags: int, request: int, left: int, *_: int
+    ) -> int:
+        return self._clock_nanosleep(clock, flags, request, left, wide=True)

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from rtld.backends.emulated.linux.calls import failed, int32
+from rtld.backends.emulated.linux.calls import Sleep, failed, int32
 from rtld.backends.emulated.linux.io import O_CLOEXEC, Io
 from rtld.backends.emulated.linux.proc import Proc
 from rtld.backends.emulated.linux.status import pack_stat, pack_statfs, pack_statx
@@ -24,6 +24,7 @@ AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = 
 )
 UTIME_NOW, UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+MODES = 0o1777  # no set-ID bits: a guest's file is not to run with the rights of who runs the guest
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -85,11 +86,13 @@ class Files(Io):
 
     def open(self, dirfd: int, path: str, flags: int, mode: int = 0) -> int:
         """What openat does, with names and flags of the host's."""
-        host, name = self.open_host(dirfd, path, flags, mode)
+        host, name, fixed = self.open_host(dirfd, path, flags, mode)
+        if fixed:
+            self.fixed.add(host)
         return self.add(host, cloexec=bool(flags & O_CLOEXEC), name=name)
 
-    def open_host(self, dirfd: int, path: str, flags: int, mode: int = 0) -> tuple[int, str]:
-        """(host's descriptor, guest's path)."""
+    def open_host(self, dirfd: int, path: str, flags: int, mode: int = 0) -> tuple[int, str, bool]:
+        """(host's descriptor, guest's path, whether the file is not the guest's to change: ``fixed``)."""
         if self.tree is None:
             raise failed(errno.ENOENT)
         special = self.proc.open(path, flags) if path.startswith(("/proc/", "/dev/")) else None
@@ -99,9 +102,26 @@ class Files(Io):
             not flags & os.O_NOFOLLOW and flags & (os.O_CREAT | os.O_EXCL) != os.O_CREAT | os.O_EXCL
         )
         with self.at(dirfd, path, follow=follow, write=bool(flags & _WRITES)) as place:
-            wanted = flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
-            host = os.open(place.name, wanted, mode & ~self.umask & 0o7777, dir_fd=place.fd)
-            return host, place.path
+            host = self._open_at(place, flags, mode & ~self.umask & MODES)
+            return host, place.path, not place.writable
+
+    def _open_at(self, place: Place, flags: int, mode: int) -> int:
+        """The host is never to wait, as it does with pipes that have a name: nothing else would go on here."""
+        wanted = flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+        if flags & (os.O_NONBLOCK | os.O_PATH):
+            return os.open(place.name, wanted, mode, dir_fd=place.fd)
+        try:
+            host = os.open(place.name, wanted | os.O_NONBLOCK, mode, dir_fd=place.fd)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                found = os.stat(place.name, dir_fd=place.fd, follow_symlinks=False)
+                if stat.S_ISFIFO(found.st_mode):
+                    import time
+
+                    raise Sleep(deadline=time.monotonic() + 0.01) from None  # nobody reads yet
+            raise
+        os.set_blocking(host, True)
+        return host
 
     umask = 0o22
 
@@ -298,7 +318,7 @@ class Files(Io):
         with self.at(dirfd, self.name(path).rstrip("/") or "/", follow=False, write=True) as place:
             if place.name == ".":
                 raise failed(errno.EEXIST)
-            os.mkdir(place.name, mode & ~self.umask & 0o7777, dir_fd=place.fd)
+            os.mkdir(place.name, mode & ~self.umask & MODES, dir_fd=place.fd)
         return 0
 
     def sys_mkdir(self, path: int, mode: int, *_: int) -> int:
@@ -368,7 +388,7 @@ class Files(Io):
 
     def sys_fchmodat(self, dirfd: int, path: int, mode: int, *_: int) -> int:
         with self.at(dirfd, self.name(path), write=True) as place:
-            self._reopened(place, lambda fd: os.chmod(fd, mode & 0o7777))
+            self._reopened(place, lambda fd: os.chmod(fd, mode & MODES))
         return 0
 
     def _reopened(self, place: Place, action: object) -> None:
@@ -383,7 +403,7 @@ class Files(Io):
         return self.sys_fchmodat(AT_FDCWD, path, mode)
 
     def sys_fchmod(self, fd: int, mode: int, *_: int) -> int:
-        os.fchmod(self.host(fd), mode & 0o7777)
+        os.fchmod(self.changeable(fd), mode & MODES)
         return 0
 
     def sys_fchownat(self, dirfd: int, path: int, uid: int, gid: int, flags: int, *_: int) -> int:
@@ -401,7 +421,7 @@ class Files(Io):
         return self.sys_fchownat(AT_FDCWD, path, uid, gid, AT_SYMLINK_NOFOLLOW)
 
     def sys_fchown(self, fd: int, uid: int, gid: int, *_: int) -> int:
-        os.fchown(self.host(fd), int32(uid), int32(gid))
+        os.fchown(self.changeable(fd), int32(uid), int32(gid))
         return 0
 
     sys_chown32, sys_lchown32, sys_fchown32 = sys_chown, sys_lchown, sys_fchown
@@ -436,7 +456,7 @@ class Files(Io):
                 )
 
         if not path:
-            host = self.host(dirfd)
+            host = self.changeable(dirfd)
             change(host, os.fstat(host))
             return 0
         with self.at(
@@ -450,7 +470,7 @@ class Files(Io):
         return 0
 
     def _truncate(self, path: int, size: int) -> int:
-        host, _ = self.open_host(AT_FDCWD, self.name(path), os.O_WRONLY)
+        host, _, _ = self.open_host(AT_FDCWD, self.name(path), os.O_WRONLY)
         try:
             os.ftruncate(host, size)
         finally:
@@ -468,7 +488,7 @@ class Files(Io):
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFIFO):
             raise failed(errno.EPERM)
         with self.at(dirfd, self.name(path), follow=False, write=True) as place:
-            os.mknod(place.name, mode & ~self.umask, dir_fd=place.fd)
+            os.mknod(place.name, mode & (MODES | 0o170000) & ~self.umask, dir_fd=place.fd)
         return 0
 
     def sys_mknod(self, path: int, mode: int, device: int, *_: int) -> int:

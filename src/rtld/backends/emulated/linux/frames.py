@@ -10,8 +10,8 @@ import struct
 
 from rtld.backends.emulated.linux import mips
 from rtld.backends.emulated.linux.calls import Away, Ended
+from rtld.backends.emulated.linux.futexes import Futexes
 from rtld.backends.emulated.linux.mips import signal_out
-from rtld.backends.emulated.linux.tasks import Task, Tasks
 from rtld.backends.emulated.linux.ucontext import (
     CHANGEABLE,
     FPSTATE,
@@ -31,6 +31,7 @@ from rtld.errors import TargetFault
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.emulated.faults import Fault
+    from rtld.backends.emulated.linux.tasks import Task
 
 # fmt: off
 SA_SIGINFO, SA_ONSTACK, SA_RESTORER, SA_NODEFER, SA_RESETHAND = 4, 0x08000000, 0x04000000, 0x40000000, 0x80000000
@@ -43,7 +44,7 @@ RED_ZONE = {"x86_64": 128}
 # fmt: on
 
 
-class Frames(Tasks):
+class Frames(Futexes):
     """``actions``: signal -> (handler, flags, mask, restorer)."""
 
     actions: dict[int, tuple[int, int, int, int]]

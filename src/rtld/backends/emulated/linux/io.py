@@ -45,6 +45,9 @@ class Io(Calls):
     names: dict[int, str]  # descriptor of the guest's -> the guest's path of what it is
     counters: set[int]  # of the host's: eventfd, timerfd: what is read and written is a number
     notices: set[int]  # of the host's: inotify
+    #: Of the host's: of files that are not the guest's to change: rights, owners and times of what it got from outside,
+    #: of devices, of what it may only read, stay as they are, whoever is root.
+    fixed: set[int]
     limit_files = 1024
 
     def set_descriptors(self, descriptors: Mapping[int, int]) -> None:
@@ -55,6 +58,7 @@ class Io(Calls):
         self.names = {}
         self.counters = set()
         self.notices = set()
+        self.fixed = set(descriptors.values())
 
     def host(self, fd: int) -> int:
         """The host's descriptor for the guest's. EBADF."""
@@ -73,6 +77,7 @@ class Io(Calls):
         while number in self.descriptors:
             number += 1
         if number >= self.limit_files:
+            self.closed(host)
             os.close(host)
             raise failed(errno.EMFILE)
         self.descriptors[number] = host
@@ -90,9 +95,32 @@ class Io(Calls):
         self.names.pop(fd, None)
         if host in self.owned:
             self.owned.discard(host)
-            self.counters.discard(host)
-            self.notices.discard(host)
+            self.closed(host)
             os.close(host)
+        elif self.machine.process.is_child and host not in self.descriptors.values():
+            # What the first process was given is not closed, but let go: whoever reads from a pipe is not to wait for a
+            # daemon that has closed its end. The number is kept, as it is this Python's standard output, too.
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(null, host, inheritable=False)
+            os.close(null)
+
+    def closed(self, host: int) -> None:
+        """A descriptor of the host's means nothing any more."""
+        for kind in (self.counters, self.notices, self.fixed):
+            kind.discard(host)
+
+    def copied(self, host: int, copy: int) -> None:
+        """*copy* means what *host* does."""
+        for kind in (self.counters, self.notices, self.fixed):
+            if host in kind:
+                kind.add(copy)
+
+    def changeable(self, fd: int) -> int:
+        """The host's descriptor of a file whose rights, owner and times the guest may change. EPERM."""
+        host = self.host(fd)
+        if host in self.fixed:
+            raise failed(errno.EPERM)
+        return host
 
     def ready(self, host: int, *, write: bool = False) -> None:
         """Go on if reading (writing) would not block; else Sleep, or EAGAIN for who does not want to wait."""
@@ -265,9 +293,7 @@ class Io(Calls):
     def _dup(self, fd: int) -> tuple[int, str]:
         host = self.host(fd)
         copy = os.dup(host)
-        for kind in (self.counters, self.notices):
-            if host in kind:
-                kind.add(copy)
+        self.copied(host, copy)
         return copy, self.names.get(fd & 0xFFFFFFFF, "")
 
     def sys_dup(self, fd: int, *_: int) -> int:

@@ -430,6 +430,9 @@ class Ipc(Processes, MemoryCalls):
 
     def leave_ipc(self) -> None:
         """The process ends, or another program takes its place."""
+        for task in self.tasks:
+            if self.memory.shared:
+                self.release_mutexes(task)
         if not self.attached and not self.undo:
             return
         try:

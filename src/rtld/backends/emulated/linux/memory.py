@@ -150,14 +150,22 @@ class MemoryCalls(Calls):
         size, new = page_up(size), page_up(new)
         if old % PAGE or not new or flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED) or not size:
             return -errno.EINVAL
-        if not self.memory.covers(old, size):
+        rights_there = {rights for _, _, rights in self.memory.regions.pieces(old, old + size)}
+        if not self.memory.covers(old, size) or len(rights_there) > 1:
+            return -errno.EFAULT
+        if self.machine.is_kernels(old, size):
             return -errno.EFAULT
         if new <= size and not flags & MREMAP_FIXED:
             if new < size:
                 self.memory.unmap(old + new, size - new)
             return old
-        (rights,) = {rights for _, _, rights in self.memory.regions.pieces(old, old + size)}
-        if not flags & MREMAP_FIXED and not self.memory.reserved.pieces(old + size, old + new):
+        (rights,) = rights_there
+        shared = self.memory.is_shared(old)
+        if (
+            not shared
+            and not flags & MREMAP_FIXED
+            and not self.memory.reserved.pieces(old + size, old + new)
+        ):
             try:
                 self.memory.reserve(new - size, PAGE, old + size)
             except NoSpace:
@@ -173,6 +181,12 @@ class MemoryCalls(Calls):
                 return -(problem or errno.EINVAL)
         else:
             target = self.memory.reserve(new, high=True)
+        if shared:
+            what, offset = self.memory.place(old) or ("", 0)
+            self.memory.map_again(old, target, new)
+            self.memory.label(target, new, what, offset)
+            self.memory.unmap(old, size)
+            return target
         self.memory.map(target, new, READ | WRITE)
         count = min(size, new)
         self.memory.write(target, self.memory.view(old, count))
@@ -184,6 +198,8 @@ class MemoryCalls(Calls):
         if start % PAGE:
             return -errno.EINVAL
         size = page_up(size)
+        if self.machine.is_kernels(start, size):
+            return -errno.EINVAL
         if int32(advice) == 4:  # MADV_DONTNEED
             for low, high, _rights in self.memory.regions.pieces(start, start + size):
                 self.memory.discard(low, high - low)

@@ -5,11 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import select
+import time
+from functools import partial
 
 from rtld.backends.emulated.linux.calls import Sleep, failed, int32
+from rtld.backends.emulated.linux.frames import NEVER
 from rtld.backends.emulated.linux.io import O_CLOEXEC
 from rtld.backends.emulated.linux.special import Special
 from rtld.backends.emulated.linux.tasks import Tasks
+from rtld.errors import TargetFault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MOST = 1 << 16
 
@@ -26,10 +34,56 @@ class Poll(Special, Tasks):
             poll.register(host, events)
         return dict(poll.poll(0))
 
+    def _masked(self, mask: int, call: Callable[[], int], *, looks: bool = True) -> int:
+        """The call with other signals blocked until it is over; *mask*: where the set is, 0 for none (man 2 pselect).
+
+        A handler that ends the call finds the old mask in its frame: ``suspended``, as of sigsuspend. *looks*: signals come
+        before "nothing is ready", too.
+        """
+        if not mask:
+            return call()
+        task = self.task
+        if task.suspended is None:
+            task.suspended = task.mask
+        task.mask = self.read_mask(mask) & ~NEVER
+        over = False
+        try:
+            result = call()
+            over = bool(result) or not looks or not self.machine.kernel.has_signal(task)
+        except Sleep:
+            raise
+        except BaseException:
+            over = True
+            raise
+        finally:
+            if over:
+                task.mask, task.suspended = task.suspended, None
+        if not over:
+            raise Sleep  # for no time at all: the handler, then EINTR
+        return result
+
+    def _timed(self, address: int, form: str, unit: int, call: Callable[[], int]) -> int:
+        """The call; then what is left of the time at *address*, in seconds and *unit*ths of one, stands there."""
+        task = self.task
+
+        def tell() -> None:
+            if address and task.deadline is not None:
+                left = max(int((task.deadline - time.monotonic()) * unit), 0)
+                self.put(address, self.pack(form, *divmod(left, unit)))
+
+        try:
+            result = call()
+        except Sleep as sleep:
+            sleep.broken = tell
+            raise
+        try:
+            tell()
+        except TargetFault:
+            pass  # it may be read only (fs/select.c, poll_select_finish)
+        return result
+
     def _wait_for(self, wanted: list[tuple[int, int]], seconds: float | None) -> dict[int, int]:
         """host -> events, empty when the time is over."""
-        import time
-
         found = self._ask(wanted)
         if found or seconds == 0:
             return found
@@ -70,11 +124,20 @@ class Poll(Special, Tasks):
     def _timeout(self, address: int, *, wide: bool) -> float | None:
         return self.nanoseconds(address, wide=wide) / 1e9 if address else None
 
-    def sys_ppoll(self, address: int, count: int, timeout: int, *_: int) -> int:
-        return self._poll(address, count, self._timeout(timeout, wide=False))
+    def sys_ppoll(
+        self, address: int, count: int, timeout: int, mask: int, _size: int, *_: int
+    ) -> int:
+        return self._ppoll(address, count, timeout, mask, wide=False)
 
-    def sys_ppoll_time64(self, address: int, count: int, timeout: int, *_: int) -> int:
-        return self._poll(address, count, self._timeout(timeout, wide=True))
+    def sys_ppoll_time64(
+        self, address: int, count: int, timeout: int, mask: int, _size: int, *_: int
+    ) -> int:
+        return self._ppoll(address, count, timeout, mask, wide=True)
+
+    def _ppoll(self, address: int, count: int, timeout: int, mask: int, *, wide: bool) -> int:
+        seconds = self._timeout(timeout, wide=wide)
+        call = partial(self._poll, address, count, seconds)
+        return self._masked(mask, partial(self._timed, timeout, _form(wide), 1_000_000_000, call))
 
     def _select(self, count: int, sets: tuple[int, int, int], seconds: float | None) -> int:
         if count > _MOST:
@@ -111,14 +174,22 @@ class Poll(Special, Tasks):
         ]
 
     def sys_pselect6(
-        self, count: int, read: int, write: int, other: int, timeout: int, *_: int
+        self, count: int, read: int, write: int, other: int, timeout: int, mask: int, *_: int
     ) -> int:
-        return self._select(count, (read, write, other), self._timeout(timeout, wide=False))
+        return self._pselect(count, (read, write, other), timeout, mask, wide=False)
 
     def sys_pselect6_time64(
-        self, count: int, read: int, write: int, other: int, timeout: int, *_: int
+        self, count: int, read: int, write: int, other: int, timeout: int, mask: int, *_: int
     ) -> int:
-        return self._select(count, (read, write, other), self._timeout(timeout, wide=True))
+        return self._pselect(count, (read, write, other), timeout, mask, wide=True)
+
+    def _pselect(
+        self, count: int, sets: tuple[int, int, int], timeout: int, mask: int, *, wide: bool
+    ) -> int:
+        """*mask*: where the address and the size of the mask are, as there is no seventh argument."""
+        (where, _size) = self.words(mask, 2) if mask else (0, 0)
+        call = partial(self._select, count, sets, self._timeout(timeout, wide=wide))
+        return self._masked(where, partial(self._timed, timeout, _form(wide), 1_000_000_000, call))
 
     def sys__newselect(
         self, count: int, read: int, write: int, other: int, timeout: int, *_: int
@@ -127,7 +198,8 @@ class Poll(Special, Tasks):
         if timeout:
             whole, part = self.unpack("ll", timeout)
             seconds = whole + part / 1e6
-        return self._select(count, (read, write, other), seconds)
+        call = partial(self._select, count, (read, write, other), seconds)
+        return self._timed(timeout, "LL", 1_000_000, call)
 
     def sys_select(
         self, count: int, read: int, write: int, other: int, timeout: int, *_: int
@@ -153,24 +225,34 @@ class Poll(Special, Tasks):
 
     def sys_epoll_ctl(self, handle: int, operation: int, fd: int, event: int, *_: int) -> int:
         with_epoll = select.epoll.fromfd(os.dup(self.host(handle)))
-        key = (self.host(handle), fd & 0xFFFFFFFF)
-        host = self.host(fd)
+        known = self.epolls.setdefault(self.host(handle), {})
         try:
+            host = self.host(fd)
             if int32(operation) == 2:
                 with_epoll.unregister(host)
-                self.epolls.pop(key, None)
+                known.pop(host, None)
                 return 0
             events, data = self.unpack(self._event, event)
             if int32(operation) == 1:
                 with_epoll.register(host, events)
             else:
                 with_epoll.modify(host, events)
-            self.epolls[key] = (host, data)
+            known[host] = data
         finally:
             with_epoll.close()
         return 0
 
-    epolls: dict[tuple[int, int], tuple[int, int]]
+    #: The host's descriptor of each -> those of what it watches -> the guest's word for it.
+    epolls: dict[int, dict[int, int]]
+
+    def copied(self, host: int, copy: int) -> None:
+        super().copied(host, copy)
+        if host in self.epolls:
+            self.epolls[copy] = self.epolls[host]
+
+    def closed(self, host: int) -> None:
+        super().closed(host)
+        self.epolls.pop(host, None)
 
     def _epoll_wait(self, handle: int, result: int, most: int, seconds: float | None) -> int:
         host = self.host(handle)
@@ -182,15 +264,30 @@ class Poll(Special, Tasks):
             found = with_epoll.poll(0, most)
         finally:
             with_epoll.close()
-        data = {known: value for (owner, _), (known, value) in self.epolls.items() if owner == host}
+        data = self.epolls.get(host, {})
         packed = [self.pack(self._event, events, data.get(fd, 0)) for fd, events in found]
         self.put(result, b"".join(packed))
         return len(packed)
 
-    def sys_epoll_pwait(self, handle: int, result: int, most: int, timeout: int, *_: int) -> int:
+    def sys_epoll_pwait(
+        self, handle: int, result: int, most: int, timeout: int, mask: int, _size: int, *_: int
+    ) -> int:
         milliseconds = int32(timeout)
-        return self._epoll_wait(
-            handle, result, most, None if milliseconds < 0 else milliseconds / 1000
-        )
+        seconds = None if milliseconds < 0 else milliseconds / 1000
+        call = partial(self._epoll_wait, handle, result, most, seconds)
+        return self._masked(mask, call, looks=seconds != 0)
 
-    sys_epoll_wait = sys_epoll_pwait
+    def sys_epoll_wait(self, handle: int, result: int, most: int, timeout: int, *_: int) -> int:
+        return self.sys_epoll_pwait(handle, result, most, timeout, 0, 0)
+
+    def sys_epoll_pwait2(
+        self, handle: int, result: int, most: int, timeout: int, mask: int, _size: int, *_: int
+    ) -> int:
+        seconds = self._timeout(timeout, wide=True)
+        call = partial(self._epoll_wait, handle, result, most, seconds)
+        return self._masked(mask, call, looks=seconds != 0)
+
+
+def _form(wide: bool) -> str:
+    """struct timespec."""
+    return "qq" if wide else "LL"

@@ -100,7 +100,7 @@ class Processes(Timers, Poll):
     def _exec(self, path: str, argv: list[bytes], env: list[bytes]) -> int:
         if self.tree is None or self.machine.process.check is None:
             raise failed(errno.ENOSYS)
-        host, name = self.open_host(-100, path, os.O_RDONLY)
+        host, name, _ = self.open_host(-100, path, os.O_RDONLY)
         try:
             _check_executable(host)
             self.machine.process.check(host, name)

@@ -47,7 +47,7 @@ MINIMUM = {"aarch64": 5120}          # MINSIGSTKSZ, elsewhere 2048
 NEVER_AGAIN = {
     "nanosleep", "clock_nanosleep", "clock_nanosleep_time64", "poll", "ppoll", "ppoll_time64", "select", "_newselect",
     "pselect6", "pselect6_time64", "epoll_wait", "epoll_pwait", "rt_sigsuspend", "pause", "rt_sigtimedwait",
-    "rt_sigtimedwait_time64",
+    "rt_sigtimedwait_time64", "epoll_pwait2",
 }
 # fmt: on
 
@@ -327,8 +327,13 @@ class Signals(Frames):
             return
         flags = self.actions[number][1]
         again = flags & SA_RESTART and self.machine.kernel.call_name(task) not in NEVER_AGAIN
-        task.sleep = None
+        broken, task.sleep = task.sleep.broken, None
         if not again:
+            if broken is not None:
+                try:
+                    broken()
+                except TargetFault:
+                    pass  # there is no such memory: nobody is told
             self.machine.finish_call(-errno.EINTR)
             task.deadline = None
 

@@ -361,6 +361,7 @@ class Sockets(Addresses):
             numbers = []
             for host in hosts[:fits]:
                 os.set_inheritable(host, False)
+                self.fixed.add(host)  # nobody says where it was opened
                 numbers.append(self.add(host, cloexec=cloexec))
             if numbers:
                 body = self.pack("Lii", head + 4 * len(numbers), self._own_level, kind) + self.pack(

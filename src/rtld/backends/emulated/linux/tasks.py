@@ -1,4 +1,4 @@
-"""Threads: clone, futex, and who runs next. All threads of a process share one emulated CPU, in turns.
+"""Threads: clone, and who runs next. All threads of a process share one emulated CPU, in turns.
 
 A task that cannot go on raises ``Sleep``: its registers stay as they were before the call, and it makes the call again when
 it wakes. The CPU is only ever taken from a task while it stands still, outside of hooks.
@@ -11,7 +11,7 @@ import os
 import select
 import time
 
-from rtld.backends.emulated.linux.calls import Away, Ended, Sleep, failed, int32
+from rtld.backends.emulated.linux.calls import Away, Ended, Sleep
 from rtld.backends.emulated.linux.clocks import Clocks
 
 TYPE_CHECKING = False
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 # fmt: off
 CLONE_VM, CLONE_FILES, CLONE_SIGHAND, CLONE_VFORK, CLONE_THREAD = 0x100, 0x400, 0x800, 0x4000, 0x10000
 CLONE_SETTLS, CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x80000, 0x100000, 0x200000, 0x1000000
-FUTEX_WAIT, FUTEX_WAKE, FUTEX_REQUEUE, FUTEX_CMP_REQUEUE, FUTEX_WAKE_OP = 0, 1, 3, 4, 5
-FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET, FUTEX_CLOCK_REALTIME = 9, 10, 0x100
-ALL_BITS = 0xFFFFFFFF
 LONGEST = 0.5  # seconds of one wait, when nothing else would end it
 # fmt: on
 
@@ -249,36 +246,16 @@ class Tasks(Clocks):
         task = self.task
         if len(self.tasks) == 1:
             raise Ended(status & 0xFF)
-        self._robust(task)
-        if task.clear:
-            try:
-                self.write32(task.clear, 0)
-            finally:
-                self._futex_wake(task.clear, 1, ALL_BITS)
+        self.thread_ends(task)
 
         def leave() -> None:
             self.tasks.remove(task)
 
         raise Away(leave)
 
-    def _robust(self, task: Task) -> None:
-        """Mutexes that a dead thread holds (kernel/futex/core.c, exit_robust_list)."""
-        head, _size = task.robust
-        if not head:
-            return
-        try:
-            (at, offset, _pending) = self.words(head, 3)
-            for _ in range(2048):
-                if at in (0, head):
-                    return
-                place = at + self.signed(offset) & self.mask
-                value = self.read32(place)
-                if value & 0x3FFFFFFF == task.tid:
-                    self.write32(place, value & 0x80000000 | 0x40000000)
-                    self._futex_wake(place, 1, ALL_BITS)
-                (at,) = self.words(at, 1)
-        except Exception:  # the list is the guest's: whatever is in it
-            return
+    def thread_ends(self, task: Task) -> None:
+        """Tell those who wait for a thread, or for what it holds."""
+        raise NotImplementedError
 
     def sys_exit_group(self, status: int, *_: int) -> int:
         raise Ended(status & 0xFF)
@@ -290,15 +267,6 @@ class Tasks(Clocks):
         self.task.clear = address
         return self.task.tid
 
-    def sys_set_robust_list(self, head: int, size: int, *_: int) -> int:
-        self.task.robust = (head, size)
-        return 0
-
-    def sys_get_robust_list(self, _pid: int, head: int, size: int, *_: int) -> int:
-        self.put(head, self.pack("L", self.task.robust[0]))
-        self.put(size, self.pack("L", self.task.robust[1]))
-        return 0
-
     def sys_sched_yield(self, *_: int) -> int:
         if len(self.tasks) == 1:
             return 0
@@ -308,99 +276,6 @@ class Tasks(Clocks):
             self.machine.turn = True
 
         raise Away(give)
-
-    # -- futex --------------------------------------------------------------------------------------
-
-    def sys_futex(
-        self, at: int, operation: int, value: int, timeout: int, other: int, extra: int
-    ) -> int:
-        return self._futex(at, operation, value, timeout, other, extra, wide=False)
-
-    def sys_futex_time64(
-        self, at: int, operation: int, value: int, timeout: int, other: int, extra: int
-    ) -> int:
-        return self._futex(at, operation, value, timeout, other, extra, wide=True)
-
-    def _futex(
-        self,
-        at: int,
-        operation: int,
-        value: int,
-        timeout: int,
-        other: int,
-        extra: int,
-        *,
-        wide: bool,
-    ) -> int:
-        command = operation & 0x7F
-        if at % 4:
-            raise failed(errno.EINVAL)
-        if command in (FUTEX_WAIT, FUTEX_WAIT_BITSET):
-            if self.read32(at) != value & 0xFFFFFFFF:
-                raise failed(errno.EAGAIN)
-            deadline = None
-            if timeout:
-                wanted = self.nanoseconds(timeout, wide=wide) / 1e9
-                if command == FUTEX_WAIT_BITSET:
-                    wanted -= time.time() if operation & FUTEX_CLOCK_REALTIME else time.monotonic()
-                deadline = self.until(wanted)
-            bits = extra & ALL_BITS if command == FUTEX_WAIT_BITSET else ALL_BITS
-            if not bits:
-                raise failed(errno.EINVAL)
-            raise Sleep(deadline=deadline, futex=at, bits=bits)
-        if command in (FUTEX_WAKE, FUTEX_WAKE_BITSET):
-            self.read32(at)
-            return self._futex_wake(
-                at, int32(value), extra & ALL_BITS if command == FUTEX_WAKE_BITSET else ALL_BITS
-            )
-        if command in (FUTEX_REQUEUE, FUTEX_CMP_REQUEUE):
-            if command == FUTEX_CMP_REQUEUE and self.read32(at) != extra & 0xFFFFFFFF:
-                raise failed(errno.EAGAIN)
-            woken = self._futex_wake(at, int32(value), ALL_BITS)
-            moved = 0
-            for task in self.tasks:
-                if task.sleep is not None and task.sleep.futex == at and moved < int32(timeout):
-                    task.sleep.futex = other
-                    moved += 1
-            return woken + (moved if command == FUTEX_CMP_REQUEUE else 0)
-        if command == FUTEX_WAKE_OP:
-            return self._futex_wake_op(at, value, timeout, other, extra)
-        raise failed(errno.ENOSYS)
-
-    def _futex_wake(self, at: int, count: int, bits: int) -> int:
-        woken = 0
-        for task in self.tasks:
-            if woken >= count:
-                break
-            if task.sleep is not None and task.sleep.futex == at and task.sleep.bits & bits:
-                task.sleep = None
-                task.result = 0
-                woken += 1
-        return woken
-
-    def _futex_wake_op(self, at: int, count: int, second: int, other: int, code: int) -> int:
-        kind, compare = code >> 28 & 0xF, code >> 24 & 0xF
-        operand, against = code >> 12 & 0xFFF, code & 0xFFF
-        if kind & 8:
-            operand = 1 << (operand & 31)
-        old = self.read32(other)
-        new = {0: operand, 1: old + operand, 2: old | operand, 3: old & ~operand, 4: old ^ operand}[
-            kind & 7
-        ]
-        self.write32(other, new)
-        signed = int32(old)
-        holds = {
-            0: signed == against,
-            1: signed != against,
-            2: signed < against,
-            3: signed <= against,
-            4: signed > against,
-            5: signed >= against,
-        }
-        woken = self._futex_wake(at, int32(count), ALL_BITS)
-        if holds[compare]:
-            woken += self._futex_wake(other, int32(second), ALL_BITS)
-        return woken
 
     def sys_rt_sigreturn(self, *_: int) -> int:
         raise NotImplementedError

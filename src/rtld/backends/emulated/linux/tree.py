@@ -34,6 +34,32 @@ class Bind:
         self.writable = writable
 
 
+class Scratch(Bind):
+    """An empty directory of the run's own; the host has it when somebody walks there first, and until ``remove``."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, guest: str) -> None:
+        self._path = f"{_temporary()}/rtld-{os.urandom(12).hex()}"
+        self.guest = tuple(part for part in guest.split("/") if part)
+        self.writable = True
+
+    @property
+    def host(self) -> str:  # type: ignore[override]
+        try:
+            os.mkdir(self._path, 0o700)
+        except FileExistsError:
+            pass  # by this run: nobody else knows the name
+        return self._path
+
+    def remove(self) -> None:
+        """With all that is in it."""
+        if os.path.isdir(self._path):
+            import shutil
+
+            shutil.rmtree(self._path, ignore_errors=True)
+
+
 class Place:
     """Where a name leads: ``name`` in the directory ``fd``; ``path``: the guest's name for it, absolute.
 
@@ -85,6 +111,8 @@ class Tree:
         """The guest's name of a host path; None if it has none."""
         host = os.path.realpath(host)
         for bind in self.binds.values():
+            if isinstance(bind, Scratch):
+                continue
             real = os.path.realpath(bind.host)
             if host == real or host.startswith(real.rstrip("/") + "/"):
                 return "/" + "/".join(bind.guest) + host[len(real.rstrip("/")) :]
@@ -203,7 +231,10 @@ class _Walk:
         if more and not stat.S_ISDIR(os.fstat(fd).st_mode):
             os.close(fd)
             raise failed(errno.ENOTDIR)
+        self.is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
         self._push(fd, name, bind.writable)
+
+    is_directory = True  # what the last bind has led to
 
     def _place(self, name: str, exists: bool) -> Place:
         path = "/" + "/".join([*self.names, name])
@@ -214,7 +245,7 @@ class _Walk:
         path = "/" + "/".join(self.names)
         here = tuple(self.names)
         bind = self.tree.binds.get(here)
-        if bind is not None and not os.path.isdir(bind.host):
+        if bind is not None and not self.is_directory:
             parent = os.open(os.path.dirname(os.path.realpath(bind.host)), os.O_PATH | os.O_CLOEXEC)
             self._back()
             self.fds.append(parent)
@@ -232,11 +263,14 @@ class _Walk:
         return fds
 
 
+def _temporary() -> str:
+    """As mkdtemp of tempfile, which takes as long to import as all files of this directory."""
+    return os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+
+
 def _nothing() -> int:
     """An empty directory that nobody can put anything into: it has been removed."""
-    # As mkdtemp of tempfile, which takes as long to import as all files of this directory.
-    directory = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
-    path = os.path.join(directory, f"rtld-{os.urandom(12).hex()}")
+    path = os.path.join(_temporary(), f"rtld-{os.urandom(12).hex()}")
     os.mkdir(path, 0o700)
     fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.rmdir(path)
