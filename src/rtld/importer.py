@@ -16,6 +16,7 @@ import importlib.machinery
 import importlib.util
 import io
 import os
+import struct
 import sys
 import zipfile
 
@@ -96,16 +97,39 @@ def _name_in_full(library: Library, full: str, last: str) -> Callable[[], None] 
         return None
 
 
+#: Definitions of ``_lengthen``, which the interpreter keeps pointers to.
+_definitions: list[Any] = []
+
+
+def _lengthen() -> None:
+    """Let the interpreter's list of modules have an item for every index that was given out: PyState_FindModule looks at
+    the item behind the last one (Objects/moduleobject.c and import.c say ``index > size``), whatever stands there.
+    """
+    definition = ctypes.create_string_buffer(
+        104
+    )  # PyModuleDef, with an index of its own when it is used
+    name = ctypes.c_char_p(b"rtld")
+    struct.pack_into("<q", definition, 0, 1)
+    struct.pack_into("<QQq", definition, _M_NAME, ctypes.cast(name, ctypes.c_void_p).value, 0, -1)
+    _definitions.append((definition, name))
+    at = ctypes.addressof(definition)
+    api = ctypes.pythonapi
+    create = _prototype(api.PyModule_Create2, ctypes.py_object, ctypes.c_void_p, ctypes.c_int)
+    add = _prototype(api.PyState_AddModule, ctypes.c_int, ctypes.py_object, ctypes.c_void_p)
+    add(create(at, _PYTHON_API_VERSION), at)
+
+
 def _note_state(module: ModuleType) -> None:
     """PyState_FindModule is to find a module that was made in one phase."""
     api = ctypes.pythonapi
     definition = _prototype(api.PyModule_GetDef, ctypes.c_void_p, ctypes.py_object)(module)
-    if definition and not _prototype(api.PyState_FindModule, ctypes.c_void_p, ctypes.c_void_p)(
-        definition
-    ):
-        _prototype(api.PyState_AddModule, ctypes.c_int, ctypes.py_object, ctypes.c_void_p)(
-            module, definition
-        )
+    if not definition:
+        return
+    _lengthen()
+    find = _prototype(api.PyState_FindModule, ctypes.c_void_p, ctypes.c_void_p)
+    if not find(definition):
+        add = _prototype(api.PyState_AddModule, ctypes.c_int, ctypes.py_object, ctypes.c_void_p)
+        add(module, definition)
 
 
 class Wheel(importlib.abc.MetaPathFinder):

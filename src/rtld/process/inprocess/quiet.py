@@ -8,6 +8,7 @@ is raised again at the end. What the kernel had is put back as it was, so nobody
 from __future__ import annotations
 
 import ctypes
+import importlib
 import signal
 import struct
 import threading
@@ -31,6 +32,7 @@ _NOTE = bytes.fromhex(
 )
 _SIGACTION = 152  # sizeof(struct sigaction) of glibc
 _SA_RESTART = 0x10000000
+_Action = ctypes.c_char * _SIGACTION
 
 
 class _Handler:
@@ -40,14 +42,14 @@ class _Handler:
         code = machine.place_code(_NOTE)
         self.word = code + machine.PAGE
         # sa_handler, sa_mask (128 bytes), sa_flags
-        self.action = ctypes.create_string_buffer(
-            struct.pack("<Q128si", code, b"", _SA_RESTART), _SIGACTION
-        )
+        self.action = _Action.from_buffer_copy(struct.pack("<Q128si12x", code, b"", _SA_RESTART))
         kind = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
         self.sigaction: Any = kind(machine.host_symbol("sigaction"))
 
 
 _handler: _Handler | None = None
+#: What ``signal`` wraps: it makes an enumeration's member of every answer, which takes longer than all the rest.
+_getsignal: Any = getattr(importlib.import_module("_signal"), "getsignal", signal.getsignal)
 
 
 class Quiet:
@@ -71,8 +73,8 @@ class Quiet:
                 _handler = _Handler()
             try:
                 for number in range(1, 32):
-                    if callable(signal.getsignal(number)):
-                        old = ctypes.create_string_buffer(_SIGACTION)
+                    if callable(_getsignal(number)):
+                        old = _Action()
                         _handler.sigaction(number, None, old)
                         self._saved.append((number, old))
                         _handler.sigaction(number, _handler.action, None)
