@@ -277,8 +277,10 @@ def left():
         return sum(sys.argv[1] in line for line in maps)
 def work(flags):
     with rtld.Namespace() as ns:
+        all.append(ns)
         ns.dlopen(sys.argv[1], flags).get()
         ns.dlopen("libz.so.1").zlibVersion
+all = []
 work(1), work(2)
 signal.signal(signal.SIGALRM, ring)
 for i in range(150):
@@ -291,6 +293,8 @@ for i in range(150):
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 with rtld.Namespace() as ns:
     print(ns.dlopen(sys.argv[1]).get())
+for ns in all:
+    ns.close()
 print(left())
 """
 

@@ -255,12 +255,13 @@ class Namespace(Closing):
         """Close every library in it. What destructors of thread-local objects keep stays until they have run."""
         if self.closed:
             return
-        self.closed = True
         with process().lock:
             for library in list(self._libraries):
-                library._retire()
-            self._libraries.clear()
+                if not library.closed:
+                    library._retire()
             close_namespace(self._space)
+            self._libraries.clear()
+            self.closed = True  # may be called again if a handler of signals has stopped it
 
 
 _default: Namespace | None = None

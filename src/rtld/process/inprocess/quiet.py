@@ -52,6 +52,12 @@ _handler: _Handler | None = None
 _getsignal: Any = getattr(importlib.import_module("_signal"), "getsignal", signal.getsignal)
 
 
+def prepare() -> None:
+    """Make the handler."""
+    global _handler  # noqa: PLW0603 - a process has one
+    _handler = _Handler()
+
+
 class Quiet:
     """``with Quiet(space)``: the caller holds the process's lock. DlError if the space is being changed already."""
 
@@ -62,15 +68,12 @@ class Quiet:
         self._saved: list[tuple[int, Any]] = []
 
     def __enter__(self) -> None:
-        global _handler  # noqa: PLW0603 - a process has one
         space = self._space
         if space.hooks is not None:
             return  # code of others runs in between as it likes
         if space.busy:
             raise DlError("another library of this namespace is being opened or closed")
-        if threading.current_thread() is threading.main_thread():
-            if _handler is None:
-                _handler = _Handler()
+        if _handler is not None and threading.current_thread() is threading.main_thread():
             try:
                 for number in range(1, 32):
                     if callable(_getsignal(number)):

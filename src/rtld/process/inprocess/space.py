@@ -125,6 +125,9 @@ class Process:
         self.service = Service(self)
         for name, (function, arguments) in self.service.table().items():
             self.code.serve(name, function, arguments)
+        from rtld.process.inprocess.quiet import prepare
+
+        prepare()
         self._teach_unwinder()
         atexit.register(self._leave)
 
