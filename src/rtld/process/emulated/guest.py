@@ -55,7 +55,11 @@ if TYPE_CHECKING:
     from rtld.process.emulated.system import Link
     from rtld.process.foreign.hooks import Audit
 
-RESERVE = 1 << 16  # thread-local storage for libraries that the program opens
+#: Thread-local storage for libraries that the program opens. It is a part of each thread's stack: of the smallest that glibc
+#: allows, 16 KiB, enough must be left.
+RESERVE = 6 << 10
+_TUNABLE = b"glibc.rtld.optional_static_tls="
+_MOST_RESERVED = 1 << 24
 HIDDEN = b"LD_"  # variables that are our linker's affair; ld.so must not see them
 SHOWN = b"LD_LIBRARY_PATH="
 
@@ -123,7 +127,7 @@ class Guest(Initialisers):
         ns, machine, tls = self.ns, self.machine, self.ns.tls
         if self.arch.tls.variant == 2:
             align = max(tls.align, TLS_ALIGN)
-            size = round_up(tls.size + RESERVE, align)
+            size = round_up(tls.size + self.reserve, align)
             shape = (size, align, 0)
             self.tls_start = -size
             self.tls_used = 0  # the program's own are at the end of it
@@ -137,7 +141,7 @@ class Guest(Initialisers):
                 default=self.tls_start,
             )
             align = max(tls.align, TLS_ALIGN)
-            shape = (end - self.tls_start + RESERVE, align, self.tls_start % align)
+            shape = (end - self.tls_start + self.reserve, align, self.tls_start % align)
             self.tls_used = end - self.tls_start
         needed = [os.fsencode(m.path) for m in ns.modules if m.hosted and m is not ns.interp]
         if ns.model == "musl":
@@ -163,6 +167,17 @@ class Guest(Initialisers):
         self.anchor = make(base)
         machine.memory.map(base, self.anchor.size, READ | WRITE)
         machine.memory.write(base, self.anchor.image)
+
+    @property
+    def reserve(self) -> int:
+        """RESERVE, and what GLIBC_TUNABLES asks for (man 3 tunables), of which glibc itself takes 512 without being asked."""
+        for text in self.process.env:
+            if text.startswith(b"GLIBC_TUNABLES="):
+                for part in text[15:].split(b":"):
+                    value = part.removeprefix(_TUNABLE)
+                    if value != part and value.isdigit():
+                        return RESERVE + min(int(value[:9]), _MOST_RESERVED)
+        return RESERVE
 
     def lead(self) -> None:
         """Change the auxiliary vector, and hide variables, until ``take_over``."""

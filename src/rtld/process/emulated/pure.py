@@ -17,7 +17,7 @@ from rtld.elf.tls import round_up
 from rtld.process.emulated.dlservice import GuestServices
 from rtld.process.emulated.execve import AT_HWCAP, AT_RANDOM, HWCAP
 from rtld.process.emulated.glibcstate import State, refuse
-from rtld.process.emulated.guest import RESERVE, Guest
+from rtld.process.emulated.guest import Guest
 from rtld.process.emulated.ownopen import OwnOpen
 from rtld.process.emulated.refusal import refuse_unbound, tell_copies
 from rtld.process.foreign.world import TLS_ALIGN
@@ -161,7 +161,7 @@ class PureGuest(Guest):
         align = max(tls.align, TLS_ALIGN)
         pthread = round_up(self.state.sizeof_pthread, align)
         if self.arch.tls.variant == 2:
-            size = round_up(tls.size + RESERVE, align)
+            size = round_up(tls.size + self.reserve, align)
             self.tls_start, self.rseq = -size, -size
             self.tls_used = RSEQ
             before, behind = size, pthread
@@ -174,7 +174,7 @@ class PureGuest(Guest):
             )
             self.rseq = round_up(end, RSEQ)
             self.tls_used = self.rseq + RSEQ - self.tls_start
-            size = round_up(end - self.tls_start + RESERVE, align)
+            size = round_up(end - self.tls_start + self.reserve, align)
             before, behind = pthread + align, self.tls_start + size
         self.static = size + pthread if self.arch.tls.variant == 2 else round_up(behind, align)
         self.align = align

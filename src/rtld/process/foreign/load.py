@@ -108,7 +108,7 @@ class Opening:
         self._root = root
         self.group: Group | None = None
         self._reserved: list[tuple[int, int]] = []
-        self._tls = world.tls_used
+        self._tls: list[tuple[int, int]] = []  # (start, end) of blocks in the anchor's
         self._known_files = set(world.ns.search._files)
 
     def _copy(self) -> Namespace:
@@ -153,7 +153,8 @@ class Opening:
             module.image = None
         if ns.postponed:
             world.postponed.update(ns.postponed)
-        world.ns, world.opened, world.tls_used = ns, opened, self._tls
+        world.ns, world.opened = ns, opened
+        world.tls_used = max([world.tls_used, *[end for _, end in self._tls]])
         world.home.update(dict.fromkeys(self.own, world.current))
         for module in order:
             world.finis[module] = fini_functions(world, module)
@@ -235,14 +236,32 @@ class Opening:
             if block is None:
                 continue
             memsz, align, lead = block
-            at = self._tls + -(self._tls + first - lead) % align
-            if at + memsz > world.anchor.tls_size:
-                raise NoSpace(
-                    f"{module.path}: {memsz:#x} bytes of thread-local storage: all libraries together have "
-                    f"{world.anchor.tls_size:#x}"
-                )
+            at = self._place_block(module, memsz, align, lead)
             module.tls_id, module.tls_block, module.tls_offset = 1, at, first + at
-            self._tls = at + memsz
+
+    def _place_block(self, module: Module, size: int, align: int, lead: int) -> int:
+        """The first place in the anchor's block where no library is that is still open. NoSpace."""
+        world = self.world
+        at = world.tls_started
+        taken = self._tls + [
+            (m.tls_block, m.tls_block + segment[0])
+            for m in world.every_module()
+            if not m.hosted and (segment := tls_segment(m)) is not None
+        ]
+        for start, end in sorted(taken):
+            if at + -(at + world.tls_first - lead) % align + size <= start:
+                break
+            at = max(at, end)
+        at += -(at + world.tls_first - lead) % align
+        if at + size > world.anchor.tls_size:
+            error = NoSpace(
+                f"{module.path}: {size:#x} bytes of thread-local storage: libraries that are opened have "
+                f"{world.anchor.tls_size - world.tls_started:#x} together"
+            )
+            error.advice = "the environment variable GLIBC_TUNABLES=glibc.rtld.optional_static_tls=65536 gives a program more"
+            raise error
+        self._tls.append((at, at + size))
+        return at
 
     # -- relocating ---------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ from rtld.process.foreign.start import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from rtld.core.module import Namespace
@@ -374,6 +375,10 @@ class World:
         from rtld.process.foreign.load import close_library
 
         close_library(self, module)
+
+    def every_module(self) -> Iterator[Module]:
+        """All that is loaded."""
+        yield from self.ns.modules
 
     def scope(self, module: Module) -> list[Module]:
         """A library and all it needs, in the order they are searched."""
