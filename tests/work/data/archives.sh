@@ -2,6 +2,7 @@
 # needs: tar gzip xz zstd bzip2
 # with:
 # with: --lazy
+# slow
 mkdir -p t/a/b; seq 60000 >t/n; head -c 300000 /dev/zero >t/z; ln -s n t/s; ln t/n t/h; chmod 640 t/n; mkfifo t/f; truncate -s 5M t/sparse; find t -exec touch -hd @1000000 {} +
 #== run
 T="--sort=name --owner=0 --group=0 --numeric-owner --mtime=@0"

@@ -3,6 +3,7 @@
 # with:
 # with: --lazy
 # timeout: 120
+# slow
 #== run
 F="$RUN ffmpeg -nostdin -hide_banner -loglevel error -y"; B="-fflags +bitexact -flags:v +bitexact -flags:a +bitexact -threads 2"
 $F -f lavfi -i sine=frequency=440:duration=2 $B a.wav; $F -i a.wav $B a.flac; $F -i a.wav -b:a 64k $B a.mp3; $F -i a.flac -f md5 -; $F -i a.mp3 -af volume=0.5,aresample=8000 $B b.wav

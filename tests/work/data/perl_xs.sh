@@ -4,6 +4,7 @@
 # with: --lazy
 # with: --now
 # with: --interp
+# slow
 #== run
 cat >t.pl <<'END'
 use strict; use POSIX qw(floor strftime :sys_wait_h); use Socket; use Digest::SHA qw(sha256_hex); use Digest::MD5 qw(md5_hex);

@@ -2,6 +2,7 @@
 # needs: awk sort grep find
 # with:
 # with: --lazy
+# slow
 awk 'BEGIN { srand(1); for (i = 0; i < 200000; i++) printf "%d user%d %s\n", rand() * 1e9, i % 977, (i % 3 ? "GET" : "POST") }' >big; mkdir -p d/{a,b,c}/{x,y}; touch d/{a,b,c}/{x,y}/{1..20}.{c,h}
 #== run
 $RUN sort -n big | md5sum; $RUN sort --parallel=4 -S 1M -k2,2V -k1,1nr big | md5sum; LC_ALL=C $RUN sort -u -k3 big; $RUN awk '{c[$2] += $1} END {for (k in c) print k, c[k]}' big | $RUN sort | md5sum
