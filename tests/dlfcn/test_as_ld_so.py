@@ -16,6 +16,14 @@ import rtld
 Lib = Callable[..., str]
 Both = Callable[..., tuple[str, str]]
 
+
+def script(text: str, *words: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Python in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", text, *words], capture_output=True, text=True, timeout=timeout, check=False
+    )  # fmt: skip
+
+
 CALLS = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -133,9 +141,7 @@ assert lib.now() == 5
 @pytest.mark.parametrize("how", ["interpose", "symbind", "watch"])
 def test_python_ends_first(lib: Lib, how: str) -> None:
     """Destructors run after the interpreter is gone: what led to it does not any more."""
-    done = subprocess.run(
-        [sys.executable, "-c", LATE, lib(EXIT), how], capture_output=True, text=True, timeout=60, check=False
-    )  # fmt: skip
+    done = script(LATE, lib(EXIT), how, timeout=60)
     assert (done.returncode, done.stdout) == (0, "1"), done.stderr
 
 
@@ -241,9 +247,7 @@ over = True
 def test_fork_while_others_look(lib: Lib) -> None:
     """ld.so keeps a lock while it tells of its objects; a child that got it locked could not open any more."""
     path = lib("static __thread int n = 7; int get(void) { return n; }")
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS, path], capture_output=True, text=True, timeout=170, check=False
-    )  # fmt: skip
+    done = script(FORKS, path, timeout=170)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
@@ -302,7 +306,5 @@ print(left())
 def test_signals(lib: Lib) -> None:
     """What handlers raise comes out before a library is opened or behind, never in between, as with ctypes.CDLL."""
     path = lib("static __thread int n = 7; int get(void) { return n; }")
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, path], capture_output=True, text=True, timeout=120, check=False
-    )  # fmt: skip
+    done = script(INTERRUPTED, path, timeout=120)
     assert (done.returncode, done.stdout) == (0, "7\n0\n"), done.stderr

@@ -15,7 +15,7 @@ import struct
 from _weakref import ref  # weakref itself takes long to import
 
 from rtld.arch.base import Stub
-from rtld.backends.emulated.loaded import Loaded, found_in
+from rtld.backends.emulated.loaded import Loaded, found_in, libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Aborts:
         self._engines: dict[int, tuple[ref[Uc], str]] = {}
         self._callback = _CALLED(self._aborted)
         function = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
-        abort = ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value or 0
+        abort = ctypes.cast(libc.abort, ctypes.c_void_p).value or 0
         self._page = Page(CODE[os.uname().machine], _PYTHON, function, 0, abort)
         self.cell = self._page.start + _CPU
         loaded.redirect("abort", self._page.start)

@@ -18,6 +18,12 @@ _DT_PLTRELSZ, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ, _DT_JMPREL = 2, 5, 6, 10, 23
 _HEADER, _SEGMENT = struct.Struct("<32xQ14xHH6x"), struct.Struct("<I12xQ16xQ8x")
 _ROW, _INFO = 24, 8  # bytes of Elf64_Sym and of Elf64_Rela; where r_info is
 
+libc = ctypes.CDLL(None)
+_mprotect, _memmem = libc.mprotect, libc.memmem
+_mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_memmem.restype = ctypes.c_void_p
+_memmem.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
+
 
 class _LinkMap(ctypes.Structure):
     """What a handle is, with glibc and with musl (<link.h>: struct link_map; musl: struct dso)."""
@@ -88,22 +94,17 @@ class Loaded:
     def store(self, address: int, value: int) -> bool:
         """Change a word of its data, which is protected against that where RELRO says so."""
         page = address & -mmap.PAGESIZE
-        mprotect = ctypes.CDLL(None).mprotect
-        mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
         closed = address in self.relro
-        if closed and mprotect(page, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE):
+        if closed and _mprotect(page, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE):
             return False
         ctypes.c_uint64.from_address(address).value = value
         if closed:
-            mprotect(page, mmap.PAGESIZE, mmap.PROT_READ)
+            _mprotect(page, mmap.PAGESIZE, mmap.PROT_READ)
         return True
 
 
 def found_in(start: int, end: int, wanted: bytes) -> Iterator[int]:
     """Where these bytes are in memory."""
-    memmem = ctypes.CDLL(None).memmem
-    memmem.restype = ctypes.c_void_p
-    memmem.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
-    while start < end and (at := memmem(start, end - start, wanted, len(wanted))):
+    while start < end and (at := _memmem(start, end - start, wanted, len(wanted))):
         yield at
         start = at + 1

@@ -8,9 +8,8 @@ from rtld.backends.windows.api import Call, ThreadExited
 from rtld.backends.windows.crt import VCRUNTIME
 from rtld.backends.windows.crt_math import both
 from rtld.backends.windows.crt_streams import flush_all
-from rtld.backends.windows.kernel32_threads import exit_thread
+from rtld.backends.windows.kernel32_threads import begin, exit_thread
 from rtld.backends.windows.msvcrt import MSVCRT
-from rtld.backends.windows.system import Handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,12 +25,7 @@ if TYPE_CHECKING:
 
 def _begin(system: System, start: int, argument: int, stack: int, flags: int, out: int, convention: str) -> int:  # fmt: skip
     thread = system.loader.new_thread_of(_body(start, argument, convention), stack & 0x7FFFFFFF)
-    handle = Handle("thread", thread=thread, owner=None)
-    thread.handle = handle
-    thread.suspended = 1 if flags & 4 else 0
-    if out:
-        system.put(out, thread.number, 4)
-    return system.add(handle)
+    return begin(system, thread, flags, out)
 
 
 def _body(start: int, argument: int, convention: str) -> Task:

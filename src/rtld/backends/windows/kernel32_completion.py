@@ -10,7 +10,7 @@ from rtld.backends.windows.kernel32 import INFINITE, KERNEL32
 from rtld.backends.windows.kernel32_files import read_file, write_file
 from rtld.backends.windows.kernel32_pipes import error_of, reading, writing
 from rtld.backends.windows.kernel32_sync import wait_for_single_object
-from rtld.backends.windows.kernel32_threads import run_apcs
+from rtld.backends.windows.kernel32_threads import ended, run_apcs
 from rtld.backends.windows.system import Handle
 
 TYPE_CHECKING = False
@@ -248,13 +248,4 @@ def unregister_wait(system: System, wait: int, event: int = 0) -> Any:
         return 0
     found.state["stop"] = True
     system.close(wait)
-    return _unregistered(system, found.state, event)
-
-
-def _unregistered(system: System, state: dict[str, Any], event: int) -> Task:
-    if event:
-        yield Wait(lambda: not state["running"])
-        found = system.handles.get(event)
-        if found is not None and found.kind == "event":
-            found.signalled = True
-    return 1
+    return ended(system, found.state, event)

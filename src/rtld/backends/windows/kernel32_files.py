@@ -98,15 +98,21 @@ def write_file(system: System, handle: int, data: int, size: int, done: int, ove
         return 0
     if found.kind == "pipe" and (overlapped or found.__dict__.get("named")):
         return pipes.write(system, found, data, size, done, overlapped)
-    count = 0
     try:
         _at(system, found, overlapped)
-        while count < size:
-            piece = min(size - count, _PIECE)
-            count += write_all(found.fd, system.memory.read(data + count, piece))
+        count = write_pieces(system, found, data, size)
     except OSError as error:
         return failed(system, error)
     return _done(system, found, done, overlapped, count)
+
+
+def write_pieces(system: System, found: Handle, data: int, size: int) -> int:
+    """All of it; *size*. OSError."""
+    count = 0
+    while count < size:
+        piece = min(size - count, _PIECE)
+        count += write_all(found.fd, system.memory.read(data + count, piece))
+    return count
 
 
 def write_all(fd: int, data: bytes) -> int:
@@ -117,6 +123,18 @@ def write_all(fd: int, data: bytes) -> int:
     return len(data)
 
 
+def read_pieces(system: System, found: Handle, out: int, size: int) -> int:
+    """As much as a file has, or as a stream gives at once; how much that is. OSError."""
+    count = 0
+    while count < size:
+        data = os.read(found.fd, min(size - count, _PIECE))
+        system.memory.write(out + count, data)
+        count += len(data)
+        if found.kind != "file" or not data:
+            break
+    return count
+
+
 @KERNEL32("ReadFile", "ppupp")
 def read_file(system: System, handle: int, out: int, size: int, done: int, overlapped: int) -> Any:
     found = system.handle(handle, "stream", "file", "pipe")
@@ -124,15 +142,9 @@ def read_file(system: System, handle: int, out: int, size: int, done: int, overl
         return 0
     if found.kind == "pipe":
         return pipes.read(system, found, out, size, done, overlapped)
-    count = 0
     try:
         _at(system, found, overlapped)
-        while count < size:
-            data = os.read(found.fd, min(size - count, _PIECE))
-            system.memory.write(out + count, data)
-            count += len(data)
-            if found.kind != "file" or not data:
-                break
+        count = read_pieces(system, found, out, size)
     except OSError as error:
         return failed(system, error)
     if overlapped and size and not count:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rtld.backends.windows import completion
     from rtld.backends.windows.system import System
+    from rtld.backends.windows.threads import Thread
 
     Task = Generator[Any, Any, Any]
 else:
@@ -26,10 +27,14 @@ else:
 
 @KERNEL32("CreateThread", "pppppp", "p")
 def create_thread(system: System, _sa: int, stack: int, start: int, argument: int, flags: int, out: int) -> int:  # fmt: skip
-    thread = system.loader.new_thread(start, argument, stack & 0xFFFFFFFF)
+    return begin(system, system.loader.new_thread(start, argument, stack & 0xFFFFFFFF), flags, out)
+
+
+def begin(system: System, thread: Thread, flags: int, out: int) -> int:
+    """The handle of a thread that is new; its number goes to *out*, if that is not 0."""
     handle = Handle("thread", thread=thread, owner=None)
     thread.handle = handle
-    thread.suspended = 1 if flags & 4 else 0
+    thread.suspended = 1 if flags & 4 else 0  # CREATE_SUSPENDED
     if out:
         system.put(out, thread.number, 4)
     return system.add(handle)
@@ -329,10 +334,10 @@ def delete_timer_queue_timer(system: System, _queue: int, timer: int, event: int
         return 0
     found.state["stop"] = True
     system.close(timer)
-    return _deleted(system, found.state, event)
+    return ended(system, found.state, event)
 
 
-def _deleted(system: System, state: dict[str, Any], event: int) -> Task:
+def ended(system: System, state: dict[str, Any], event: int) -> Task:
     """With INVALID_HANDLE_VALUE the caller waits for calls that run; an event is set when they have ended."""
     if event:
         yield Wait(lambda: not state["running"])

@@ -10,7 +10,7 @@ import time
 from rtld.backends.windows import completion, fileinfo, kernel32_pipes
 from rtld.backends.windows.completion import Teller
 from rtld.backends.windows.exceptions import NTDLL
-from rtld.backends.windows.kernel32_files import open_file, write_all
+from rtld.backends.windows.kernel32_files import open_file, read_pieces, write_pieces
 from rtld.backends.windows.kernel32_sync import wait_for_single_object
 from rtld.backends.windows.kernel32_time import now
 from rtld.backends.windows.paths import attributes as attributes_of
@@ -56,20 +56,11 @@ def _transfer(system: System, handle: int, teller: Teller, place: int, size: int
         if found.__dict__.get("overlapped"):
             return completion.begin(system, found, teller, attempt)[0]
         return _waited(system, found, teller, attempt)
-    count = 0
     try:
         at = system.number(offset, 8) if offset and found.kind == "file" else _CURRENT
         if at < 1 << 63:
             os.lseek(found.fd, at, os.SEEK_SET)
-        while count < size:
-            if write:
-                count += write_all(found.fd, system.memory.read(place + count, min(size - count, _PIECE)))  # fmt: skip
-                continue
-            data = os.read(found.fd, min(size - count, _PIECE))
-            system.memory.write(place + count, data)
-            count += len(data)
-            if found.kind != "file" or not data:
-                break
+        count = (write_pieces if write else read_pieces)(system, found, place, size)
     except OSError as error:
         return completion.PIPE_BROKEN if error.errno == 32 else fileinfo.STATUS.get(error.errno or 0, fileinfo.ACCESS_DENIED)  # fmt: skip
     if size and not count:
