@@ -34,7 +34,6 @@ from rtld.process.windows.names import Names
 from rtld.process.windows.places import Places
 from rtld.process.windows.supplied import StubExports, SuppliedSets, guest_crt
 from rtld.process.windows.threadlocal import ThreadLocal
-from rtld.process.windows.trace import Trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 
     from rtld.core.module import Problem
     from rtld.pe.module import PeModule, PeNamespace, Policies
+    from rtld.process.windows.trace import Trace
 
     Task = Generator[Any, Any, Any]
 
@@ -87,6 +87,8 @@ class Loader(Places, Names, Lifecycle, ThreadLocal):
         self.strict = strict
         self.trace: Trace | None = None
         if trace is not None:
+            from rtld.process.windows.trace import Trace
+
             self.trace = Trace(self, trace)
         self.moved = moved
         self.machine = machine
