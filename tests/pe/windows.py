@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -126,6 +127,19 @@ def prefix(arch: str = "x86_64") -> Path:
     return place
 
 
+@functools.cache
+def _awake(arch: str) -> subprocess.Popen[bytes]:
+    """A program that waits as long as the tests' process lives, so that Wine need not start its services for every program."""
+    env = {**_environment(prefix(arch), arch), "WINEDEBUG": "-all"}
+    waits = subprocess.Popen(
+        [WINE[arch], "cmd", "/c", "echo here & set /p line="],
+        env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert waits.stdout
+    waits.stdout.readline()
+    return waits
+
+
 def _environment(place: Path, arch: str) -> dict[str, str]:
     more = {"WINEDLLPATH": str(wine32())} if arch == "i386" else {}
     return {"PATH": "/usr/bin:/bin:/usr/lib/wine", "HOME": str(place), "WINEPREFIX": str(place), "LC_ALL": "C",
@@ -147,12 +161,15 @@ def wine(
         require("wine")
     if arch == "i386" and not wine32().is_dir():
         require("Wine for i386 (scripts/wine32)")
+    _awake(arch)
     full = {**_environment(prefix(arch), arch), "WINEDEBUG": debug, **(env or {})}
-    done = subprocess.run(
-        [WINE[arch], *map(str, argv)], env=full, cwd=cwd, input=stdin, capture_output=True, timeout=120, check=False
-    )  # fmt: skip
-    err = done.stderr.decode("latin-1")
-    return Judged(done.returncode, done.stdout, _of_program(err, str(argv[0])))
+    # Not pipes: services and debuggers that a program starts hold them as long as they live.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        done = subprocess.run(
+            [WINE[arch], *map(str, argv)], env=full, cwd=cwd, input=stdin, stdout=out, stderr=err, timeout=120, check=False
+        )  # fmt: skip
+        said, told = (os.pread(file.fileno(), 1 << 30, 0) for file in (out, err))
+    return Judged(done.returncode, said, _of_program(told.decode("latin-1"), str(argv[0])))
 
 
 def _of_program(err: str, program: str) -> str:

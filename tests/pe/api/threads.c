@@ -148,16 +148,18 @@ int main(void) {
 
     t[0] = CreateThread(0, 0, sleeper, 0, 0, 0);
     Sleep(20);
-    printf("queue %lu\n", QueueUserAPC(apc, t[0], 7));
-    fflush(stdout);
+    code = QueueUserAPC(apc, t[0], 7);
     WaitForSingleObject(t[0], INFINITE);
+    printf("queue %lu\n", code);
+    fflush(stdout);
     QueueUserAPC(apc, GetCurrentThread(), 8);
     printf("sleep %lx\n", SleepEx(0, FALSE));
     printf("alertable %lx\n", WaitForSingleObjectEx(event, 1000, TRUE));
 
     t[0] = CreateThread(0, 0, try_it, 0, CREATE_SUSPENDED, 0);
     printf("suspended %lu %lu %lu\n", WaitForSingleObject(t[0], 20), SuspendThread(t[0]), ResumeThread(t[0]));
-    printf("resumed %lu %lu\n", ResumeThread(t[0]), WaitForSingleObject(t[0], 5000));
+    code = ResumeThread(t[0]);
+    printf("resumed %lu %lu\n", code, WaitForSingleObject(t[0], 5000));
     printf("priority %d", SetThreadPriority(GetCurrentThread(), THREAD_PRIORITY_HIGHEST));
     printf(" %d\n", GetThreadPriority(GetCurrentThread()));
 
