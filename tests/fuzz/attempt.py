@@ -32,7 +32,7 @@ from rtld.errors import RtldError
 
 SECONDS = 2.0  # of CPU, for one mutant
 ADDRESS_SPACE = 1 << 30  # on top of what the process has when it starts
-MEASURED = 8  # every eighth mutant runs under tracemalloc
+MEASURED = 32  # every 32nd mutant runs under tracemalloc
 SLACK = 1 << 20  # of Python objects, whatever the size of the file
 
 
