@@ -31,10 +31,6 @@ def run_windows(options: Options, seconds: float | None) -> int:
     from rtld.pe import small
     from rtld.process.windows.run import WindowsProcess
 
-    gc.freeze()
-    gc.set_threshold(
-        50_000
-    )  # start and end of a short program are mostly imports, and nothing of them is garbage
     small.prefer()
     environ = {**WINDOWS, **{k: v for k, v in os.environ.items() if k not in _OURS}, **assignments(options.env)}  # fmt: skip
     sink = None
@@ -71,7 +67,7 @@ def run_windows(options: Options, seconds: float | None) -> int:
         process.close()
         if sink is not None:
             sink.flush()
-        gc.freeze()
+        gc.freeze()  # nothing of this is looked through once more at the interpreter's end
     return status & 0xFF
 
 
