@@ -12,8 +12,13 @@ def main() -> int:
         # Nothing else is imported for it.
         from rtld import __version__
 
-        sys.stdout.write(f"rtld {__version__}\n")
-        return 0
+        try:
+            sys.stdout.write(f"rtld {__version__}\n")
+            sys.stdout.flush()
+        except (AttributeError, OSError):
+            pass  # closed, or full: it is told below
+        else:
+            return 0
     from rtld.cli import run
 
     return run(arguments)

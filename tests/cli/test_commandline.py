@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from rtld.cli import COMMANDS
 from rtld.cli.reading import harmless
 
 OTHERS = ("cache", "call", "epoch", "run", "sysroot", "textbook")
+BAD_DESCRIPTOR = os.strerror(errno.EBADF)
 READING = [name for name in COMMANDS if name not in OTHERS]
 
 
@@ -72,6 +74,9 @@ def test_examples_parse(rtld: Rtld, name: str) -> None:
         ["tree", "--sysroot", "/nonexistent", "/bin/ls"],
         ["link", "/bin/ls", "/bin/cat"],
         ["why", "/bin/ls"],
+        ["call", "libc.so.6"],
+        ["cache"],
+        ["rebase", "--base", "0x60000001", "x.dll"],
         ["check", "/usr"],
         ["ldd", "-x", "/bin/ls"],
         ["run"],
@@ -85,6 +90,21 @@ def test_usage(rtld: Rtld, words: list[str]) -> None:
     assert (status, out) == (2, "")
     assert err.startswith("rtld: ")
     assert "--help' for more information." in err
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (["why"], "FILE and NAME are"),
+        (["why", "/bin/ls"], "NAME is"),
+        (["call", "libc.so.6"], "DECLARATION is"),
+        (["diff-models", "/bin/ls"], "MODEL and MODEL are"),
+        (["epoch"], "one of build, status, end is"),
+        (["textbook", "ar"], "create|list and LIBRARY are"),
+    ],
+)
+def test_which_argument_is_missing(rtld: Rtld, words: list[str], missing: str) -> None:
+    assert rtld(*words).err.startswith(f"rtld: {missing} missing\n")
 
 
 @pytest.mark.parametrize("name", READING)
@@ -138,6 +158,47 @@ def test_broken_pipe(rtld_command: list[str]) -> None:
         os.close(write)
         assert done.stderr == ""
         assert done.returncode in (0, 3)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["--help"],
+        ["tree", "--help"],
+        ["tree", "/bin/ls"],
+        ["tree", "/nonexistent", "/bin/ls"],
+        ["ldd", "/bin/ls"],
+        ["link", "--json", "/bin/ls"],
+        ["run", "--trace=help"],
+    ],
+)
+def test_output_that_cannot_be_written(
+    rtld_command: list[str], words: list[str], unbuffered: str
+) -> None:
+    """One sentence about it and status 3, as cat(1) has one: no traceback, and not the FILE's fault."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    for output, reason in ((">/dev/full", "No space left on device"), (">&-", BAD_DESCRIPTOR)):
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$@" {output}', "sh", *rtld_command, *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        lines = [line for line in done.stderr.splitlines() if "/nonexistent" not in line]
+        assert (done.returncode, lines) == (3, [f"rtld: standard output: {reason}"])
+
+
+def test_without_standard_error(rtld_command: list[str]) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *rtld_command, "ldd", "/nonexistent", "/etc/passwd"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (3, "")
 
 
 def test_interrupt(rtld_command: list[str], tmp_path: Path) -> None:

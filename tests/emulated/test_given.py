@@ -61,6 +61,39 @@ def test_a_pipe_that_nobody_writes_to(cc: CC, rtld_command: list[str], tmp_path:
     assert "2 seconds are over" in done.stderr
 
 
+CLOSED = """
+#include <fcntl.h>
+#include <unistd.h>
+int main(void)
+{
+    int closed = 0, fd;
+    for (fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            closed |= 1 << fd;
+    return closed * 10 + open("/dev/null", O_RDWR);
+}
+"""
+
+
+@pytest.mark.parametrize("redirection", ["", ">&-", "2>&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_standard_descriptors_that_are_closed(
+    redirection: str, cc: CC, rtld_command: list[str], tmp_path: Path
+) -> None:
+    """They are so for the program, natively and emulated, and never a file of ours."""
+
+    def status(*argv: str | Path) -> int:
+        command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *argv]
+        return subprocess.run(command, check=False, timeout=60).returncode
+
+    native = cc(CLOSED, "closed")
+    emulated = cc(CLOSED, "closed", "-static", arch="aarch64")
+    expected = status(native)
+    assert status(*rtld_command, "run", native) == expected
+    assert status(*rtld_command, "run", "--interp", native) == expected
+    trace = f"--trace-output={tmp_path / 'trace'}"
+    assert status(*rtld_command, "run", "--trace=exec", trace, emulated) == expected
+
+
 RAW = """
 #include <termios.h>
 #include <unistd.h>

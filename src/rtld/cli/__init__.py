@@ -3,7 +3,7 @@
     0  fine
     1  something is missing: a library, a symbol, a version
     2  usage
-    3  a FILE is unreadable or malformed
+    3  a FILE is unreadable or malformed, or what is printed cannot be written
 
 A command is a small module with ``COMMAND`` (options.Command) and ``main(options) -> status``. It turns arguments into
 calls of the library and hands the result to ``rtld.report``. It is imported when it is used.
@@ -69,6 +69,10 @@ class UsageError(Exception):
         super().__init__(message)
 
 
+class Unwritable(Exception):
+    """Standard output takes nothing: the disk is full, or it was closed before we began."""
+
+
 def overview() -> str:
     """What ``rtld`` and ``rtld --help`` print."""
     lines = ["usage: rtld COMMAND [OPTION...] FILE...", "       rtld --help | --version", ""]
@@ -84,19 +88,30 @@ def run(arguments: list[str]) -> int:
     """One command line, from its words to its exit status; what may go wrong ends here, in one sentence."""
     # Most of what a command makes is there until its end: looking for garbage is a tenth of the time of a short one.
     gc.set_threshold(50_000)
+    _hold_standard_descriptors()
+    try:
+        return _run(arguments)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        _forget_output()
+        return FINE
+    except Unwritable as error:
+        _forget_output()
+        tell(f"standard output: {error}")
+        return UNREADABLE
+
+
+def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments[: arguments.index("--") if "--" in arguments else None]
     try:
         status = _dispatch(arguments)
         flush()
+    except (BrokenPipeError, Unwritable):
+        raise
     except UsageError as error:
         tell(f"{error}")
         name = f"rtld {error.command}" if error.command else "rtld"
         sys.stderr.write(f"Try `{name} --help' for more information.\n")
         return USAGE
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. What is still buffered must not be written at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return FINE
     except KeyboardInterrupt:
         if debug:
             raise
@@ -120,13 +135,13 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         if len(arguments) > 1 and arguments[1] in COMMANDS:
             return _dispatch([arguments[1], "--help"])
-        sys.stdout.write(overview())
+        put(overview())
         return FINE
     name = arguments[0]
     if name in ("--version", "-V"):
         from rtld import __version__
 
-        sys.stdout.write(f"rtld {__version__}\n")
+        put(f"rtld {__version__}\n")
         return FINE
     if name not in COMMANDS:
         kind = "option" if name.startswith("-") else "command"
@@ -134,7 +149,7 @@ def _dispatch(arguments: list[str]) -> int:
     module: Any = __import__(f"rtld.cli.{name.replace('-', '_')}", fromlist=["COMMAND"])
     options = module.COMMAND.parse(arguments[1:])
     if options is None:
-        sys.stdout.write(module.COMMAND.help())
+        put(module.COMMAND.help())
         return FINE
     main: Callable[[Any], int] = module.main
     try:
@@ -142,16 +157,61 @@ def _dispatch(arguments: list[str]) -> int:
     except UsageError as error:
         error.command = error.command or name
         raise
+    except (RtldError, OSError, MemoryError, RecursionError) as error:
+        # The document of run is its program's affair; standard output is, too.
+        if (
+            name != "run"
+            and getattr(options, "json", False)
+            and not isinstance(error, BrokenPipeError)
+        ):
+            from rtld.cli.reading import write_failure
+
+            write_failure(name, options, error)
+        raise
+
+
+def _hold_standard_descriptors() -> None:
+    """A standard descriptor that was closed before we began stays so for whoever reads, writes, or is executed.
+
+    But no file of ours may get its number, for a program that is run would then read or write that.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_PATH)  # takes the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (what is written is EBADF)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _forget_output() -> None:
+    """What is still buffered must not be written at exit: that would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def put(text: str) -> None:
+    """Text on standard output. Unwritable."""
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unwritable(error.strerror) from None
 
 
 def tell(message: str) -> None:
     """A line for people, on standard error."""
     flush()
-    if sys.stderr is not None:
-        sys.stderr.write(f"rtld: {message}\n")
+    sys.stderr.write(f"rtld: {message}\n")
 
 
 def flush() -> None:
-    """What has been printed so far; nothing where standard output was closed before we began."""
-    if sys.stdout is not None:
+    """What has been printed so far. Unwritable."""
+    try:
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unwritable(error.strerror) from None

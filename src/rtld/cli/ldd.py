@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from rtld.cli import FINE, MISSING, UNREADABLE, tell
+from rtld.cli import FINE, MISSING, UNREADABLE, flush, tell
 from rtld.cli.options import JSON, Command, Option, Options
 from rtld.cli.reading import BAD_FILE, named, search_keywords, status_of, write, write_document
 
@@ -32,8 +32,8 @@ COMMAND = Command(
 """,
     notes="""
 Order, names and paths are those of ldd; addresses are where rtld would put the objects. Unlike ldd's, the exit status
-is 1 when something is missing. As ldd's, it is 1 for a file that is no dynamic executable, and with -u when something
-is unused.""",
+is 1 when something is missing, and 3 for a file that is no ELF file. As ldd's, it is 1 for one that is no dynamic
+executable, and with -u when something is unused.""",
     windows=False,
 )
 # fmt: on
@@ -68,7 +68,7 @@ def main(options: Options) -> int:
 
 def _refuse(path: str, error: BaseException) -> None:
     if getattr(error, "field", "") == "magic":
-        sys.stdout.flush()
+        flush()
         sys.stderr.write("\tnot a dynamic executable\n")
     else:
         name = path if "/" in path else f"./{path}"
@@ -89,7 +89,7 @@ def _one(path: str, options: Options, keywords: dict[str, Any], files: list[dict
 
             files.append(closure(link))
         else:
-            sys.stdout.flush()
+            flush()
             sys.stderr.write("\tnot a dynamic executable\n")
         return MISSING
     if options.unused:

@@ -191,9 +191,16 @@ class Command:
 
     def _check(self, rest: list[str]) -> None:
         if len(rest) < self.least:
-            raise UsageError(f"{self.arguments.replace('...', '')} is missing", self.name)
+            raise UsageError(f"{self._missing(len(rest))} missing", self.name)
         if self.most is not None and len(rest) > self.most:
             raise UsageError(f"one argument too many: {rest[self.most]}", self.name)
+
+    def _missing(self, given: int) -> str:
+        """Which arguments are, of those that must be there, when so many are given; with the verb."""
+        if " | " in self.arguments:
+            return f"one of {', '.join([way.split()[0] for way in self.arguments.split('|')])} is"
+        names = [word.replace("...", "") for word in self.arguments.split()[given : self.least]]
+        return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
     # -- help -------------------------------------------------------------------------------------
 

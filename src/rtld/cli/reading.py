@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from rtld.cli import FINE, MISSING, UNREADABLE, UsageError, tell
+from rtld.cli import FINE, MISSING, UNREADABLE, UsageError, flush, put, tell
 from rtld.errors import RtldError
 
 TYPE_CHECKING = False
@@ -144,9 +144,9 @@ def write(text: str) -> None:
     if sys.stdout.isatty():
         text = harmless(text)
     try:
-        sys.stdout.write(text)
+        put(text)
     except UnicodeEncodeError:
-        sys.stdout.flush()
+        flush()
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
 
 
@@ -168,3 +168,16 @@ def write_document(command: str, files: list[dict[str, Any]], *, single: bool) -
     from rtld.report.json import document
 
     write(document(command, files[0] if single and files else {"files": files}))
+
+
+def write_failure(name: str, options: Options, error: BaseException) -> None:
+    """The JSON document of a command that can tell nothing but why: ``path``, where it was given one, and ``error``."""
+    from rtld.report.json import document, failure
+
+    word = getattr(options, "command", None)  # of several commands under one name
+    # Their arguments, and those of cache and epoch, are not one file.
+    one = word is None and name not in ("cache", "epoch") and options.rest
+    found = failure(options.rest[0] if one else "", error)
+    if not one:
+        del found["path"]
+    write(document(f"{name} {word}" if word else name, found))

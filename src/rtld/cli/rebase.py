@@ -33,7 +33,9 @@ def main(options: Options) -> int:
     try:
         base = int(options.base, 0)
     except ValueError:
-        raise UsageError(f"--base {options.base}: a number is wanted", "rebase") from None
+        base = -1
+    if base < 0 or base % 0x10000:
+        raise UsageError(f"--base {options.base}: a multiple of 0x10000 is wanted", "rebase")
     file = PeFile(options.rest[0])
     path = save(options, binder.rebase(file, base))
     write(f"{path}: {file.base:#x} -> {base:#x}\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from rtld.cli import FINE, UsageError, flush, tell
+from rtld.cli import FINE, UsageError, flush, put, tell
 from rtld.cli.options import Command, Option, Options
 from rtld.cli.reading import assignments, is_pe
 from rtld.errors import RtldError
@@ -99,7 +99,7 @@ def main(options: Options) -> int:
     if reporter is None:
         from rtld.events import help_text
 
-        sys.stdout.write(help_text("--trace"))
+        put(help_text("--trace"))
         return FINE
     if not options.rest:
         raise UsageError("PROGRAM is missing", "run")

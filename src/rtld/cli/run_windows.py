@@ -56,12 +56,10 @@ def run_windows(options: Options, seconds: float | None) -> int:
     except RtldError as error:
         if options.debug:
             raise
-        sys.stdout.flush()
         tell(f"{options.rest[0]}: {error}")
         return NOT_RUNNABLE
     finally:
         if process.machine.unhandled:
-            sys.stdout.flush()
             tell(f"{options.rest[0]}: {process.machine.unhandled}")
         _summary(options.rest[0], process.unknown)
         process.close()

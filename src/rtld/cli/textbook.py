@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from rtld.cli import FINE, MISSING, UNREADABLE, UsageError, tell
+from rtld.cli import FINE, MISSING, UNREADABLE, UsageError, flush, tell
 from rtld.cli.options import JSON, Command, Family, Option, Options
 from rtld.cli.reading import write
 from rtld.textbook.complaints import LinkFailure, Malformed
@@ -275,7 +275,7 @@ def _run(options: Options) -> int:
         except ValueError:
             message = f"--timeout {options.timeout}: a number of seconds is wanted"
             raise UsageError(message, "textbook run") from None
-    sys.stdout.flush()
+    flush()
     path = options.rest[0]
     try:
         return run(path, options.directory, entry=options.entry, seconds=seconds, tell=tell)

@@ -107,7 +107,7 @@ class System:
             first=0x10000,
             memory=self.memory,
             seconds=self.seconds,
-            descriptors={0: 0, 1: 1, 2: 2},
+            descriptors={fd: fd for fd in range(3) if _is_given(fd)},
         )
         machine.kernel.set_tree(self.tree, self.cwd)
         machine.kernel.net = self.net
@@ -124,3 +124,11 @@ class System:
         own = self.scratch.guest
         given = any(bind.guest == own[: len(bind.guest)] for bind in self.binds if bind.guest)
         return Tree(self.sysroot, self.binds if given else [*self.binds, self.scratch])
+
+
+def _is_given(fd: int) -> bool:
+    """Whether an executed program would get the descriptor: it is neither closed nor a file of our own."""
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        return False
