@@ -11,6 +11,8 @@ import pytest
 
 from cli.support import Rtld
 
+#: Several commands under one name each.
+FAMILIES = ("sysroot", "textbook")
 DOCS = Path(__file__).parents[2] / "docs" / "json.md"
 
 
@@ -67,6 +69,43 @@ def test_several_files(rtld: Rtld, here: Path) -> None:
     }
     assert three["error"]["type"] == "FormatError"
     assert three["error"]["field"] == "magic"
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("link", "/nonexistent"), 3),
+        (("why", "/nonexistent", "malloc"), 3),
+        (("diff-models", "/nonexistent", "glibc", "musl"), 3),
+        (("freeze", "/nonexistent"), 3),
+        (("freeze", "--check", "/nonexistent"), 3),
+        (("call", "/nonexistent", "int f(void)"), 1),
+        (("call", "libc.so.6", "int there_is_no_such_function(void)"), 1),
+        (("sysroot", "list", "/nonexistent"), 3),
+        (("textbook", "show", "/nonexistent"), 3),
+        (("textbook", "link", "/nonexistent"), 3),
+    ],
+)
+def test_commands_that_fail(rtld: Rtld, words: tuple[str, ...], status: int) -> None:
+    """A document there is in any case, and the sentence on standard error as ever."""
+    done = rtld(*words[:-1], "--json", words[-1]) if words[0] in FAMILIES else rtld(words[0], "--json", *words[1:])  # fmt: skip
+    document = json.loads(done.out)
+    assert done.status == status
+    assert document["command"] == (" ".join(words[:2]) if words[0] in FAMILIES else words[0])
+    assert document.get("path") == (None if words[0] in FAMILIES else words[-1] if "--check" in words else words[1])  # fmt: skip
+    assert document["error"]["message"] in done.err
+
+
+def test_cache_and_epoch(rtld: Rtld, tmp_path: Path) -> None:
+    images = rtld("cache", "--json", "--dir", tmp_path / "images", "path", "/bin/true").out
+    program = json.loads(images)
+    assert (program["program"], program["image"]) == ("/bin/true", None)
+    registry = tmp_path / "epoch.json"
+    registry.write_text("{}")
+    ended = rtld("epoch", "--json", "--registry", registry, "end")
+    assert (json.loads(ended.out)["removed"], ended.status) == (True, 0)
+    ended = rtld("epoch", "--json", "--registry", registry, "end")
+    assert (json.loads(ended.out)["removed"], ended.status) == (False, 1)
 
 
 def test_names_that_are_not_utf8(rtld: Rtld, here: Path, tmp_path: Path) -> None:

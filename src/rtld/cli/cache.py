@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # fmt: off
 COMMAND = Command(
     "cache",
-    "run PROGRAM [ARG...] | list | verify | gc | clear",
+    "run PROGRAM [ARG...] | path PROGRAM | list | verify | gc | clear",
     """\
 Start programs from frozen images (see `rtld freeze --help`). The first start of a program links it and stores the
 image, later ones execute that; a changed library, or one that it depends on, makes a new image. A program that cannot
@@ -102,7 +102,12 @@ def _path(cache: ImageCache, options: Options, rest: list[str]) -> int:
     if program is None:
         return NOT_FOUND
     image = cache.image_for(program, anyway=options.anyway, told=tell)
-    write(f"{image or program}\n")
+    if options.json:
+        from rtld.report.json import document
+
+        write(document("cache", {"program": program, "image": image}))
+    else:
+        write(f"{image or program}\n")
     return FINE
 
 

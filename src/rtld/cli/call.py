@@ -6,7 +6,7 @@ import os
 
 from rtld.cli import FINE, MISSING, UsageError, tell
 from rtld.cli.options import JSON, Command, Option, Options
-from rtld.cli.reading import write
+from rtld.cli.reading import write, write_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def main(options: Options) -> int:
         if options.debug:
             raise
         tell(str(error))
+        if options.json:
+            write_failure("call", options, error)
         return MISSING
     before = [words.snapshot(value) for value in arguments]
     result, errno, seconds = _call(function, arguments, repeat)

@@ -109,14 +109,20 @@ def _status(path: str, options: Options, rest: list[str]) -> int:
 
 
 def _end(path: str, options: Options, rest: list[str]) -> int:
-    del options, rest
+    del rest
     try:
         os.unlink(path)
     except FileNotFoundError:
-        write(f"{path}: there is no epoch\n")
-        return MISSING
-    write(f"{path}: ended\n")
-    return FINE
+        there = False
+    else:
+        there = True
+    if options.json:
+        from rtld.report.json import document
+
+        write(document("epoch", {"registry": path, "removed": there}))
+    else:
+        write(f"{path}: {'ended' if there else 'there is no epoch'}\n")
+    return FINE if there else MISSING
 
 
 WORDS: dict[str, Callable[[str, Options, list[str]], int]] = {

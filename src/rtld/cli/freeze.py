@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from rtld.cli import FINE, MISSING, UsageError
+from rtld.cli import FINE, MISSING, UsageError, tell
 from rtld.cli.options import JSON, Command, Option, Options
-from rtld.cli.reading import search_keywords, write
+from rtld.cli.reading import search_keywords, write, write_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def main(options: Options) -> int:
     try:
         return _explain(options) if options.explain else _freeze(options)
     except NotFreezable as error:
-        from rtld.cli import tell
-
         tell(str(error))
+        if options.json:
+            write_failure("freeze", options, error)
         return MISSING
 
 

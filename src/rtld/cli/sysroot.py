@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rtld.cli import FINE, MISSING, UsageError, tell
 from rtld.cli.options import JSON, Command, Family, Option, Options
-from rtld.cli.reading import write
+from rtld.cli.reading import write, write_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def main(options: Options) -> int:
         if options.debug:
             raise
         tell(str(error))
+        if options.json:
+            write_failure("sysroot", options, error)
         return MISSING
 
 
