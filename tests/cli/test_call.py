@@ -117,3 +117,16 @@ def test_a_guest_that_does_not_end(
     )
     assert result.status == 3
     assert "0.3 seconds are over" in result.err
+
+
+def test_a_function_that_ends_its_process(rtld: Rtld, require: Callable[[str], None]) -> None:
+    root = sysroots.cross("aarch64")
+    if root is None:
+        require("a cross compiler")
+    for declaration, says in (
+        ("void abort(void)", "a signal ended the function: 6, Aborted"),
+        ("void quick_exit(int)", "the function called exit(7)"),
+    ):
+        words = [] if "void)" in declaration else ["7"]
+        result = rtld("call", "--sysroot", str(root), "libc.so.6", declaration, *words)
+        assert (result.status, result.err) == (3, f"rtld: {says}\n")

@@ -355,8 +355,7 @@ class Caller:
         except Ended as ended:
             if depth:
                 raise
-            message = f"the function called exit({ended.status})"
-            raise TargetFault(message) from None
+            raise TargetFault(ended.told()) from None
 
     def _top(self, depth: int) -> int:
         """Where the stack of a call begins."""

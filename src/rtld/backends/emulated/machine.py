@@ -195,8 +195,7 @@ class Machine:
         except Ended as ended:
             if self._depth:
                 raise
-            message = f"the function called exit({ended.status})"
-            raise TargetFault(message) from None
+            raise TargetFault(ended.told()) from None
         result = engine.get(self.cpu.result)
         if inside is not None:
             engine.restore(inside)

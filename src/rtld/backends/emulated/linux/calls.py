@@ -33,6 +33,14 @@ class Ended(BaseException):
         self.signal = number
         super().__init__(status)
 
+    def told(self) -> str:
+        """Where a function was called, and no program started."""
+        if not self.signal:
+            return f"the function called exit({self.status})"
+        from signal import strsignal
+
+        return f"a signal ended the function: {self.signal}, {strsignal(self.signal)}"
+
 
 class Replaced(BaseException):
     """The program has called execve: another one takes its place. Strings are bytes; ``fd`` is the file, open."""
