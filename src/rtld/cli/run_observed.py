@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 
@@ -41,6 +42,8 @@ class Observed:
         self._json = options.json
         self.coverage = Coverage() if options.coverage is not None else None
         self._file: str | None = options.coverage or None
+        if self._file is not None:
+            self._write(b"", "ab")  # what cannot be written is known before the program has run
         self.watches = [self._watch(text) for text in options.watch]
 
     @property
@@ -84,13 +87,20 @@ class Observed:
                 return found
             sys.stderr.write(coverage.text())
             return {}
+        if self._file.endswith(DRCOV):
+            buffer = io.BytesIO()
+            coverage.write_drcov(buffer)
+            self._write(buffer.getvalue(), "wb")
+        else:
+            text = json.dumps(found) + "\n" if self._json else coverage.text()
+            self._write(text.encode("utf-8", "surrogateescape"), "wb")
+        return {}
+
+    def _write(self, data: bytes, mode: str) -> None:
+        """To the file of --coverage."""
+        assert self._file is not None
         try:
-            if self._file.endswith(DRCOV):
-                with open(self._file, "wb") as stream:
-                    coverage.write_drcov(stream)
-            else:
-                with open(self._file, "w", encoding="utf-8", errors="surrogateescape") as text:
-                    text.write(json.dumps(found) + "\n" if self._json else coverage.text())
+            with open(self._file, mode) as stream:
+                stream.write(data)
         except OSError as error:
             raise RtldError(f"--coverage={self._file}: {error.strerror}") from None
-        return {}

@@ -33,11 +33,31 @@ class WordError(RtldError):
     def __init__(self, word: str, kind: Any, wanted: str) -> None:
         self.word = word
         super().__init__(word, kind, wanted)
-        name = getattr(kind, "__name__", str(kind)).removeprefix("c_").removeprefix("LP_c_")
-        self.sentence = f"{word!r} is no value of type {name}: {wanted}"
+        self.sentence = f"{word!r} is no value of type {_name(kind)}: {wanted}"
 
     def __str__(self) -> str:
         return self.sentence
+
+
+class OutOfRange(WordError):
+    """An integer, but none of the type's."""
+
+
+# fmt: off
+_NAMES = {
+    "byte": "signed char", "ubyte": "unsigned char", "ushort": "unsigned short", "uint": "unsigned int", "ulong": "unsigned long",
+    "longlong": "long long", "ulonglong": "unsigned long long", "longdouble": "long double", "bool": "_Bool", "wchar": "wchar_t",
+    "char_p": "char *", "void_p": "void *", "wchar_p": "wchar_t *",
+}
+# fmt: on
+
+
+def _name(kind: Any) -> str:
+    """The type as C has it."""
+    if issubclass(kind, _Pointer):
+        return f"{_name(kind._type_)} *"
+    name: str = kind.__name__.removeprefix("c_")
+    return _NAMES.get(name, name)
 
 
 def argument(word: str, kind: Any) -> Any:
@@ -51,7 +71,7 @@ def argument(word: str, kind: Any) -> Any:
     if issubclass(kind, COMPLEX):
         return _complex(word, kind)
     if issubclass(kind, Int128):
-        return _number(word, ctypes.c_longlong)
+        return _number(word, kind)
     if is_vector(kind):
         return _vector(word, kind)
     if issubclass(kind, ctypes.Structure):
@@ -66,6 +86,8 @@ def free(word: str) -> Any:
     for kind in (ctypes.c_long, ctypes.c_double):
         try:
             return kind(_number(word, kind))
+        except OutOfRange:
+            raise
         except WordError:
             pass
     return _bytes(word, ctypes.c_char_p)
@@ -138,7 +160,8 @@ def _vector(word: str, kind: Any) -> list[Any]:
 
 def _number(word: str, kind: Any) -> Any:
     word = word.strip()
-    if kind._type_ in "fdg":
+    code = getattr(kind, "_type_", "")  # Int128 has none
+    if code and code in "fdg":
         try:
             return float(word)
         except ValueError:
@@ -150,13 +173,13 @@ def _number(word: str, kind: Any) -> Any:
             value = int(word, 0)
         except ValueError:
             raise WordError(word, kind, "an integer") from None
-    return (
-        bytes((value & 0xFF,))
-        if kind._type_ == "c"
-        else chr(value)
-        if kind._type_ == "u"
-        else value
-    )
+    bits = 8 * ctypes.sizeof(kind)
+    # C takes -1 for an unsigned type, too, and 0xffffffff for an int.
+    if code != "?" and not -(1 << bits - 1) <= value < 1 << bits:
+        raise OutOfRange(word, kind, f"it has {bits} bits")
+    if code == "u" and not 0 <= value < 0x110000:
+        raise WordError(word, kind, "the number of a character")
+    return bytes((value & 0xFF,)) if code == "c" else chr(value) if code == "u" else value
 
 
 def shown(value: Any) -> str:
