@@ -233,7 +233,7 @@ class Trace(Spoken):
         self.sink.write("".join([f"{pid:>10}:\t{line}\n" for line in lines]))
 
     def name_main(self, argv0: str) -> None:
-        self._argv0 = argv0
+        self._main, self._argv0 = None, argv0
 
     def hold(self) -> None:
         """From now on keep what is said."""
@@ -326,6 +326,9 @@ class Trace(Spoken):
 
     def searched(self, name: str, lines: list[str]) -> None:  # noqa: ARG002
         if "libs" in self.wants:
+            if self._main is not None:
+                path, argv0 = f" from file {self._main.path})", f" from file {self._argv0})"
+                lines = [line.replace(path, argv0) for line in lines]
             self.lines(*lines)
 
     def module(self, module: Module) -> None:

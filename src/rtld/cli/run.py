@@ -173,6 +173,13 @@ def _run_live(program: str | bytes, options: Options, seed: int | None, reporter
 def _run_interp(program: str | bytes, options: Options, seed: int | None) -> int:
     """The interpreter links: it is told by its own variables."""
     from rtld.process.kernel import run_program
+
+    env = _interpreter_environment(options)
+    return run_program(program, _arguments(options), env, aslr=not options.no_aslr, seed=seed)
+
+
+def _interpreter_environment(options: Options) -> dict[bytes, bytes]:
+    """What makes the interpreter do what the options say."""
     from rtld.process.run import interpreter_environment
 
     env = interpreter_environment(
@@ -186,7 +193,7 @@ def _run_interp(program: str | bytes, options: Options, seed: int | None) -> int
             env[b"LD_DEBUG"] = os.fsencode(",".join(own))
         if options.trace_output is not None:
             env[b"LD_DEBUG_OUTPUT"] = os.fsencode(options.trace_output)
-    return run_program(program, _arguments(options), env, aslr=not options.no_aslr, seed=seed)
+    return env
 
 
 def _of_emulated_cpus(options: Options, reporter: Reporter) -> str | None:
@@ -223,7 +230,8 @@ def _run_emulated(
             raise UsageError(f"--bind {text}: there is no such file", "run") from None
     if options.sysroot is not None and not os.path.isdir(options.sysroot):
         raise UsageError(f"--sysroot {options.sysroot}: there is no such directory", "run")
-    env = {os.fsdecode(k): os.fsdecode(v) for k, v in _environment(options).items()}
+    given = _interpreter_environment(options) if options.interp else _environment(options)
+    env = {os.fsdecode(k): os.fsdecode(v) for k, v in given.items()}
     link, hooks = None, None
     if "calls" in reporter.wants:
         if options.interp:
@@ -242,8 +250,6 @@ def _run_emulated(
             options.lazy_load,
             options.pure,
         )
-    elif options.library_path is not None:
-        env["LD_LIBRARY_PATH"] = options.library_path
 
     debugger = None
     if options.gdb is not None:

@@ -85,7 +85,7 @@ def bind_program(bundle: Bundle) -> None:
     versions = [p.message for p in ns.problems if p.kind == "version" and p.fatal]
     if versions:
         raise StartFailed("\n".join(f"{program}: {message}" for message in versions), 1)
-    undefined = first_undefined(ns, now=bool(ns.search.env.get("LD_BIND_NOW")))
+    undefined = first_undefined(ns, program, now=bool(ns.search.env.get("LD_BIND_NOW")))
     if undefined is not None:
         raise StartFailed(f"{program}: symbol lookup error: {undefined}")
     start = tls_start(bundle)

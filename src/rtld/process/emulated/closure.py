@@ -74,6 +74,8 @@ def find_program(guest: Guest, link: Link) -> Namespace:
         if last and link.hooks is not None:
             ns.search.rules = SearchHook(ns.search.rules, link.hooks)
             link.hooks.activity("add")
+        if last:
+            guest.reporter.name_main(guest.program)
         find_closure(ns, guest.file, path)
         guest.marks_hosted(ns)
         return ns

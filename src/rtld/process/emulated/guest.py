@@ -249,7 +249,6 @@ class Guest(Initialisers):
         for observer in self.system.observers if self.system.is_first else ():
             observer.linked(self.process)
         self.run_initialisers()
-        self.reporter.transfer(ns.main)
         return int(ns.main.base + self.file.entry)
 
     def _tell_hooks(self, audit: Audit, own: list[Module]) -> None:

@@ -75,14 +75,21 @@ class Initialisers(Spaces):
             self.reporter.init(module)
             for function in functions:
                 self.machine.call(function, *self.arguments)
+        if not main_last or ns.model == "musl":
+            self.reporter.transfer(ns.main)
 
     def _initialise(self, argc: int, argv: int, envp: int) -> int:
         """libc calls the anchor's initialiser: now it is the program's turn."""
         own, self._own_init = self._own_init, []
-        if own:
+        glibc = self.ns.model != "musl"
+        if glibc:  # csu/libc-start.c: call_init
+            self.reporter.begin(self.ns.main)
+        elif own:
             self.reporter.init(self.ns.main)
         for function in own:
             self.machine.call(function, argc, argv, envp)
+        if glibc:
+            self.reporter.transfer(self.ns.main)
         return 0
 
     def _finish(self) -> int:

@@ -149,7 +149,6 @@ class PureGuest(Guest):
         for observer in self.system.observers if self.system.is_first else ():
             observer.linked(self.process)
         self.run_initialisers()
-        self.reporter.transfer(ns.main)
         machine.engine.set(FINISH[self.arch.name], machine.function(self._finish, 0))
         return int(ns.main.base + self.file.entry)
 

@@ -44,7 +44,7 @@ def refuse_unbound(
     from rtld.process.live.run import first_undefined
 
     if ns.model == "musl":
-        lines = [*_not_loaded(ns), *_not_found(ns, waits)]
+        lines = [*_not_loaded(ns, program), *_not_found(ns, program, waits)]
         if lines:
             raise StartFailed("\n".join([*lines, *_advice(ns, sysroot)]))
         return
@@ -54,7 +54,7 @@ def refuse_unbound(
     for problem in ns.problems:
         if problem.kind in {"no version information", "version"}:
             reporter.message(f"{program}: {problem.message}")
-    undefined = first_undefined(ns, now=not ns.lazy)
+    undefined = first_undefined(ns, program, now=not ns.lazy)
     if undefined is not None:
         raise StartFailed(f"{program}: symbol lookup error: {undefined}")
 
@@ -66,15 +66,16 @@ def tell_copies(ns: Namespace, program: str, reporter: Reporter) -> None:
             reporter.message(f"{program}{problem.message.removeprefix(problem.module)}")
 
 
-def _not_loaded(ns: Namespace) -> Iterator[str]:
+def _not_loaded(ns: Namespace, program: str) -> Iterator[str]:
     for problem in ns.problems:
         if problem.kind == "library" and problem.fatal:
             error = ns.missing[problem.subject][0][1]
             reason = getattr(error, "reason", "Exec format error")
-            yield f"Error loading shared library {problem.subject}: {reason} (needed by {problem.module})"
+            by = program if problem.module == ns.main.path else problem.module
+            yield f"Error loading shared library {problem.subject}: {reason} (needed by {by})"
 
 
-def _not_found(ns: Namespace, waits: bool) -> list[str]:
+def _not_found(ns: Namespace, program: str, waits: bool) -> list[str]:
     """A line for each record, libraries first; of each module the records of its PLT first."""
     import numpy as np
 
@@ -92,7 +93,8 @@ def _not_found(ns: Namespace, waits: bool) -> list[str]:
             continue
         at = int(r.at[row])
         reference = int(r.reference[row])
-        line = f"Error relocating {module.path}: {b.name(reference)}: symbol not found"
+        name = program if module is ns.main else module.path
+        line = f"Error relocating {name}: {b.name(reference)}: symbol not found"
         of_plt = _in_plt(module, at)
         found.append((module is ns.main, module.index, not of_plt, at, line))
         if of_plt and _counts_twice(module):

@@ -174,10 +174,11 @@ class Slots:
             return None
         if lost:
             self._give_up(f"error while loading shared libraries: {lost[0]}", "")
+        called = guest.program if module is guest.ns.main else module.path
         if guest.ns.model == "musl":
-            self._give_up(f"Error relocating {module.path}: {name}: symbol not found", "")
+            self._give_up(f"Error relocating {called}: {name}: symbol not found", "")
         tail = f", version {version}" if version else ""
-        return self._give_up(f"{module.path}: undefined symbol: {name}{tail}")
+        return self._give_up(f"{called}: undefined symbol: {name}{tail}")
 
     def _search(
         self, module: Module, name: bytes, version: str | None

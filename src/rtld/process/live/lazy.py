@@ -95,7 +95,7 @@ def resolve_slot(service: Service, module: Module, index: int) -> Steps:
             if dynsym(module.file).symbol(int(b.symbol[row])).info >> 4 == t.STB_WEAK:
                 return 0
             name, version = b.name(row), b.version_name(row)
-            text = f"{module.path}: undefined symbol: {name}" + (
+            text = f"{service.name(module)}: undefined symbol: {name}" + (
                 f", version {version}" if version else ""
             )
             return (yield from _give_up(service, text))

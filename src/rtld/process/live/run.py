@@ -298,7 +298,7 @@ class Launch:
         for problem in self.ns.problems:
             if problem.kind in {"no version information", "copy size"}:
                 self.reporter.message(f"{program}: {problem.message}")
-        undefined = first_undefined(self.ns, now=self.lazy is False)
+        undefined = first_undefined(self.ns, program, now=self.lazy is False)
         if undefined is not None:
             raise StartFailed(f"{program}: symbol lookup error: {undefined}")
 
@@ -320,8 +320,10 @@ class Launch:
         return None
 
 
-def first_undefined(ns: Namespace, *, now: bool) -> str | None:
-    """The message for the first reference that ld.so would fail at, relocating dependencies first; None if there is none."""
+def first_undefined(ns: Namespace, program: str, *, now: bool) -> str | None:
+    """The message for the first reference that ld.so would fail at, relocating dependencies first; None if there is none.
+    *program*: what it calls the program.
+    """
     problems = [p for p in ns.problems if p.kind == "symbol"]
     if not problems:
         return None
@@ -345,6 +347,7 @@ def first_undefined(ns: Namespace, *, now: bool) -> str | None:
     reference = int(r.reference[min(failing)[1]])
     module = b.modules[int(b.referrer[reference])]
     version = b.version_name(reference)
-    return f"{module.path}: undefined symbol: {b.name(reference)}" + (
+    name = program if module is ns.main else module.path
+    return f"{name}: undefined symbol: {b.name(reference)}" + (
         f", version {version}" if version else ""
     )
