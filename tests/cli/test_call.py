@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,8 +111,6 @@ def test_a_package_is_named(rtld: Rtld, tmp_path: Path) -> None:
         pytest.skip("no cross compiler")
     (tmp_path / "root").mkdir()
     (tmp_path / "root/.rtld-sysroot.json").write_text(json.dumps(state))
-    import shutil
-
     (tmp_path / "root/lib").mkdir()
     for name in ("ld-linux-aarch64.so.1", "libc.so.6"):
         shutil.copy(f"{root}/lib/{name}", tmp_path / "root/lib")
@@ -144,3 +143,22 @@ def test_a_function_that_ends_its_process(rtld: Rtld, require: Callable[[str], N
         words = [] if "void)" in declaration else ["7"]
         result = rtld("call", "--sysroot", str(root), "libc.so.6", declaration, *words)
         assert (result.status, result.err) == (3, f"rtld: {says}\n")
+
+
+def test_which_cpu(rtld: Rtld, tmp_path: Path, require: Callable[[str], None]) -> None:
+    """A loader of the right name may be another CPU's: MIPS has two of the name ld.so.1."""
+    roots = {cpu: sysroots.cross(cpu) for cpu in ("mipsel", "aarch64")}
+    if None in roots.values():
+        require("cross compilers")
+    words = ["libc.so.6", "int abs(int)", "-3"]
+    assert rtld("call", "--sysroot", roots["mipsel"], *words).out == "3\n"
+    both = tmp_path / "lib"
+    both.mkdir()
+    for root, name in ((roots["mipsel"], "ld.so.1"), (roots["aarch64"], "ld-linux-aarch64.so.1")):
+        shutil.copy(f"{root}/lib/{name}", both)
+    shutil.copy(f"{roots['aarch64']}/lib/libc.so.6", both)
+    result = rtld("call", "--sysroot", tmp_path, *words)
+    assert (result.status, result.out) == (3, "")
+    assert "several CPUs: aarch64, mipsel; say which: cpu= (--cpu)" in result.err
+    assert rtld("call", "--cpu", "aarch64", "--sysroot", tmp_path, *words).out == "3\n"
+    assert rtld("call", "--cpu", "aarch64", *words).status == 2

@@ -17,6 +17,7 @@ COMMAND = Command("call", "LIBRARY DECLARATION [ARG...]", """\
 Load LIBRARY and call the function that DECLARATION, in C, declares. Without --sysroot it is loaded into this process by
 rtld's own dynamic linker; with it, it runs on an emulated CPU, whichever the library is for.""", (
     Option("--sysroot",      "DIR",     "the system that LIBRARY is of (see rtld sysroot)"),
+    Option("--cpu",          "NAME",    "which CPU's library, where the sysroot has several (with --sysroot)"),
     Option("--library-path", "PATHS",   "search these directories as LD_LIBRARY_PATH"),
     Option("--repeat",       "N",       "call it N times and tell how long that took"),
     Option("--errno",        "",        "show errno, too"),
@@ -83,6 +84,8 @@ def _open(options: Options, name: str) -> Any:
             raise UsageError(
                 "--timeout is for --sysroot: nothing stops a function in this process", "call"
             )
+        if options.cpu is not None:
+            raise UsageError("--cpu is for --sysroot: this process has one CPU", "call")
         from rtld.dlfcn import Namespace
 
         search = {} if path is None else {"library_path": path}
@@ -92,7 +95,9 @@ def _open(options: Options, name: str) -> Any:
     from rtld.dlfcn.foreign.namespace import ForeignNamespace
 
     seconds = _number(options, "timeout", None)
-    namespace = ForeignNamespace(options.sysroot, library_path=path, seconds=seconds)
+    namespace = ForeignNamespace(
+        options.sysroot, cpu=options.cpu, library_path=path, seconds=seconds
+    )
     return namespace.dlopen(name, use_errno=True)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import struct
 
-from rtld.arch import ARCHES, by_name
+from rtld.arch import ARCHES, arch_for, by_name
 from rtld.backends.emulated.cpus import CPUS
 from rtld.backends.emulated.memory import EXECUTE, PAGE, READ, WRITE
 from rtld.core.space import page_up
 from rtld.elf import types as t
+from rtld.elf.file import ElfFile
 from rtld.elf.load import protection
 from rtld.errors import FormatError, NotFound, Unsupported
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rtld.arch.base import Arch
-    from rtld.elf.file import ElfFile
     from rtld.elf.sysroot import Sysroot
     from rtld.process.foreign.world import World
 
@@ -64,7 +64,7 @@ def find_interpreter(
         for path, model in paths:
             if wanted not in (None, model):
                 continue
-            place = _there(root, path) or _there(root, f"/lib/{os.path.basename(path)}")
+            place = _there(root, path, arch) or _there(root, f"/lib/{os.path.basename(path)}", arch)
             if place is not None:
                 found.append((arch, place, model))
                 break
@@ -80,7 +80,7 @@ def find_interpreter(
     if len(able) > 1:
         names = ", ".join(arch.name for arch, _, _ in able)
         raise Unsupported(
-            f"{root.root} has C libraries of several CPUs: {names}", "say which: cpu="
+            f"{root.root} has C libraries of several CPUs: {names}", "say which: cpu= (--cpu)"
         )
     if not able:
         from rtld.backends.emulated.cpus import cpu_named
@@ -89,11 +89,15 @@ def find_interpreter(
     return able[0]
 
 
-def _there(root: Sysroot, path: str) -> str | None:
+def _there(root: Sysroot, path: str, arch: Arch) -> str | None:
+    """*path*, if it is that CPU's: /lib/ld.so.1 may be of MIPS o32 or n64."""
     try:
-        return path if os.path.isfile(root.host(path)) else None
-    except OSError:
+        file = ElfFile(root.host(path))
+    except (OSError, FormatError):
         return None
+    found = arch_for(file.machine, file.bits, file.order, file.flags)
+    file.close()
+    return path if found is not None and found.name == arch.name else None
 
 
 def map_segments(world: World, file: ElfFile, base: int) -> None:
