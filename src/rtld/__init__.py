@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from rtld.backends.windows.native_faults import WindowsException
     from rtld.dlfcn import (
         LM_ID_BASE,
         LM_ID_NEWLM,
@@ -100,6 +101,7 @@ _PUBLIC = {
     "UnresolvedSymbol": "rtld.errors",
     "Unsupported": "rtld.errors",
     "VersionMismatch": "rtld.errors",
+    "WindowsException": "rtld.backends.windows.native_faults",
     "default_namespace": "rtld.dlfcn",
     "dl_iterate_phdr": "rtld.dlfcn",
     "dladdr": "rtld.dlfcn",
@@ -153,6 +155,7 @@ __all__ = [
     "UnresolvedSymbol",
     "Unsupported",
     "VersionMismatch",
+    "WindowsException",
     "__version__",
     "default_namespace",
     "dl_iterate_phdr",

@@ -166,11 +166,13 @@ def test_calls_inside_calls(arch: str, need: Need) -> None:
             assert library.halves(lambda x: x * 2, 0.5) == sum(0.5 + n for n in range(20))
         assert library.text(b"abc", "xyz") == ord("b") * 1000 + ord("y")
 
-        def failing(_x: int) -> int:
-            raise KeyError("of Python's")
+        for error in (KeyError, ValueError, OverflowError, OSError, MemoryError, TypeError):
 
-        with pytest.raises(KeyError, match="of Python's"):
-            library.twice(failing, 1)
+            def failing(_x: int, error: type[Exception] = error) -> int:
+                raise error("of Python's")
+
+            with pytest.raises(error, match="of Python's"):
+                library.twice(failing, 1)
         assert library.twice(plain, 1) == 3
         # Thousands of functions that come and go; one that is gone, and one that is kept.
         assert [library.twice(lambda x, n=n: x + n, 0) for n in range(3000)] == [2 * n for n in range(3000)]  # fmt: skip

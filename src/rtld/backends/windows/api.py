@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: One function. ``convention``: "stdcall" or "cdecl"; only i386 has both.
 Api = namedtuple("Api", "dll name arguments result convention action")
+PYTHON = "python"  # the ``dll`` of callbacks that are functions of Python's
 #: Effect: call a function of the program; the result is what ``yield`` gives. ``place``: None, or a Place.
 Call = namedtuple("Call", "address arguments convention place", defaults=("stdcall", None))
 #: How exceptions call their handlers: on the stack below ``below`` (0: as usual), so that unwinding finds ``caller``

@@ -18,6 +18,7 @@ from rtld.backends.emulated.watch import Watch
 from rtld.backends.windows import returns
 from rtld.backends.windows.api import (
     LATE,
+    PYTHON,
     TABLES,
     TRAP,
     Api,
@@ -65,7 +66,9 @@ _REFUSED = (
 
 
 def _refused(api: Api, error: Exception, arguments: Sequence[Any]) -> Exception:
-    """The end of the program, when it was its fault; the error itself, when it was ours."""
+    """The end of the program, when it was its fault; the error itself, when it was ours, or a Python callback's."""
+    if api.dll == PYTHON:
+        return error
     if isinstance(error, AttributeError | TypeError):
         if None not in arguments:
             return error

@@ -14,7 +14,7 @@ import weakref
 from rtld.arch.calling import FLOATS, STACK
 from rtld.arch.calls_windows import callee_pops, windows_convention
 from rtld.backends.emulated.calls import Signature
-from rtld.backends.windows.api import Api, Call
+from rtld.backends.windows.api import PYTHON, Api, Call
 from rtld.errors import TargetFault
 from rtld.process.foreign.convert import python_function
 from rtld.process.windows.types import (
@@ -184,7 +184,7 @@ class Caller:
     def _gone(self, key: Any) -> None:
         """A function is no more: its slot is another's from now on, and says so when it is called."""
         _, at = self._callbacks.pop(key)
-        self.machine.add_slot(at, Api("python", "callback", "", "v", "cdecl", _collected))
+        self.machine.add_slot(at, Api(PYTHON, "callback", "", "v", "cdecl", _collected))
         self._free.append(at)
 
     def _slot(self, at: int, convention: str, signature: Signature, function: Callable[..., Any], kind: Any) -> int:  # fmt: skip
@@ -194,7 +194,7 @@ class Caller:
         def action(_system: Any, *_: int) -> int:
             return self._called(signature, function, kind._restype_, kind._argtypes_)
 
-        api = Api("python", getattr(function, "__name__", "callback"), "p" * words, "v",
+        api = Api(PYTHON, getattr(function, "__name__", "callback"), "p" * words, "v",
                   "stdcall" if pops else "cdecl", action)  # fmt: skip
         if not at:
             return self.machine.new_slot(api)
