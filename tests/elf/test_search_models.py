@@ -308,3 +308,10 @@ def test_freebsd_preload_is_asked_for_by_nobody(bed: Bed) -> None:
         assert found(main, "freebsd", env=env) == []
         path = {"LD_LIBRARY_PATH": f"{bed.place}/env"}
         assert found(main, "freebsd", env=env | path) == ["env/liba.so"]
+
+
+def test_words_that_mean_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="model is 'plan9'; one of glibc, musl, "):
+        rtld.link("/bin/ls", model="plan9")
+    with pytest.raises(rtld.NotFound, match="no such directory"):
+        rtld.link("/bin/ls", sysroot=str(tmp_path / "nothing"))

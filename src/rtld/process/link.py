@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 from rtld.backends.dryrun import DryRun
 from rtld.elf.file import ElfFile
 from rtld.elf.link import bind, find_closure, open_namespace, relocate, reserve, timed
+from rtld.elf.models import MODELS
 from rtld.elf.search import SearchOptions
+from rtld.errors import NotFound
 from rtld.events import QUIET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
     from typing import Any
 
@@ -139,8 +142,12 @@ def find(
     ``library_path`` and ``preload`` stand for LD_LIBRARY_PATH and LD_PRELOAD, ``env`` for the whole environment,
     ``sysroot`` for a directory that is the root of everything; ``model`` overrides whose rules are followed. Further
     keywords are those of ``elf.search.SearchOptions``. Raises OSError, FormatError or Unsupported for the file itself;
-    what is missing behind it is in ``Link.problems``.
+    what is missing behind it is in ``Link.problems``. ValueError for a model that is none, NotFound for a sysroot.
     """
+    if model is not None and model not in MODELS:
+        raise ValueError(f"model is {model!r}; one of {', '.join(MODELS)}")
+    if sysroot is not None and not os.path.isdir(sysroot):
+        raise NotFound(os.fspath(sysroot), None, (), "no such directory")
     options = SearchOptions(
         library_path=library_path, preload=preload, sysroot=sysroot, env=env, model=model, **search
     )
