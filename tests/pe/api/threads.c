@@ -157,7 +157,9 @@ int main(void) {
     printf("alertable %lx\n", WaitForSingleObjectEx(event, 1000, TRUE));
 
     t[0] = CreateThread(0, 0, try_it, 0, CREATE_SUSPENDED, 0);
-    printf("suspended %lu %lu %lu\n", WaitForSingleObject(t[0], 20), SuspendThread(t[0]), ResumeThread(t[0]));
+    printf("suspended %lu", WaitForSingleObject(t[0], 20));
+    printf(" %lu", SuspendThread(t[0]));
+    printf(" %lu\n", ResumeThread(t[0]));
     code = ResumeThread(t[0]);
     printf("resumed %lu %lu\n", code, WaitForSingleObject(t[0], 5000));
     printf("priority %d", SetThreadPriority(GetCurrentThread(), THREAD_PRIORITY_HIGHEST));
