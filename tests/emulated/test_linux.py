@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,32 @@ def test_waiting(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) -> 
     """Timers of three kinds, eventfd, memfd, inotify, epoll. qemu-mipsel gives timers the wrong signal, and hangs."""
     judge = "x86_64" if arch == "mipsel" else None
     check("waiting", arch, cc, rtld_command, tmp_path, judge=judge)
+
+
+@pytest.mark.parametrize("arch", CPUS)
+def test_signalfd(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) -> None:
+    """Signals read from descriptors, waited for in every way, in children, threads and after execve. The host is the judge:
+    qemu-user takes masks of any size, and signals have other numbers on MIPS.
+    """
+    check("signalfd", arch, cc, rtld_command, tmp_path, judge="x86_64")
+
+
+def test_signals_of_the_host_are_as_they_were(cc: CC) -> None:
+    """After a run in this process."""
+    text = (
+        "#include <signal.h>\n#include <stdio.h>\nstatic void on(int n) { }\nint main(void) { sigset_t all; sigfillset(&all);\n"
+        "signal(SIGUSR1, on); signal(SIGHUP, SIG_IGN); return sigprocmask(SIG_BLOCK, &all, 0); }"
+    )
+    program = cc(text, "blocks", "-static", "-w", arch="aarch64")
+    code = (
+        "import rtld, signal, sys\n"
+        "def on(*_): pass\nsignal.signal(signal.SIGTERM, on)\n"
+        "before = [signal.getsignal(n) for n in range(1, 65)]\nstatus = rtld.run(sys.argv[1], ['blocks'])\n"
+        "print(status, before == [signal.getsignal(n) for n in range(1, 65)])"
+    )
+    words = [sys.executable, "-c", code, str(program)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout == "0 True\n", done.stderr
 
 
 @pytest.mark.parametrize("arch", ["aarch64", "arm", "i386", "s390x"])

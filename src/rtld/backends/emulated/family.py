@@ -40,6 +40,8 @@ class Family:
         self.first = os.getpid()
         self.wakeup: int | None = None
         self._bell: int | None = None
+        #: Signals whose action here a guest has changed, and what it was before.
+        self.handlers: dict[int, object] = {}
         self.remember(self.first)
 
     def _change(self, old: int, new: int) -> bool:

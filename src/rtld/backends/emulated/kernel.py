@@ -52,6 +52,7 @@ class Kernel(Sockets, Ipc):
         self.set_descriptors(descriptors)
         self.listings = {}
         self.epolls = {}
+        self.signalfds = {}
         self.set_tree(None)
         self.start_tasks()
         self.start_signals()
@@ -81,7 +82,8 @@ class Kernel(Sockets, Ipc):
             old.drop(fd)
         self.descriptors, self.owned, self.names = old.descriptors, old.owned, old.names
         self.counters, self.notices, self.fixed = old.counters, old.notices, old.fixed
-        self.epolls = old.epolls
+        self.epolls, self.signalfds = old.epolls, old.signalfds
+        self.kept, self.pending, self.arrivals = old.kept, old.pending, old.arrivals
         self.timeouts, self.held = old.timeouts, old.held
         self.cwd, self.umask, self.limits, self.limit_files = (
             old.cwd,
@@ -89,7 +91,7 @@ class Kernel(Sockets, Ipc):
             old.limits,
             old.limit_files,
         )
-        self.task.mask = old.task.mask
+        self.task.mask, self.task.pending = old.task.mask, old.task.pending
         self.actions = {number: action for number, action in old.actions.items() if action[0] == 1}
         for number in set(old.actions) - set(self.actions):
             old.actions.pop(number)

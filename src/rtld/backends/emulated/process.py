@@ -45,6 +45,11 @@ class Process:
         """Do signals of the host go to the guest?"""
         return self.wakeup is not None
 
+    def replaced(self, number: int, handler: object) -> None:
+        """The host's action for a signal has been changed from *handler*."""
+        if self.family is not None:
+            self.family.handlers.setdefault(number, handler)
+
     def drain(self) -> None:
         if self.family is not None:
             self.family.drain()

@@ -9,6 +9,7 @@
 ``memory``    brk, mmap and its like;  ``clocks``: time and sleep
 ``tasks``     threads: clone, futex, who runs next;  ``timers``: alarm, setitimer, timer_create
 ``signals``   actions, masks, sending;  ``frames``: into a handler and back;  ``ucontext``: what it finds on its stack
+``signalfd``  signals that are read
 ``process``   fork, exec, wait, identity, limits
 ``ipc``       shared memory, semaphores, messages;  ``ipcshape``: their structures
 ``sockets``   only with permission;  ``addresses``: what they may lead to

@@ -7,7 +7,13 @@ import itertools
 import struct
 import time
 
-from rtld.backends.emulated.linux.mips import ERRNO_MIPS, mask_in, mask_out, signal_in
+from rtld.backends.emulated.linux.mips import (
+    ERRNO_MIPS,
+    mask_in,
+    mask_out,
+    signal_in,
+    signal_out,
+)
 from rtld.backends.emulated.memory import READ, WRITE
 from rtld.errors import TargetFault
 
@@ -193,6 +199,10 @@ class Calls:
         if not 0 <= number <= 64:
             raise failed(errno.EINVAL)
         return signal_in(number) if self.is_mips else number
+
+    def signal_out(self, number: int) -> int:
+        """A signal as the guest counts it."""
+        return signal_out(number) if self.is_mips else number
 
     @property
     def _stack_form(self) -> str:

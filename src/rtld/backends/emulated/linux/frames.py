@@ -11,7 +11,6 @@ import struct
 from rtld.backends.emulated.linux import mips
 from rtld.backends.emulated.linux.calls import Away, Ended
 from rtld.backends.emulated.linux.futexes import Futexes
-from rtld.backends.emulated.linux.mips import signal_out
 from rtld.backends.emulated.linux.ucontext import (
     CHANGEABLE,
     FPSTATE,
@@ -113,7 +112,7 @@ class Frames(Futexes):
             task.alternate = (0, SS_DISABLE, 0)
         back = restorer if flags & SA_RESTORER else self._return_address(frame)
         told = (new + frame.info, new + frame.user) if frame.info >= 0 else (0, 0)
-        self._pass(new, signal_out(number) if self.is_mips else number, told, back)
+        self._pass(new, self.signal_out(number), told, back)
         task.frames = [each for each in task.frames if each[2] > new or flags & SA_ONSTACK]
         task.frames.append((context, resume, new, frame))
         task.mask |= mask | (0 if flags & SA_NODEFER else 1 << number - 1)
@@ -125,12 +124,16 @@ class Frames(Futexes):
             engine.set(cpu.callee, handler)
         self.machine.resume = handler
 
+    def code_out(self, code: int) -> int:
+        """si_code as the guest has it."""
+        return mips.SI_TIMER if self.is_mips and code == SI_TIMER else code
+
     def info_bytes(self, signal_: Signal) -> bytes:
         """siginfo_t; on MIPS si_code stands before si_errno."""
         if self.is_mips:
             data = pack_info(signal_, self.cpu.order, self.bits)
-            code = mips.SI_TIMER if signal_.code == SI_TIMER else signal_.code
-            head = struct.pack("<iii", signal_out(signal_.number), code, 0)
+            code = self.code_out(signal_.code)
+            head = struct.pack("<iii", self.signal_out(signal_.number), code, 0)
             return head + data[12:]
         return pack_info(signal_, self.cpu.order, self.bits)
 

@@ -67,6 +67,7 @@ class Processes(Timers, Poll):
             self.pending = []
             self.timers, self.next_timer = {}, None
             self.born_ipc()
+            self.born_files()
             if flags & CLONE_CHILD_SETTID:
                 self.write32(child, new.tid)
             if flags & CLONE_CHILD_CLEARTID:
@@ -81,6 +82,10 @@ class Processes(Timers, Poll):
 
     def born_ipc(self) -> None:
         """This process is a child that has just been forked."""
+        raise NotImplementedError
+
+    def born_files(self) -> None:
+        """The same, for descriptors that mean something else in each process."""
         raise NotImplementedError
 
     def sys_fork(self, *_: int) -> int:

@@ -115,6 +115,8 @@ class Tasks(Clocks):
 
     def _wake(self, now: float) -> None:
         """Whose time has come, or whose descriptor is ready."""
+        if self.machine.kernel.signalfds:
+            self.machine.kernel.ring_sleepers()
         poll = None
         waiting: dict[int, list[Task]] = {}
         for task in self.tasks:
