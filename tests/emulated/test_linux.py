@@ -76,6 +76,41 @@ def test_signalfd(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) ->
     check("signalfd", arch, cc, rtld_command, tmp_path, judge="x86_64")
 
 
+@pytest.mark.parametrize("arch", CPUS)
+def test_pidfd(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) -> None:
+    """Processes as descriptors: signals, ends, own descriptors, clone. The host is the judge: qemu-user has not all of it."""
+    check("pidfd", arch, cc, rtld_command, tmp_path, judge="x86_64")
+
+
+def test_the_hosts_processes_have_no_descriptors(cc: CC, rtld_command: list[str]) -> None:
+    program = cc(HERE / "pidfd.c", "pidfd", *FLAGS, arch="riscv64")
+    with subprocess.Popen(["sleep", "60"]) as other:
+        done = rtld(rtld_command, "riscv64", program, "x", str(other.pid), options=[])
+        assert done.stdout.splitlines()[-1] == "host 1 1", done.stderr
+        assert other.poll() is None
+        other.kill()
+
+
+def test_a_number_that_the_host_has_given_away_is_nobodys() -> None:
+    """Of a member that nobody has waited for here: an orphan's, which the host's init has."""
+    from rtld.backends.emulated.family import Family
+
+    family = Family()
+    with subprocess.Popen(["sleep", "60"]) as other:
+        family.remember(other.pid)
+        assert family.chosen(other.pid) == [other.pid]
+        slot = family._slots.find(other.pid.to_bytes(4, "little"))
+        begun = int.from_bytes(family._slots[slot + 4 : slot + 8], "little")
+        family._slots[slot + 4 : slot + 8] = (begun - 1).to_bytes(4, "little")
+        for refused in (family.handle, lambda pid: family.send(pid, signal.SIGKILL)):
+            with pytest.raises(ProcessLookupError):
+                refused(other.pid)
+        assert family.chosen(other.pid) == []
+        assert family.chosen(-os.getpgrp()) == family.chosen(os.getpid()) == [os.getpid()]
+        assert other.poll() is None
+        other.kill()
+
+
 def test_signals_of_the_host_are_as_they_were(cc: CC) -> None:
     """After a run in this process."""
     text = (

@@ -53,6 +53,7 @@ class Kernel(Sockets, Ipc):
         self.listings = {}
         self.epolls = {}
         self.signalfds = {}
+        self.pidfds = {}
         self.set_tree(None)
         self.start_tasks()
         self.start_signals()
@@ -82,7 +83,7 @@ class Kernel(Sockets, Ipc):
             old.drop(fd)
         self.descriptors, self.owned, self.names = old.descriptors, old.owned, old.names
         self.counters, self.notices, self.fixed = old.counters, old.notices, old.fixed
-        self.epolls, self.signalfds = old.epolls, old.signalfds
+        self.epolls, self.signalfds, self.pidfds = old.epolls, old.signalfds, old.pidfds
         self.kept, self.pending, self.arrivals = old.kept, old.pending, old.arrivals
         self.timeouts, self.held = old.timeouts, old.held
         self.cwd, self.umask, self.limits, self.limit_files = (

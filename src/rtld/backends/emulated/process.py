@@ -69,6 +69,15 @@ class Process:
         if self.family is not None:
             self.family.forget(pid)
 
+    def handle(self, pid: int) -> int:
+        """A descriptor of the host's (pidfd_open) for a process of the family."""
+        return os.pidfd_open(os.getpid()) if self.family is None else self.family.handle(pid)
+
+    def send(self, pid: int, number: int) -> None:
+        """A signal of the host's to another process of the family."""
+        if self.family is not None:
+            self.family.send(pid, number)
+
     def post(self, pid: int, signal: Signal) -> None:
         """Tell another process of the family what the signal is that it is about to get."""
         if self.family is not None:

@@ -10,7 +10,7 @@
 ``tasks``     threads: clone, futex, who runs next;  ``timers``: alarm, setitimer, timer_create
 ``signals``   actions, masks, sending;  ``frames``: into a handler and back;  ``ucontext``: what it finds on its stack
 ``signalfd``  signals that are read
-``process``   fork, exec, wait, identity, limits
+``process``   fork, exec, wait, identity, limits;  ``pidfd``: processes as descriptors
 ``ipc``       shared memory, semaphores, messages;  ``ipcshape``: their structures
 ``sockets``   only with permission;  ``addresses``: what they may lead to
 ``mips``      numbers that are otherwise on MIPS

@@ -16,11 +16,15 @@ from rtld.backends.emulated.linux.poll import Poll
 from rtld.backends.emulated.linux.tasks import (
     CLONE_CHILD_CLEARTID,
     CLONE_CHILD_SETTID,
+    CLONE_DETACHED,
     CLONE_PARENT_SETTID,
+    CLONE_PIDFD,
     CLONE_SETTLS,
     Task,
 )
 from rtld.backends.emulated.linux.timers import Timers
+from rtld.backends.emulated.linux.ucontext import Signal
+from rtld.backends.emulated.memory import WRITE
 
 # fmt: off
 #: CPU -> what uname calls it.
@@ -30,7 +34,7 @@ ARCH_SET_GS, ARCH_SET_FS, ARCH_GET_FS = 0x1001, 0x1002, 0x1003
 PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_CAPBSET_READ = 15, 16, 1, 3, 4, 23
 RLIMIT_STACK, RLIMIT_NOFILE = 3, 7
 INFINITY = (1 << 64) - 1
-WNOHANG, WNOWAIT = 1, 0x01000000
+WNOHANG, WNOWAIT, P_PIDFD = 1, 0x01000000, 3
 # fmt: on
 
 
@@ -45,6 +49,13 @@ class Processes(Timers, Poll):
     # -- fork ---------------------------------------------------------------------------------------
 
     def fork(self, flags: int, stack: int, parent: int, child: int, tls: int) -> int:
+        if flags & CLONE_PIDFD:  # it is told where the number would be
+            if flags & (CLONE_PARENT_SETTID | CLONE_DETACHED):
+                raise failed(errno.EINVAL)
+            self.memory.view(parent, 4, WRITE)
+            if len(self.descriptors) >= self.limit_files:
+                raise failed(errno.EMFILE)
+
         def fork() -> None:
             if not self.machine.process.may_fork():
                 self.machine.finish_call(-errno.EAGAIN)
@@ -54,6 +65,8 @@ class Processes(Timers, Poll):
                 self.machine.process.remember(pid)
                 if flags & CLONE_PARENT_SETTID:
                     self.write32(parent, pid)
+                if flags & CLONE_PIDFD:
+                    self.write32(parent, self.machine.kernel.new_pidfd(pid, 0))
                 self.machine.finish_call(pid)
                 return
             self.machine.forked()
@@ -148,7 +161,11 @@ class Processes(Timers, Poll):
         if self.machine.process.family is None:
             raise failed(errno.ECHILD)
         try:
-            found = os.waitid(int32(kind), which & 0x7FFFFFFF, options & 0x0100000F | os.WNOHANG)
+            if int32(kind) == P_PIDFD:
+                found = self.machine.kernel.wait_for_pidfd(which, options & 0x0100000F)
+            else:
+                flags = options & 0x0100000F | os.WNOHANG
+                found = os.waitid(int32(kind), which & 0x7FFFFFFF, flags)
         except ChildProcessError:
             raise failed(errno.ECHILD) from None
         if found is None:
@@ -160,11 +177,8 @@ class Processes(Timers, Poll):
         if not options & WNOWAIT and found.si_code in (1, 2, 3):
             self.machine.process.forget(found.si_pid)
         if info:
-            form = "iii4xiii" if self.bits == 64 else "iiiiii"
-            data = self.pack(
-                form, found.si_signo, 0, found.si_code, found.si_pid, found.si_uid, found.si_status
-            )
-            self.put(info, data.ljust(128, b"\0"))
+            told = (found.si_signo, found.si_code, found.si_pid, found.si_uid, 0, found.si_status)
+            self.put(info, self.info_bytes(Signal(*told)))
         return 0
 
     # -- identity -----------------------------------------------------------------------------------

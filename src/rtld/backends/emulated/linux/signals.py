@@ -232,7 +232,7 @@ class Signals(Frames):
             self.queue(self.pending, signal_)
         elif signal_.number not in (32, 33):
             self.machine.process.post(pid, signal_)
-            os.kill(pid, signal_.number)
+            self.machine.process.send(pid, signal_.number)
 
     def sys_kill(self, pid: int, number: int, *_: int) -> int:
         wanted, number = int32(pid), self.signal_number(number)
@@ -261,12 +261,17 @@ class Signals(Frames):
                 return task
         raise failed(errno.ESRCH)
 
-    def _given(self, number: int, info: int) -> Signal:
-        """The siginfo that a program gives; it cannot pretend to be the kernel."""
+    def given_info(self, info: int) -> Signal:
+        """The siginfo that a program gives."""
         data = bytes(self.memory.view(info, 128, READ))
         if self.is_mips:  # si_code stands before si_errno
             data = data[:4] + data[8:12] + data[4:8] + data[12:]
         got = unpack_info(data, self.cpu.order, self.bits)
+        return got._replace(number=self.signal_number(got.number))
+
+    def _given(self, number: int, info: int) -> Signal:
+        """The same for a signal of that number; it cannot pretend to be the kernel."""
+        got = self.given_info(info)
         number = self.signal_number(number)
         if not number:
             raise failed(errno.EINVAL)
