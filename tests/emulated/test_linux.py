@@ -82,6 +82,32 @@ def test_pidfd(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) -> No
     check("pidfd", arch, cc, rtld_command, tmp_path, judge="x86_64")
 
 
+@pytest.mark.parametrize("arch", CPUS)
+def test_proc(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) -> None:
+    """/proc as ps reads it. The host is the judge: qemu-user shows the host's."""
+    check("procs", arch, cc, rtld_command, tmp_path, judge="x86_64")
+
+
+def test_the_hosts_processes_are_not_seen(cc: CC, rtld_command: list[str]) -> None:
+    """Not in the list, not by their numbers; nor is a directory of /proc a way to the host's."""
+    program = cc(HERE / "procs.c", "procs", *FLAGS, arch="s390x")
+    done = rtld(rtld_command, "s390x", program, "x", "alone")
+    assert done.stdout.splitlines()[1] == "processes 4", done.stderr
+    text = (
+        "#include <dirent.h>\n#include <fcntl.h>\n#include <stdio.h>\n#include <unistd.h>\nint main(int c, char **v) {\n"
+        'char path[99]; int found = 0, fd = open("/proc", O_RDONLY | O_DIRECTORY); const char *names[] = {"%s", "%s/stat", "%s/fd",\n'
+        '"%s/root", "%s/cwd", "%s/exe", "self/../%s/cmdline", "self/task/%s", "self/root/proc/%s/stat", "../proc/%s/environ"};\n'
+        "for (int i = 0; i < 10; i++) for (int k = 1; k < c; k++) { snprintf(path, 99, names[i], v[k]);\n"
+        "found += !faccessat(fd, path, F_OK, 0); found += openat(fd, path, O_RDONLY) >= 0; fchdir(fd); found += !chdir(path); }\n"
+        'found += openat(fd, "new", O_CREAT | O_WRONLY, 0600) >= 0; printf("%d\\n", found); }'
+    )
+    program = cc(text, "around", *FLAGS, arch="aarch64")
+    with subprocess.Popen(["sleep", "60"]) as other:
+        words = (str(other.pid), str(os.getpid()), "1")
+        assert rtld(rtld_command, "aarch64", program, *words, options=[]).stdout == "0\n"
+        other.kill()
+
+
 def test_the_hosts_processes_have_no_descriptors(cc: CC, rtld_command: list[str]) -> None:
     program = cc(HERE / "pidfd.c", "pidfd", *FLAGS, arch="riscv64")
     with subprocess.Popen(["sleep", "60"]) as other:

@@ -28,6 +28,7 @@ _WORD = 8
 _LETTER = struct.Struct("iiiIQi4x")  # a ``Signal``
 _LETTERS = 63  # that wait for one process
 _BOX = 8 + _LETTERS * _LETTER.size
+_CARD = 4096  # bytes that a process tells of itself, their number before them
 
 
 class Family:
@@ -39,6 +40,8 @@ class Family:
         self._slots = mmap.mmap(-1, page_up((most + 1) * _WORD))
         self.ipc = IpcStore()
         self._letters = mmap.mmap(-1, page_up(most * _BOX))
+        self._cards = mmap.mmap(-1, most * _CARD)
+        self._own_card = b""
         self.first = os.getpid()
         self.wakeup: int | None = None
         self._bell: int | None = None
@@ -56,9 +59,9 @@ class Family:
 
     def _is(self, pid: int) -> bool:
         """Is the host's process of that number the one that is meant? One that is not has ended, and is forgotten."""
-        return pid in self._living(pid)
+        return pid in self.living(pid)
 
-    def _living(self, only: int = 0) -> list[int]:
+    def living(self, only: int = 0) -> list[int]:
         """The members that are what they were when they were remembered; *only*: of this number."""
         found = []
         for pid, begun in self._entries():
@@ -83,7 +86,7 @@ class Family:
     def room(self) -> bool:
         if len(self.members()) < self.most:
             return True
-        return len(self._living()) < self.most
+        return len(self.living()) < self.most
 
     def remember(self, pid: int) -> None:
         """A process has been started: parent and child both say so, at the same time."""
@@ -99,6 +102,7 @@ class Family:
             index = (places or free)[0]
             struct.pack_into("II", self._slots, index * _WORD, pid, begun)
             struct.pack_into("Q", self._letters, index * _BOX, 0)
+            self._put_card(index, self._own_card)
             struct.pack_into("Q", self._slots, self.most * _WORD, self.started + 1)
 
     def forget(self, pid: int) -> None:
@@ -125,7 +129,7 @@ class Family:
         """The processes that kill(wanted) means: one, those of a group (0: the own), all but the first (-1)."""
         if wanted > 0:
             return [wanted] if self._is(wanted) else []
-        members = self._living()
+        members = self.living()
         if wanted == -1:
             return [pid for pid in members if pid not in (os.getpid(), self.first)]
         group = os.getpgrp() if wanted == 0 else -wanted
@@ -137,6 +141,30 @@ class Family:
             except ProcessLookupError:
                 continue
         return found
+
+    # -- what processes tell of themselves ------------------------------------------------------------
+
+    def _put_card(self, index: int, card: bytes) -> None:
+        struct.pack_into("I", self._cards, index * _CARD, len(card))
+        self._cards[index * _CARD + 4 : index * _CARD + 4 + len(card)] = card
+
+    def publish(self, card: bytes) -> None:
+        """What others may know of this process; who is forked begins with the same."""
+        self._own_card = card[: _CARD - 4]
+        at = self._box(os.getpid())
+        if at is not None:
+            with self._locked():
+                self._put_card(at // _BOX, self._own_card)
+
+    def card_of(self, pid: int) -> bytes:
+        """What another has published."""
+        at = self._box(pid)
+        if at is None:
+            return b""
+        with self._locked():
+            start = at // _BOX * _CARD
+            (size,) = struct.unpack_from("I", self._cards, start)
+            return bytes(self._cards[start + 4 : start + 4 + size])
 
     # -- what a signal says ---------------------------------------------------------------------------
 

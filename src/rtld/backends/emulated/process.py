@@ -50,6 +50,24 @@ class Process:
         if self.family is not None:
             self.family.handlers.setdefault(number, handler)
 
+    @property
+    def is_family(self) -> bool:
+        """There is more than one process, or has been."""
+        return self.family is not None and self.family.started > 1
+
+    def everyone(self) -> list[int]:
+        """The processes there are."""
+        return [os.getpid()] if self.family is None else sorted(self.family.living())
+
+    def publish(self, card: bytes) -> None:
+        """What others may know of this process."""
+        if self.family is not None:
+            self.family.publish(card)
+
+    def card_of(self, pid: int) -> bytes:
+        """What another process has published."""
+        return b"" if self.family is None else self.family.card_of(pid)
+
     def drain(self) -> None:
         if self.family is not None:
             self.family.drain()

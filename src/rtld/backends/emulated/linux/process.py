@@ -60,6 +60,7 @@ class Processes(Timers, Poll):
             if not self.machine.process.may_fork():
                 self.machine.finish_call(-errno.EAGAIN)
                 return
+            self.publish()
             pid = os.fork()
             if pid:
                 self.machine.process.remember(pid)
@@ -282,10 +283,12 @@ class Processes(Timers, Poll):
 
     def sys_prctl(self, option: int, argument: int, *_: int) -> int:
         if option == PR_SET_NAME:
-            self.comm = self.string(argument, 4096)[:15]
+            self._comm = self.string(argument, 4096)[:15]
+            if self.machine.process.is_family:
+                self.publish()
             return 0
         if option == PR_GET_NAME:
-            self.put(argument, self.comm.ljust(16, b"\0"))
+            self.put(argument, self.command().ljust(16, b"\0"))
             return 0
         if option in (PR_SET_PDEATHSIG, PR_SET_DUMPABLE):
             return 0
@@ -293,7 +296,18 @@ class Processes(Timers, Poll):
             return 1
         raise failed(errno.EINVAL)
 
-    comm = b""
+    _comm: bytes | None = None
+
+    def command(self) -> bytes:
+        """What the process is called."""
+        name = self.executable.rpartition("/")[2]
+        return os.fsencode(name)[:15] if self._comm is None else self._comm
+
+    def publish(self) -> None:
+        """Others may look at this process now, or it has another name."""
+        from rtld.backends.emulated.linux.procpid import card
+
+        self.machine.process.publish(card(self.machine))
 
     def sys_personality(self, *_: int) -> int:
         return 0

@@ -107,6 +107,8 @@ class Signals(Frames):
     def listen(self) -> None:
         """This program has taken another's place: what the host has caught for that one is for this one now."""
         self._tell_host_of(self.kept)
+        if self.machine.process.is_family:
+            self.machine.kernel.publish()
 
     def queue(self, waiting: list[Signal], new: Signal) -> None:
         """Put a signal with those that wait; of one that is not a real-time signal there is one at most."""
