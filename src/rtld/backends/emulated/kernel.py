@@ -16,7 +16,7 @@ from rtld.backends.emulated.faults import LimitReached
 from rtld.backends.emulated.gate import BOTH, NOTHING, SECOND
 from rtld.backends.emulated.linux.calls import Away, Ended, Sleep
 from rtld.backends.emulated.linux.ipc import Ipc
-from rtld.backends.emulated.linux.sockets import Sockets
+from rtld.backends.emulated.linux.messages import Messages
 from rtld.errors import NoSpace, TargetFault
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ TRIED = {
 }
 
 
-class Kernel(Sockets, Ipc):
+class Kernel(Messages, Ipc):
     """What a system call reaches. *descriptors*: the guest's -> the host's."""
 
     def __init__(self, machine: Machine, descriptors: Mapping[int, int]) -> None:
@@ -61,6 +61,7 @@ class Kernel(Sockets, Ipc):
         self.start_process()
         self.start_ipc()
         self.start_sockets()
+        self.start_messages()
         cpu = self.cpu
         self._results = machine.gate.results
         self._immediate, self._advance = cpu.entry.immediate, cpu.entry.advance

@@ -12,7 +12,7 @@
 ``signalfd``  signals that are read
 ``process``   fork, exec, wait, identity, limits;  ``pidfd``: processes as descriptors
 ``ipc``       shared memory, semaphores, messages;  ``ipcshape``: their structures
-``sockets``   only with permission;  ``addresses``: what they may lead to
+``sockets``   only with permission;  ``messages``: several by one call;  ``addresses``: what they may lead to
 ``mips``      numbers that are otherwise on MIPS
 ============  ======================================================================================
 """

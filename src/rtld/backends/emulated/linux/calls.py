@@ -84,9 +84,11 @@ class Sleep(Exception):
         self.bits = bits
         self.signals = signals
         self.again = time.monotonic() + pause if pause else None
-        #: Done when a handler ends the call with EINTR.
         self.serial = next(_SERIALS)  # who sleeps longer has a lower one
+        #: Done when a handler ends the call with EINTR.
         self.broken: Callable[[], None] | None = None
+        #: What the call has done already: its result then, in place of EINTR.
+        self.done = 0
         super().__init__()
 
 

@@ -368,6 +368,8 @@ class Signals(Frames):
             return
         flags = self.actions[number][1]
         again = flags & SA_RESTART and self.machine.kernel.call_name(task) not in NEVER_AGAIN
+        again = again and not task.sleep.done
+        result = task.sleep.done or -errno.EINTR
         broken, task.sleep = task.sleep.broken, None
         if not again:
             if broken is not None:
@@ -375,7 +377,7 @@ class Signals(Frames):
                     broken()
                 except TargetFault:
                     pass  # there is no such memory: nobody is told
-            self.machine.finish_call(-errno.EINTR)
+            self.machine.finish_call(result)
             task.deadline = None
 
     def handles(self, fault: Fault) -> bool:
