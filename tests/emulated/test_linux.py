@@ -39,13 +39,16 @@ def check(
     tmp_path: Path,
     *options: str,
     judge: str | None = None,
+    env: dict[str, str] | None = None,
 ) -> None:
-    """The program *name* prints what it prints under qemu-user, or on the CPU *judge*."""
-    program = cc(HERE / f"{name}.c", name, *FLAGS, "-lrt", arch=arch)
-    reference = cc(HERE / f"{name}.c", name, *FLAGS, "-lrt", arch=judge) if judge else program
+    """The program *name* prints what it prints under qemu-user, or on the CPU *judge*; *env*: of the judge alone."""
+    program = cc(HERE / f"{name}.c", name, *FLAGS, "-lrt", "-lm", arch=arch)
+    reference = (
+        cc(HERE / f"{name}.c", name, *FLAGS, "-lrt", "-lm", arch=judge) if judge else program
+    )
     beside = tmp_path / "beside"
     beside.mkdir()
-    wanted = toolchain.run(toolchain.target(judge or arch), [str(reference), str(beside)])
+    wanted = toolchain.run(toolchain.target(judge or arch), [str(reference), str(beside)], env)
     assert wanted.returncode == 0, wanted.stdout + wanted.stderr
     root = root_with(program, tmp_path)
     done = rtld(
@@ -59,6 +62,15 @@ def check(
 def test_handlers(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) -> None:
     """siginfo, ucontext read and changed, other stacks, calls made again, waiting for signals, unwinding."""
     check("handlers", arch, cc, rtld_command, tmp_path)
+
+
+@pytest.mark.parametrize("arch", ["aarch64", "arm", "riscv64", "s390x"])
+def test_floating_point_registers_of_handlers(
+    arch: str, cc: CC, rtld_command: list[str], tmp_path: Path
+) -> None:
+    """What a handler sees and changes; a record that is none is the end. Without SVE, whose record there is none of here."""
+    env = {"QEMU_CPU": "cortex-a57"} if arch == "aarch64" else None
+    check("fpregs", arch, cc, rtld_command, tmp_path, env=env)
 
 
 @pytest.mark.parametrize("arch", CPUS)

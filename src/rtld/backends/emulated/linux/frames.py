@@ -1,7 +1,7 @@
 """What a handler runs on, and the way back: the kernel's frame is built, and taken apart again.
 
 A handler's frame is the kernel's (``ucontext``): siginfo and a ucontext with the registers, which are what the program goes on
-with. All others (floating point, vectors) are kept here, not on its stack.
+with. Floating-point and vector registers are there, too (``fpcontext``); on x86 and MIPS they are kept here, not on its stack.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from rtld.errors import TargetFault
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.emulated.faults import Fault
+    from rtld.backends.emulated.linux.fpcontext import FloatingPoint
     from rtld.backends.emulated.linux.tasks import Task
 
 # fmt: off
@@ -55,6 +56,15 @@ class Frames(Futexes):
         names = SPECIAL.get(self.cpu.name, {})
         self._shown = {name: names.get(name, name) for name in frame.registers}
         self._saved = self.engine.bank(*self._shown.values())
+        self._floats: tuple[FloatingPoint | None] | None = None
+
+    def _floating(self) -> FloatingPoint | None:
+        """Made with the first handler that is entered; None where the ucontext is not what they go on with."""
+        if self._floats is None:
+            from rtld.backends.emulated.linux.fpcontext import floating_point
+
+            self._floats = (floating_point(self.cpu, self.engine),)
+        return self._floats[0]
 
     def reset_host(self, number: int) -> None:
         """The action of a signal has gone back to what it is by default."""
@@ -171,6 +181,11 @@ class Frames(Futexes):
             self.put(at + frame.fault, self._bytes_of(fault.address))
         if frame.fpstate >= 0:
             self.put(at + frame.fpstate, self._bytes_of(fpstate))
+        floats = self._floating()
+        if floats is not None:
+            place = at + floats.where.start
+            old = bytes(self.memory.view(place, floats.where.size, READ))
+            self.put(place, floats.image(old))
 
     def _bytes_of(self, value: int) -> bytes:
         width = self._new.words
@@ -190,6 +205,11 @@ class Frames(Futexes):
             elif value != old & (1 << 8 * frame.words) - 1:
                 engine.set(register, value)
         self.machine.resume = pc & self.mask | engine.thumb()
+        floats = self._floating()
+        if floats is not None:
+            place = at + floats.where.start
+            if not floats.take(bytes(self.memory.view(place, floats.where.size, READ))):
+                raise TargetFault("no record of floating-point registers")
         if frame.high < 0:
             mask = self.read_mask(at + frame.mask)
         else:

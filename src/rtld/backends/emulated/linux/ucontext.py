@@ -1,7 +1,7 @@
 """What a signal handler finds on its stack: siginfo, and the registers it has interrupted as a ucontext (arch/*/kernel/signal.c).
 
 A frame is data: where the structures stand above the stack pointer, which register is where in the ucontext. What a handler
-changes there is what the program goes on with, but for floating-point and vector registers, which are kept elsewhere.
+changes there is what the program goes on with. Floating-point and vector registers are in ``fpcontext``.
 """
 
 from __future__ import annotations
