@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -139,6 +140,13 @@ int main(int argc, char **argv) {
   printf("pipe %d\n", n > 6 && !strncmp(text, "pipe:[", 6));
   printf("closed %d\n", lstat("/proc/self/fd/77", &s) && errno == ENOENT);
   closedir(d);
+  sigset_t none;
+  sigemptyset(&none);
+  int other = signalfd(-1, &none, 0);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", other);
+  n = readlink(path, text, sizeof text);
+  printf("no file %.*s %d\n", n, text, open(path, O_RDONLY) < 0 && errno == ENXIO);
+  close(other);
   snprintf(path, sizeof path, "/proc/self/fd/%d/self/comm", proc);
   printf("through a descriptor %d\n", slurp(AT_FDCWD, path, text, sizeof text));
   /* the current directory */

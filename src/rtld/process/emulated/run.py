@@ -137,7 +137,8 @@ class _Host:
         family = self.process.system.family
         handlers = family.handlers if family is not None else {}
         for number, handler in [*handlers.items(), *self.before.items()]:
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            if handler is not None:  # it was not Python's
+                signal.signal(number, handler)  # type: ignore[arg-type]
         if self.terminal is not None and not self.ended_well and os.getpid() == self.pid:
             before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it may not be ours now
             try:

@@ -17,7 +17,7 @@ from rtld.core.late import Late
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
     from typing import Any
 
     from rtld.backends.emulated.linux import procpid
@@ -251,21 +251,25 @@ class Proc:
             stat.S_IFLNK | 0o700, target=lambda: self._what(number, host), host=host, mine=True
         )
 
+    def _anonymous(self, host: int) -> str:
+        """What a descriptor is that is no file, pipe or socket; "" for one that is."""
+        kernel = self.files.machine.kernel
+        kinds: dict[str, Container[int]] = {
+            "signalfd": kernel.signalfds,
+            "pidfd": kernel.pidfds,
+            "eventpoll": kernel.epolls,
+            "inotify": kernel.notices,
+        }
+        return next((kind for kind, hosts in kinds.items() if host in hosts), "")
+
     def _what(self, number: int, host: int) -> str:
         """The words for a descriptor."""
         name = self.files.names.get(number)
         if name:
             return name
-        kernel, info = self.files.machine.kernel, os.fstat(host)
-        kinds = (
-            ("signalfd", kernel.signalfds),
-            ("pidfd", kernel.pidfds),
-            ("eventpoll", kernel.epolls),
-            ("inotify", kernel.notices),
-        )
-        for kind, hosts in kinds:
-            if host in hosts:
-                return f"anon_inode:[{kind}]"
+        kind, info = self._anonymous(host), os.fstat(host)
+        if kind:
+            return f"anon_inode:[{kind}]"
         if stat.S_ISFIFO(info.st_mode) or stat.S_ISSOCK(info.st_mode):
             return f"{'pipe' if stat.S_ISFIFO(info.st_mode) else 'socket'}:[{info.st_ino}]"
         return "/dev/tty" if os.isatty(host) else "/dev/null"
@@ -306,6 +310,8 @@ class Proc:
         path = files.names.get(int(name.rpartition("/")[2]), "")
         if path and stat.S_IFMT(os.fstat(entry.host).st_mode) in (stat.S_IFREG, stat.S_IFDIR):
             return files.open_host(-100, path, flags & ~os.O_CREAT)
+        if self._anonymous(entry.host):
+            raise failed(errno.ENXIO)
         return os.dup(entry.host), path, entry.host in files.fixed
 
     def stat(self, name: str, follow: bool) -> os.stat_result | None:
