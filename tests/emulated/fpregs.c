@@ -71,6 +71,39 @@ static void trip(const char *in, char *out) {
   asm volatile("ld %%f3, 0(%1)\nld %%f15, 8(%1)\nsvc 0\nstd %%f3, 0(%2)\nstd %%f15, 8(%2)"
                : "+r"(a) : "a"(in), "a"(out), "r"(b), "r"(n) : "f3", "f15", "memory");
 }
+#elif defined __x86_64__ || defined __i386__
+#define WIDE 16
+#define ROUND(x) ((x) >> 13 & 3)
+#define NEAREST(x) ((x) & ~(3u << 13))
+static double top;
+static struct view look(ucontext_t *u) {
+  static const unsigned char value[10] = {0, 0, 0, 0, 0, 0, 0, 0xa0, 0, 0x40};  /* 2.5 */
+  char *image = (char *)u->uc_mcontext.fpregs, *fx = image, *st = image + 32;
+#ifdef __i386__
+  fx = image + 112, st = image + 28;
+  printf("magic %x\n", *(unsigned short *)(image + 110));
+#endif
+  printf("control %x status %x tags %x mask %x top", *(unsigned short *)image, *(unsigned short *)(fx + 2) & 0xb8ff, fx[4] & 255, *(unsigned *)(fx + 28));
+  for (int i = 0; i < 10; i++) printf(" %02x", st[i] & 255);
+  printf("\n");
+  *(unsigned short *)image &= ~0xc00;
+  memcpy(st, value, 10);
+  return (struct view){fx + 160 + 3 * 16, fx + 160 + 7 * 16, (uint32_t *)(fx + 24)};
+}
+static void trip(const char *in, char *out) {
+  double value = 1.5;
+#ifdef __x86_64__
+  long a = 62;
+  asm volatile("fldl %5\nmovups (%1), %%xmm3\nmovups 16(%1), %%xmm7\nsyscall\nmovups %%xmm3, (%2)\nmovups %%xmm7, 16(%2)\nfstpl %5"
+               : "+a"(a) : "r"(in), "r"(out), "D"((long)getpid()), "S"((long)SIGUSR1), "m"(value) : "xmm3", "xmm7", "rcx", "r11", "memory");
+#else
+  long a = 37;
+  asm volatile("fldl %5\nmovups (%1), %%xmm3\nmovups 16(%1), %%xmm7\nint $0x80\nmovups %%xmm3, (%2)\nmovups %%xmm7, 16(%2)\nfstpl %5"
+               : "+a"(a) : "S"(in), "D"(out), "b"(getpid()), "c"(SIGUSR1), "m"(value) : "memory");
+#endif
+  top = value;
+  printf("top %g\n", top);
+}
 #endif
 
 static void bytes(const char *what, const char *data) {

@@ -64,7 +64,7 @@ def test_handlers(arch: str, cc: CC, rtld_command: list[str], tmp_path: Path) ->
     check("handlers", arch, cc, rtld_command, tmp_path)
 
 
-@pytest.mark.parametrize("arch", ["aarch64", "arm", "riscv64", "s390x"])
+@pytest.mark.parametrize("arch", ["aarch64", "arm", "i386", "riscv64", "s390x", "x86_64"])
 def test_floating_point_registers_of_handlers(
     arch: str, cc: CC, rtld_command: list[str], tmp_path: Path
 ) -> None:

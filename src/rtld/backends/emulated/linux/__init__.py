@@ -9,7 +9,7 @@
 ``memory``    brk, mmap and its like;  ``clocks``: time and sleep
 ``tasks``     threads: clone, futex, who runs next;  ``timers``: alarm, setitimer, timer_create
 ``signals``   actions, masks, sending;  ``frames``: into a handler and back;  ``ucontext``: what it finds on its stack
-``signalfd``  signals that are read;  ``fpcontext``: floating-point registers in a ``ucontext``
+``signalfd``  signals that are read;  ``fpcontext``, ``fxsave``: floating-point registers in a ``ucontext``
 ``process``   fork, exec, wait, identity, limits;  ``pidfd``: processes as descriptors
 ``ipc``       shared memory, semaphores, messages;  ``ipcshape``: their structures
 ``sockets``   only with permission;  ``messages``: several by one call;  ``addresses``: what they may lead to

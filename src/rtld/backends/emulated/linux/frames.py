@@ -1,7 +1,7 @@
 """What a handler runs on, and the way back: the kernel's frame is built, and taken apart again.
 
 A handler's frame is the kernel's (``ucontext``): siginfo and a ucontext with the registers, which are what the program goes on
-with. Floating-point and vector registers are there, too (``fpcontext``); on x86 and MIPS they are kept here, not on its stack.
+with. Floating-point and vector registers are there, too (``fpcontext``, ``fxsave``); on MIPS they are kept here, not on its stack.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from rtld.backends.emulated.linux.calls import Away, Ended
 from rtld.backends.emulated.linux.futexes import Futexes
 from rtld.backends.emulated.linux.ucontext import (
     CHANGEABLE,
-    FPSTATE,
     FRAMES,
     OLD,
     SHOWN,
@@ -31,6 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.emulated.faults import Fault
     from rtld.backends.emulated.linux.fpcontext import FloatingPoint
+    from rtld.backends.emulated.linux.fxsave import Fxsave
     from rtld.backends.emulated.linux.tasks import Task
 
 # fmt: off
@@ -57,6 +57,15 @@ class Frames(Futexes):
         self._shown = {name: names.get(name, name) for name in frame.registers}
         self._saved = self.engine.bank(*self._shown.values())
         self._floats: tuple[FloatingPoint | None] | None = None
+        self._fx: Fxsave | None = None
+
+    def _fxsave(self) -> Fxsave:
+        """Of x86; made with the first handler that is entered."""
+        if self._fx is None:
+            from rtld.backends.emulated.linux.fxsave import Fxsave
+
+            self._fx = Fxsave(self.cpu, self.engine)
+        return self._fx
 
     def _floating(self) -> FloatingPoint | None:
         """Made with the first handler that is entered; None where the ucontext is not what they go on with."""
@@ -102,8 +111,8 @@ class Frames(Futexes):
             top = sp - RED_ZONE.get(cpu.name, 0)
         before = task.mask if task.suspended is None else task.suspended
         task.suspended = None
-        fpstate = FPSTATE.get(cpu.name, b"")
-        top = (top - len(fpstate)) & -64
+        fx = self._fxsave() if frame.fpstate >= 0 else None
+        top = top & -64 if fx is None else fx.below(top)
         new = ((top - frame.size + frame.bias) & -16) - frame.bias & self.mask
         if (
             flags & SA_ONSTACK
@@ -113,8 +122,8 @@ class Frames(Futexes):
         ):
             raise TargetFault("the alternate signal stack is too small")
         self.put(new, bytes(frame.size))
-        if fpstate:
-            self.put(top, fpstate)
+        if fx is not None:
+            self.put(top, fx.image())
         if frame.info >= 0:
             self.put(new + frame.info, self.info_bytes(signal_))
         self._put_context(frame, new + frame.user, resume, before, top, fault)
@@ -210,6 +219,13 @@ class Frames(Futexes):
             place = at + floats.where.start
             if not floats.take(bytes(self.memory.view(place, floats.where.size, READ))):
                 raise TargetFault("no record of floating-point registers")
+        if frame.fpstate >= 0:
+            (place,) = self.words(at + frame.fpstate, 1)
+            fx = self._fxsave()
+            if not place:
+                fx.reset()
+            elif not fx.take(bytes(self.memory.view(place, fx.size, READ))):
+                raise TargetFault("not an image of floating-point registers")
         if frame.high < 0:
             mask = self.read_mask(at + frame.mask)
         else:

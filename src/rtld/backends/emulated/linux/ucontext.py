@@ -123,11 +123,6 @@ CHANGEABLE = {
 # fmt: on
 #: What the rest of such a register shows.
 SHOWN = {"pswm": 0x0705_0000_0000_0000}
-#: FXSAVE's image (i386: FSAVE's before it) of a unit in its first state: setcontext loads it from there.
-FPSTATE = {
-    "x86_64": b"\x7f\x03" + bytes(22) + b"\x80\x1f" + bytes(486),
-    "i386": b"\x7f\x03\xff\xff\0\0\xff\xff\xff\xff\xff\xff" + bytes(100),
-}
 
 
 def pack_info(signal: Signal, order: str, bits: int) -> bytes:
