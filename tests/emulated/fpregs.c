@@ -90,6 +90,7 @@ static struct view look(ucontext_t *u) {
   memcpy(st, value, 10);
   return (struct view){fx + 160 + 3 * 16, fx + 160 + 7 * 16, (uint32_t *)(fx + 24)};
 }
+static void spoil(ucontext_t *u) { *(uint32_t *)((char *)u->uc_mcontext.fpregs + 24 + (sizeof(long) == 4 ? 112 : 0)) = ~0u; }
 static void trip(const char *in, char *out) {
   double value = 1.5;
 #ifdef __x86_64__
@@ -134,7 +135,7 @@ static void action(int number, void (*handler)(int, siginfo_t *, void *), int fl
   action.sa_sigaction = handler, action.sa_flags = flags;
   sigaction(number, &action, 0);
 }
-#if defined __aarch64__ || defined __arm__
+#if defined __aarch64__ || defined __arm__ || defined __x86_64__ || defined __i386__
 static void spoiler(int number, siginfo_t *info, void *context) { (void)number; (void)info; spoil(context); }
 #endif
 
@@ -160,7 +161,7 @@ int main(void) {
   /* a handler in a handler */
   action(SIGUSR1, on, SA_SIGINFO), action(SIGUSR2, nested, SA_SIGINFO);
   raise(SIGUSR2);
-#if defined __aarch64__ || defined __arm__
+#if defined __aarch64__ || defined __arm__ || defined __x86_64__ || defined __i386__
   /* a record that is none */
   int status, child = fork();
   if (!child) {
