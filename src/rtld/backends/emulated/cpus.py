@@ -121,6 +121,7 @@ def _numbered(letter: str, first: int, last: int) -> tuple[str, ...]:
 # fmt: off
 _X86_SETUP = (
     Set("fpcw",  0x037F, "as Linux starts a program: all exceptions masked, 64-bit precision; Unicorn's reset state is 0"),
+    Set("fptag", 0xFFFF, "the x87's registers are empty; Unicorn's reset state is 0, all are in use"),
     Set("mxcsr", 0x1F80, "all exceptions masked; Unicorn's reset state is 0"),
 )
 _X86_EXCEPTIONS = {

@@ -1,11 +1,13 @@
 """The processes of one emulated machine, and this one's dealings with the host: signals that arrive, what wakes it.
 
 Every guest process is a process of the host's. Which ones belong together stands in memory they share: a guest may only
-send signals to those.
+send signals to those. A number alone does not say so: who is nobody's child any more ends unseen, and the host gives the number to
+another. So the time it was started at stands beside it.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -26,6 +28,7 @@ _WORD = 8
 _LETTER = struct.Struct("iiiIQi4x")  # a ``Signal``
 _LETTERS = 63  # that wait for one process
 _BOX = 8 + _LETTERS * _LETTER.size
+_CARD = 4096  # bytes that a process tells of itself, their number before them
 
 
 class Family:
@@ -37,26 +40,43 @@ class Family:
         self._slots = mmap.mmap(-1, page_up((most + 1) * _WORD))
         self.ipc = IpcStore()
         self._letters = mmap.mmap(-1, page_up(most * _BOX))
+        self._cards = mmap.mmap(-1, most * _CARD)
+        self._own_card = b""
         self.first = os.getpid()
         self.wakeup: int | None = None
         self._bell: int | None = None
+        #: Signals whose action here a guest has changed, and what it was before.
+        self.handlers: dict[int, object] = {}
         self.remember(self.first)
 
-    def _change(self, old: int, new: int) -> bool:
-        with self._locked():
-            if new and new in self.members():
-                return False  # parent and child both say so, at the same time
-            for at in range(0, self.most * _WORD, _WORD):
-                if struct.unpack_from("Q", self._slots, at)[0] == old:
-                    struct.pack_into("Q", self._slots, at, new)
-                    if new:
-                        struct.pack_into("Q", self._slots, self.most * _WORD, self.started + 1)
-                    return True
-            return False
+    def _entries(self) -> list[tuple[int, int]]:
+        """(pid, when it was started) of each slot; pid 0: it is free."""
+        return list(struct.iter_unpack("II", self._slots[: self.most * _WORD]))
 
     def members(self) -> list[int]:
         """All that have not been waited for."""
-        return [pid for (pid,) in struct.iter_unpack("Q", self._slots[: self.most * _WORD]) if pid]
+        return [pid for pid, _ in self._entries() if pid]
+
+    def _is(self, pid: int) -> bool:
+        """Is the host's process of that number the one that is meant? One that is not has ended, and is forgotten."""
+        return pid in self.living(pid)
+
+    def living(self, only: int = 0) -> list[int]:
+        """The members that are what they were when they were remembered; *only*: of this number."""
+        found = []
+        for pid, begun in self._entries():
+            if pid and (not only or pid == only):
+                if not begun or begun == _begun(pid):
+                    found.append(pid)
+                else:
+                    self._free(pid, begun)
+        return found
+
+    def _free(self, pid: int, begun: int | None = None) -> None:
+        with self._locked():
+            for index, entry in enumerate(self._entries()):
+                if entry[0] == pid and begun in (None, entry[1]):
+                    struct.pack_into("II", self._slots, index * _WORD, 0, 0)
 
     @property
     def started(self) -> int:
@@ -64,19 +84,52 @@ class Family:
         return int(struct.unpack_from("Q", self._slots, self.most * _WORD)[0])
 
     def room(self) -> bool:
-        return len(self.members()) < self.most
+        if len(self.members()) < self.most:
+            return True
+        return len(self.living()) < self.most
 
     def remember(self, pid: int) -> None:
-        self._change(0, pid)
+        """A process has been started: parent and child both say so, at the same time."""
+        begun = _begun(pid)
+        with self._locked():
+            entries = self._entries()
+            places = [i for i, entry in enumerate(entries) if entry[0] == pid]
+            if places and entries[places[0]][1] == begun:
+                return
+            free = [i for i, entry in enumerate(entries) if not entry[0]]
+            if not places and not free:
+                return
+            index = (places or free)[0]
+            struct.pack_into("II", self._slots, index * _WORD, pid, begun)
+            struct.pack_into("Q", self._letters, index * _BOX, 0)
+            self._put_card(index, self._own_card)
+            struct.pack_into("Q", self._slots, self.most * _WORD, self.started + 1)
 
     def forget(self, pid: int) -> None:
-        self._change(pid, 0)
+        """It has been waited for."""
+        self._free(pid)
+
+    def handle(self, pid: int) -> int:
+        """A descriptor (pidfd_open) that is this member's and nobody else's, whatever becomes of the number. ESRCH."""
+        fd = os.pidfd_open(pid)
+        if self._is(pid):  # who had the number before it has ended
+            return fd
+        os.close(fd)
+        raise ProcessLookupError(errno.ESRCH, "no such process")
+
+    def send(self, pid: int, number: int) -> None:
+        """A signal of the host's to a member. ESRCH."""
+        fd = self.handle(pid)
+        try:
+            signal.pidfd_send_signal(fd, number)
+        finally:
+            os.close(fd)
 
     def chosen(self, wanted: int) -> list[int]:
         """The processes that kill(wanted) means: one, those of a group (0: the own), all but the first (-1)."""
-        members = self.members()
         if wanted > 0:
-            return [wanted] if wanted in members else []
+            return [wanted] if self._is(wanted) else []
+        members = self.living()
         if wanted == -1:
             return [pid for pid in members if pid not in (os.getpid(), self.first)]
         group = os.getpgrp() if wanted == 0 else -wanted
@@ -89,12 +142,36 @@ class Family:
                 continue
         return found
 
+    # -- what processes tell of themselves ------------------------------------------------------------
+
+    def _put_card(self, index: int, card: bytes) -> None:
+        struct.pack_into("I", self._cards, index * _CARD, len(card))
+        self._cards[index * _CARD + 4 : index * _CARD + 4 + len(card)] = card
+
+    def publish(self, card: bytes) -> None:
+        """What others may know of this process; who is forked begins with the same."""
+        self._own_card = card[: _CARD - 4]
+        at = self._box(os.getpid())
+        if at is not None:
+            with self._locked():
+                self._put_card(at // _BOX, self._own_card)
+
+    def card_of(self, pid: int) -> bytes:
+        """What another has published."""
+        at = self._box(pid)
+        if at is None:
+            return b""
+        with self._locked():
+            start = at // _BOX * _CARD
+            (size,) = struct.unpack_from("I", self._cards, start)
+            return bytes(self._cards[start + 4 : start + 4 + size])
+
     # -- what a signal says ---------------------------------------------------------------------------
 
     def _box(self, pid: int) -> int | None:
         """Where the letters for a process are."""
-        for index in range(self.most):
-            if struct.unpack_from("Q", self._slots, index * _WORD)[0] == pid:
+        for index, (known, _) in enumerate(self._entries()):
+            if known == pid:
                 return index * _BOX
         return None
 
@@ -161,3 +238,12 @@ class Family:
                     pass
             except BlockingIOError:
                 pass
+
+
+def _begun(pid: int) -> int:
+    """When the host's process was started, in its ticks (man 5 proc, stat: starttime); 0 where it does not say."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19]) & 0xFFFFFFFF
+    except OSError:
+        return 0

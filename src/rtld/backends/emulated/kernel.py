@@ -16,7 +16,7 @@ from rtld.backends.emulated.faults import LimitReached
 from rtld.backends.emulated.gate import BOTH, NOTHING, SECOND
 from rtld.backends.emulated.linux.calls import Away, Ended, Sleep
 from rtld.backends.emulated.linux.ipc import Ipc
-from rtld.backends.emulated.linux.sockets import Sockets
+from rtld.backends.emulated.linux.messages import Messages
 from rtld.errors import NoSpace, TargetFault
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ TRIED = {
 }
 
 
-class Kernel(Sockets, Ipc):
+class Kernel(Messages, Ipc):
     """What a system call reaches. *descriptors*: the guest's -> the host's."""
 
     def __init__(self, machine: Machine, descriptors: Mapping[int, int]) -> None:
@@ -52,6 +52,8 @@ class Kernel(Sockets, Ipc):
         self.set_descriptors(descriptors)
         self.listings = {}
         self.epolls = {}
+        self.signalfds = {}
+        self.pidfds = {}
         self.set_tree(None)
         self.start_tasks()
         self.start_signals()
@@ -59,6 +61,7 @@ class Kernel(Sockets, Ipc):
         self.start_process()
         self.start_ipc()
         self.start_sockets()
+        self.start_messages()
         cpu = self.cpu
         self._results = machine.gate.results
         self._immediate, self._advance = cpu.entry.immediate, cpu.entry.advance
@@ -81,7 +84,8 @@ class Kernel(Sockets, Ipc):
             old.drop(fd)
         self.descriptors, self.owned, self.names = old.descriptors, old.owned, old.names
         self.counters, self.notices, self.fixed = old.counters, old.notices, old.fixed
-        self.epolls = old.epolls
+        self.epolls, self.signalfds, self.pidfds = old.epolls, old.signalfds, old.pidfds
+        self.kept, self.pending, self.arrivals = old.kept, old.pending, old.arrivals
         self.timeouts, self.held = old.timeouts, old.held
         self.cwd, self.umask, self.limits, self.limit_files = (
             old.cwd,
@@ -89,7 +93,7 @@ class Kernel(Sockets, Ipc):
             old.limits,
             old.limit_files,
         )
-        self.task.mask = old.task.mask
+        self.task.mask, self.task.pending = old.task.mask, old.task.pending
         self.actions = {number: action for number, action in old.actions.items() if action[0] == 1}
         for number in set(old.actions) - set(self.actions):
             old.actions.pop(number)

@@ -45,6 +45,29 @@ class Process:
         """Do signals of the host go to the guest?"""
         return self.wakeup is not None
 
+    def replaced(self, number: int, handler: object) -> None:
+        """The host's action for a signal has been changed from *handler*."""
+        if self.family is not None:
+            self.family.handlers.setdefault(number, handler)
+
+    @property
+    def is_family(self) -> bool:
+        """There is more than one process, or has been."""
+        return self.family is not None and self.family.started > 1
+
+    def everyone(self) -> list[int]:
+        """The processes there are."""
+        return [os.getpid()] if self.family is None else sorted(self.family.living())
+
+    def publish(self, card: bytes) -> None:
+        """What others may know of this process."""
+        if self.family is not None:
+            self.family.publish(card)
+
+    def card_of(self, pid: int) -> bytes:
+        """What another process has published."""
+        return b"" if self.family is None else self.family.card_of(pid)
+
     def drain(self) -> None:
         if self.family is not None:
             self.family.drain()
@@ -63,6 +86,15 @@ class Process:
     def forget(self, pid: int) -> None:
         if self.family is not None:
             self.family.forget(pid)
+
+    def handle(self, pid: int) -> int:
+        """A descriptor of the host's (pidfd_open) for a process of the family."""
+        return os.pidfd_open(os.getpid()) if self.family is None else self.family.handle(pid)
+
+    def send(self, pid: int, number: int) -> None:
+        """A signal of the host's to another process of the family."""
+        if self.family is not None:
+            self.family.send(pid, number)
 
     def post(self, pid: int, signal: Signal) -> None:
         """Tell another process of the family what the signal is that it is about to get."""

@@ -134,8 +134,11 @@ class _Host:
 
     def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(-1)
-        for number, handler in self.before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        family = self.process.system.family
+        handlers = family.handlers if family is not None else {}
+        for number, handler in [*handlers.items(), *self.before.items()]:
+            if handler is not None:  # it was not Python's
+                signal.signal(number, handler)  # type: ignore[arg-type]
         if self.terminal is not None and not self.ended_well and os.getpid() == self.pid:
             before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it may not be ours now
             try:
@@ -157,6 +160,7 @@ def listen(process: Process) -> None:
     family = process.system.family
     assert family is not None
     family.listen(process.machine.kernel.arrived)
+    process.machine.kernel.listen()
     process.machine.watch_bell(family.wakeup)
 
 

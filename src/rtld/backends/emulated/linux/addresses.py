@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from rtld.backends.emulated.linux.calls import failed
 from rtld.backends.emulated.linux.files import AT_FDCWD
-from rtld.backends.emulated.linux.process import Processes
+from rtld.backends.emulated.linux.pidfd import PidFiles
 from rtld.backends.emulated.memory import READ, WRITE
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ _MAPPED = bytes(10) + b"\xff\xff"
 KEPT = 1000  # names of sockets that are remembered
 
 
-class Addresses(Processes):
+class Addresses(PidFiles):
     """``token`` begins the abstract names of this machine."""
 
     def _raw(self, address: int, size: int) -> tuple[int, bytes]:

@@ -7,7 +7,13 @@ import itertools
 import struct
 import time
 
-from rtld.backends.emulated.linux.mips import ERRNO_MIPS, mask_in, mask_out, signal_in
+from rtld.backends.emulated.linux.mips import (
+    ERRNO_MIPS,
+    mask_in,
+    mask_out,
+    signal_in,
+    signal_out,
+)
 from rtld.backends.emulated.memory import READ, WRITE
 from rtld.errors import TargetFault
 
@@ -86,9 +92,11 @@ class Sleep(Exception):
         self.bits = bits
         self.signals = signals
         self.again = time.monotonic() + pause if pause else None
-        #: Done when a handler ends the call with EINTR.
         self.serial = next(_SERIALS)  # who sleeps longer has a lower one
+        #: Done when a handler ends the call with EINTR.
         self.broken: Callable[[], None] | None = None
+        #: What the call has done already: its result then, in place of EINTR.
+        self.done = 0
         super().__init__()
 
 
@@ -201,6 +209,10 @@ class Calls:
         if not 0 <= number <= 64:
             raise failed(errno.EINVAL)
         return signal_in(number) if self.is_mips else number
+
+    def signal_out(self, number: int) -> int:
+        """A signal as the guest counts it."""
+        return signal_out(number) if self.is_mips else number
 
     @property
     def _stack_form(self) -> str:

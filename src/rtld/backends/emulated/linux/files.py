@@ -8,7 +8,7 @@ import stat
 
 from rtld.backends.emulated.linux.calls import Sleep, failed, int32
 from rtld.backends.emulated.linux.io import O_CLOEXEC, Io
-from rtld.backends.emulated.linux.proc import Proc
+from rtld.backends.emulated.linux.proc import MAGIC, Proc
 from rtld.backends.emulated.linux.status import pack_stat, pack_statfs, pack_statx
 
 TYPE_CHECKING = False
@@ -95,9 +95,10 @@ class Files(Io):
         """(host's descriptor, guest's path, whether the file is not the guest's to change: ``fixed``)."""
         if self.tree is None:
             raise failed(errno.ENOENT)
-        special = self.proc.open(path, flags) if path.startswith(("/proc/", "/dev/")) else None
-        if special is not None:
-            return special
+        special, path = self.proc.special(dirfd, path)
+        made = self.proc.open(special, flags) if special is not None else None
+        if made is not None:
+            return made
         follow = (
             not flags & os.O_NOFOLLOW and flags & (os.O_CREAT | os.O_EXCL) != os.O_CREAT | os.O_EXCL
         )
@@ -132,17 +133,28 @@ class Files(Io):
             if not flags & AT_EMPTY_PATH:
                 raise failed(errno.ENOENT)
             if int32(dirfd) != AT_FDCWD:
-                return os.fstat(self.host(dirfd))
+                return self._stat_open(dirfd)
             path = "."
-        special = (
-            self.proc.stat(path, not flags & AT_SYMLINK_NOFOLLOW)
-            if path.startswith(("/proc/", "/dev/"))
-            else None
-        )
-        if special is not None:
-            return special
-        with self.at(dirfd, path, follow=not flags & AT_SYMLINK_NOFOLLOW) as place:
+        follow = not flags & AT_SYMLINK_NOFOLLOW
+        special, path = self.proc.special(dirfd, path)
+        made = self.proc.stat(special, follow) if special is not None else None
+        if made is not None:
+            return made
+        with self.at(dirfd, path, follow=follow) as place:
             return os.stat(place.name, dir_fd=place.fd, follow_symlinks=False)
+
+    def stat_of(self, path: str) -> os.stat_result:
+        """What stat says of a guest's path."""
+        return self._stat(AT_FDCWD, path, 0)
+
+    def _stat_open(self, fd: int) -> os.stat_result:
+        host = self.host(fd)
+        if host in self.fixed and self.name_of(fd).startswith("/proc"):
+            special, _ = self.proc.special(AT_FDCWD, self.name_of(fd))
+            made = self.proc.stat(special, True) if special is not None else None
+            if made is not None:
+                return made
+        return os.fstat(host)
 
     def _give_stat(self, address: int, found: os.stat_result) -> int:
         self.put(address, pack_stat(self.cpu.name, self.cpu.order, found))
@@ -160,7 +172,7 @@ class Files(Io):
         return self._give_stat(result, self._stat(AT_FDCWD, self.name(path), AT_SYMLINK_NOFOLLOW))
 
     def sys_fstat(self, fd: int, result: int, *_: int) -> int:
-        return self._give_stat(result, os.fstat(self.host(fd)))
+        return self._give_stat(result, self._stat_open(fd))
 
     sys_stat64, sys_lstat64, sys_fstat64 = sys_stat, sys_lstat, sys_fstat
 
@@ -169,26 +181,40 @@ class Files(Io):
         self.put(result, pack_statx(self.cpu.order, found))
         return 0
 
-    def _statfs(self, host: os.statvfs_result, result: int, *, wide: bool) -> int:
-        self.put(result, pack_statfs(self.cpu.name, self.cpu.order, host, wide=wide))
+    def _statfs(self, path: str, result: int, host: int = -1, *, wide: bool) -> int:
+        """Of a name, or of the descriptor *host* that has it."""
+        special, path = self.proc.special(AT_FDCWD, path)
+        if special is not None and self.proc.is_made(special):
+            made = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255))
+            data = pack_statfs(self.cpu.name, self.cpu.order, made, wide=wide, kind=MAGIC)
+        else:
+            if host < 0:
+                with self.at(AT_FDCWD, path) as place:
+                    found = os.fstatvfs(place.fd)
+            else:
+                found = os.fstatvfs(host)
+            data = pack_statfs(self.cpu.name, self.cpu.order, found, wide=wide)
+        self.put(result, data)
         return 0
 
     def sys_statfs(self, path: int, result: int, *_: int) -> int:
-        with self.at(AT_FDCWD, self.name(path)) as place:
-            return self._statfs(os.fstatvfs(place.fd), result, wide=False)
+        return self._statfs(self.name(path), result, wide=False)
 
     def sys_fstatfs(self, fd: int, result: int, *_: int) -> int:
-        return self._statfs(os.fstatvfs(self.host(fd)), result, wide=False)
+        return self._statfs(self.name_of(fd), result, self.host(fd), wide=False)
 
     def sys_statfs64(self, path: int, _size: int, result: int, *_: int) -> int:
-        with self.at(AT_FDCWD, self.name(path)) as place:
-            return self._statfs(os.fstatvfs(place.fd), result, wide=True)
+        return self._statfs(self.name(path), result, wide=True)
 
     def sys_fstatfs64(self, fd: int, _size: int, result: int, *_: int) -> int:
-        return self._statfs(os.fstatvfs(self.host(fd)), result, wide=True)
+        return self._statfs(self.name_of(fd), result, self.host(fd), wide=True)
 
     def _access(self, dirfd: int, path: str, mode: int, flags: int) -> int:
-        if path.startswith(("/proc/", "/dev/")) and self.proc.stat(path, True) is not None:
+        special, path = self.proc.special(dirfd, path)
+        made = self.proc.stat(special, True) if special is not None else None
+        if made is not None:
+            if mode & os.W_OK and stat.S_IFMT(made.st_mode) in (stat.S_IFREG, stat.S_IFDIR):
+                raise failed(errno.EACCES)
             return 0
         with self.at(dirfd, path, follow=not flags & AT_SYMLINK_NOFOLLOW) as place:
             if not place.exists:
@@ -211,7 +237,8 @@ class Files(Io):
 
     def sys_readlinkat(self, dirfd: int, path: int, buffer: int, size: int, *_: int) -> int:
         name = self.name(path)
-        target = self.proc.readlink(name) if name.startswith(("/proc/", "/dev/")) else None
+        special, name = self.proc.special(dirfd, name)
+        target = self.proc.readlink(special) if special is not None else None
         if target is None:
             with self.at(dirfd, name or ".", follow=False) as place:
                 target = os.readlink(place.name, dir_fd=place.fd)
@@ -231,8 +258,15 @@ class Files(Io):
         self.put(buffer, data)
         return len(data)
 
-    def _go(self, place: Place) -> int:
-        with place:
+    def _go(self, path: str) -> int:
+        special, path = self.proc.special(AT_FDCWD, path + "/")
+        entry = self.proc.entry(special) if special is not None else None
+        if special is not None and entry is not None:
+            if entry.names is None:
+                raise failed(errno.ENOTDIR)
+            self.cwd = special
+            return 0
+        with self.at(AT_FDCWD, path) as place:
             if not stat.S_ISDIR(
                 os.stat(place.name, dir_fd=place.fd, follow_symlinks=False).st_mode
             ):
@@ -241,10 +275,10 @@ class Files(Io):
         return 0
 
     def sys_chdir(self, path: int, *_: int) -> int:
-        return self._go(self.at(AT_FDCWD, self.name(path)))
+        return self._go(self.name(path))
 
     def sys_fchdir(self, fd: int, *_: int) -> int:
-        return self._go(self.at(AT_FDCWD, self.base(fd)))
+        return self._go(self.base(fd))
 
     def sys_getdents64(self, fd: int, buffer: int, size: int, *_: int) -> int:
         return self._entries(fd, buffer, size, wide=True)
@@ -256,7 +290,7 @@ class Files(Io):
         host = self.host(fd)
         left = self.listings.get(host)
         if left is None:
-            left = self.listings[host] = self._list(host)
+            left = self.listings[host] = self._list(host, self.name_of(fd))
         data = bytearray()
         while left:
             inode, kind, name = left[-1]
@@ -279,8 +313,12 @@ class Files(Io):
         self.put(buffer, bytes(data))
         return len(data)
 
-    def _list(self, host: int) -> list[tuple[int, int, bytes]]:
+    def _list(self, host: int, name: str) -> list[tuple[int, int, bytes]]:
         """All entries, the last one first, with their types."""
+        special, _ = self.proc.special(AT_FDCWD, name) if name else (None, name)
+        made = self.proc.listing(special) if special is not None else None
+        if made is not None:
+            return made[::-1]
         kinds = {
             stat.S_IFDIR: 4,
             stat.S_IFREG: 8,

@@ -1,7 +1,7 @@
 """What a handler runs on, and the way back: the kernel's frame is built, and taken apart again.
 
 A handler's frame is the kernel's (``ucontext``): siginfo and a ucontext with the registers, which are what the program goes on
-with. All others (floating point, vectors) are kept here, not on its stack.
+with. Floating-point and vector registers are there, too (``fpcontext``, ``fxsave``); on MIPS they are kept here, not on its stack.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import struct
 from rtld.backends.emulated.linux import mips
 from rtld.backends.emulated.linux.calls import Away, Ended
 from rtld.backends.emulated.linux.futexes import Futexes
-from rtld.backends.emulated.linux.mips import signal_out
 from rtld.backends.emulated.linux.ucontext import (
     CHANGEABLE,
-    FPSTATE,
     FRAMES,
     OLD,
     SHOWN,
@@ -31,6 +29,8 @@ from rtld.errors import TargetFault
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.backends.emulated.faults import Fault
+    from rtld.backends.emulated.linux.fpcontext import FloatingPoint
+    from rtld.backends.emulated.linux.fxsave import Fxsave
     from rtld.backends.emulated.linux.tasks import Task
 
 # fmt: off
@@ -56,6 +56,24 @@ class Frames(Futexes):
         names = SPECIAL.get(self.cpu.name, {})
         self._shown = {name: names.get(name, name) for name in frame.registers}
         self._saved = self.engine.bank(*self._shown.values())
+        self._floats: tuple[FloatingPoint | None] | None = None
+        self._fx: Fxsave | None = None
+
+    def _fxsave(self) -> Fxsave:
+        """Of x86; made with the first handler that is entered."""
+        if self._fx is None:
+            from rtld.backends.emulated.linux.fxsave import Fxsave
+
+            self._fx = Fxsave(self.cpu, self.engine)
+        return self._fx
+
+    def _floating(self) -> FloatingPoint | None:
+        """Made with the first handler that is entered; None where the ucontext is not what they go on with."""
+        if self._floats is None:
+            from rtld.backends.emulated.linux.fpcontext import floating_point
+
+            self._floats = (floating_point(self.cpu, self.engine),)
+        return self._floats[0]
 
     def reset_host(self, number: int) -> None:
         """The action of a signal has gone back to what it is by default."""
@@ -93,8 +111,8 @@ class Frames(Futexes):
             top = sp - RED_ZONE.get(cpu.name, 0)
         before = task.mask if task.suspended is None else task.suspended
         task.suspended = None
-        fpstate = FPSTATE.get(cpu.name, b"")
-        top = (top - len(fpstate)) & -64
+        fx = self._fxsave() if frame.fpstate >= 0 else None
+        top = top & -64 if fx is None else fx.below(top)
         new = ((top - frame.size + frame.bias) & -16) - frame.bias & self.mask
         if (
             flags & SA_ONSTACK
@@ -104,8 +122,8 @@ class Frames(Futexes):
         ):
             raise TargetFault("the alternate signal stack is too small")
         self.put(new, bytes(frame.size))
-        if fpstate:
-            self.put(top, fpstate)
+        if fx is not None:
+            self.put(top, fx.image())
         if frame.info >= 0:
             self.put(new + frame.info, self.info_bytes(signal_))
         self._put_context(frame, new + frame.user, resume, before, top, fault)
@@ -113,7 +131,7 @@ class Frames(Futexes):
             task.alternate = (0, SS_DISABLE, 0)
         back = restorer if flags & SA_RESTORER else self._return_address(frame)
         told = (new + frame.info, new + frame.user) if frame.info >= 0 else (0, 0)
-        self._pass(new, signal_out(number) if self.is_mips else number, told, back)
+        self._pass(new, self.signal_out(number), told, back)
         task.frames = [each for each in task.frames if each[2] > new or flags & SA_ONSTACK]
         task.frames.append((context, resume, new, frame))
         task.mask |= mask | (0 if flags & SA_NODEFER else 1 << number - 1)
@@ -125,12 +143,16 @@ class Frames(Futexes):
             engine.set(cpu.callee, handler)
         self.machine.resume = handler
 
+    def code_out(self, code: int) -> int:
+        """si_code as the guest has it."""
+        return mips.SI_TIMER if self.is_mips and code == SI_TIMER else code
+
     def info_bytes(self, signal_: Signal) -> bytes:
         """siginfo_t; on MIPS si_code stands before si_errno."""
         if self.is_mips:
             data = pack_info(signal_, self.cpu.order, self.bits)
-            code = mips.SI_TIMER if signal_.code == SI_TIMER else signal_.code
-            head = struct.pack("<iii", signal_out(signal_.number), code, 0)
+            code = self.code_out(signal_.code)
+            head = struct.pack("<iii", self.signal_out(signal_.number), code, 0)
             return head + data[12:]
         return pack_info(signal_, self.cpu.order, self.bits)
 
@@ -168,6 +190,11 @@ class Frames(Futexes):
             self.put(at + frame.fault, self._bytes_of(fault.address))
         if frame.fpstate >= 0:
             self.put(at + frame.fpstate, self._bytes_of(fpstate))
+        floats = self._floating()
+        if floats is not None:
+            place = at + floats.where.start
+            old = bytes(self.memory.view(place, floats.where.size, READ))
+            self.put(place, floats.image(old))
 
     def _bytes_of(self, value: int) -> bytes:
         width = self._new.words
@@ -187,6 +214,18 @@ class Frames(Futexes):
             elif value != old & (1 << 8 * frame.words) - 1:
                 engine.set(register, value)
         self.machine.resume = pc & self.mask | engine.thumb()
+        floats = self._floating()
+        if floats is not None:
+            place = at + floats.where.start
+            if not floats.take(bytes(self.memory.view(place, floats.where.size, READ))):
+                raise TargetFault("no record of floating-point registers")
+        if frame.fpstate >= 0:
+            (place,) = self.words(at + frame.fpstate, 1)
+            fx = self._fxsave()
+            if not place:
+                fx.reset()
+            elif not fx.take(bytes(self.memory.view(place, fx.size, READ))):
+                raise TargetFault("not an image of floating-point registers")
         if frame.high < 0:
             mask = self.read_mask(at + frame.mask)
         else:

@@ -26,6 +26,8 @@ class Poll(Special, Tasks):
     """All of them are made of one host poll, and a sleep until one of the descriptors is ready."""
 
     def _ask(self, wanted: list[tuple[int, int]]) -> dict[int, int]:
+        if self.machine.kernel.signalfds:
+            self.machine.kernel.ring([self.task])
         poll = select.poll()
         masks: dict[int, int] = {}
         for host, events in wanted:

@@ -16,11 +16,15 @@ from rtld.backends.emulated.linux.poll import Poll
 from rtld.backends.emulated.linux.tasks import (
     CLONE_CHILD_CLEARTID,
     CLONE_CHILD_SETTID,
+    CLONE_DETACHED,
     CLONE_PARENT_SETTID,
+    CLONE_PIDFD,
     CLONE_SETTLS,
     Task,
 )
 from rtld.backends.emulated.linux.timers import Timers
+from rtld.backends.emulated.linux.ucontext import Signal
+from rtld.backends.emulated.memory import WRITE
 
 # fmt: off
 #: CPU -> what uname calls it.
@@ -30,7 +34,7 @@ ARCH_SET_GS, ARCH_SET_FS, ARCH_GET_FS = 0x1001, 0x1002, 0x1003
 PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_CAPBSET_READ = 15, 16, 1, 3, 4, 23
 RLIMIT_STACK, RLIMIT_NOFILE = 3, 7
 INFINITY = (1 << 64) - 1
-WNOHANG, WNOWAIT = 1, 0x01000000
+WNOHANG, WNOWAIT, P_PIDFD = 1, 0x01000000, 3
 # fmt: on
 
 
@@ -45,15 +49,25 @@ class Processes(Timers, Poll):
     # -- fork ---------------------------------------------------------------------------------------
 
     def fork(self, flags: int, stack: int, parent: int, child: int, tls: int) -> int:
+        if flags & CLONE_PIDFD:  # it is told where the number would be
+            if flags & (CLONE_PARENT_SETTID | CLONE_DETACHED):
+                raise failed(errno.EINVAL)
+            self.memory.view(parent, 4, WRITE)
+            if len(self.descriptors) >= self.limit_files:
+                raise failed(errno.EMFILE)
+
         def fork() -> None:
             if not self.machine.process.may_fork():
                 self.machine.finish_call(-errno.EAGAIN)
                 return
+            self.publish()
             pid = os.fork()
             if pid:
                 self.machine.process.remember(pid)
                 if flags & CLONE_PARENT_SETTID:
                     self.write32(parent, pid)
+                if flags & CLONE_PIDFD:
+                    self.write32(parent, self.machine.kernel.new_pidfd(pid, 0))
                 self.machine.finish_call(pid)
                 return
             self.machine.forked()
@@ -67,6 +81,7 @@ class Processes(Timers, Poll):
             self.pending = []
             self.timers, self.next_timer = {}, None
             self.born_ipc()
+            self.born_files()
             if flags & CLONE_CHILD_SETTID:
                 self.write32(child, new.tid)
             if flags & CLONE_CHILD_CLEARTID:
@@ -81,6 +96,10 @@ class Processes(Timers, Poll):
 
     def born_ipc(self) -> None:
         """This process is a child that has just been forked."""
+        raise NotImplementedError
+
+    def born_files(self) -> None:
+        """The same, for descriptors that mean something else in each process."""
         raise NotImplementedError
 
     def sys_fork(self, *_: int) -> int:
@@ -143,7 +162,11 @@ class Processes(Timers, Poll):
         if self.machine.process.family is None:
             raise failed(errno.ECHILD)
         try:
-            found = os.waitid(int32(kind), which & 0x7FFFFFFF, options & 0x0100000F | os.WNOHANG)
+            if int32(kind) == P_PIDFD:
+                found = self.machine.kernel.wait_for_pidfd(which, options & 0x0100000F)
+            else:
+                flags = options & 0x0100000F | os.WNOHANG
+                found = os.waitid(int32(kind), which & 0x7FFFFFFF, flags)
         except ChildProcessError:
             raise failed(errno.ECHILD) from None
         if found is None:
@@ -155,11 +178,8 @@ class Processes(Timers, Poll):
         if not options & WNOWAIT and found.si_code in (1, 2, 3):
             self.machine.process.forget(found.si_pid)
         if info:
-            form = "iii4xiii" if self.bits == 64 else "iiiiii"
-            data = self.pack(
-                form, found.si_signo, 0, found.si_code, found.si_pid, found.si_uid, found.si_status
-            )
-            self.put(info, data.ljust(128, b"\0"))
+            told = (found.si_signo, found.si_code, found.si_pid, found.si_uid, 0, found.si_status)
+            self.put(info, self.info_bytes(Signal(*told)))
         return 0
 
     # -- identity -----------------------------------------------------------------------------------
@@ -263,10 +283,12 @@ class Processes(Timers, Poll):
 
     def sys_prctl(self, option: int, argument: int, *_: int) -> int:
         if option == PR_SET_NAME:
-            self.comm = self.string(argument, 4096)[:15]
+            self._comm = self.string(argument, 4096)[:15]
+            if self.machine.process.is_family:
+                self.publish()
             return 0
         if option == PR_GET_NAME:
-            self.put(argument, self.comm.ljust(16, b"\0"))
+            self.put(argument, self.command().ljust(16, b"\0"))
             return 0
         if option in (PR_SET_PDEATHSIG, PR_SET_DUMPABLE):
             return 0
@@ -274,7 +296,18 @@ class Processes(Timers, Poll):
             return 1
         raise failed(errno.EINVAL)
 
-    comm = b""
+    _comm: bytes | None = None
+
+    def command(self) -> bytes:
+        """What the process is called."""
+        name = self.executable.rpartition("/")[2]
+        return os.fsencode(name)[:15] if self._comm is None else self._comm
+
+    def publish(self) -> None:
+        """Others may look at this process now, or it has another name."""
+        from rtld.backends.emulated.linux.procpid import card
+
+        self.machine.process.publish(card(self.machine))
 
     def sys_personality(self, *_: int) -> int:
         return 0

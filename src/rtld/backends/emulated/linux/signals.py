@@ -22,8 +22,7 @@ from rtld.backends.emulated.linux.frames import (
     SS_ONSTACK,
     Frames,
 )
-from rtld.backends.emulated.linux.mips import signal_out
-from rtld.backends.emulated.linux.ucontext import SI_TKILL, SI_USER, Signal, unpack_info
+from rtld.backends.emulated.linux.ucontext import SI_KERNEL, SI_TKILL, SI_USER, Signal, unpack_info
 from rtld.backends.emulated.memory import READ
 from rtld.errors import TargetFault
 
@@ -42,6 +41,9 @@ SIGKILL, SIGSTOP, SIGCHLD = 9, 19, 17
 IGNORED = {17, 18, 23, 28}           # by default: CHLD, CONT, URG, WINCH
 STOPS = {20, 21, 22}                 # TSTP, TTIN, TTOU
 OWN = {4, 5, 7, 8, 9, 11, 19, 32, 33}  # never the host's: what a CPU raises, what cannot be caught, what libc uses
+ITIMERS = {14, 26, 27}               # ALRM, VTALRM, PROF
+#: What the host keeps for us as soon as it has been blocked once: all but these, and what stops or is ignored on the host.
+KEPT = ~sum(1 << number - 1 for number in {*OWN, *STOPS, 13, 17})
 MINIMUM = {"aarch64": 5120}          # MINSIGSTKSZ, elsewhere 2048
 #: Calls that are not made again after a handler, SA_RESTART or not (man 7 signal).
 NEVER_AGAIN = {
@@ -53,10 +55,15 @@ NEVER_AGAIN = {
 
 
 class Signals(Frames):
-    """``pending``: signals of the process, that no thread has got yet."""
+    """``pending``: signals of the process, that no thread has got yet; ``arrivals``: how many there have been in all.
+
+    ``kept``: those that were blocked at some time (a mask). From then on we catch them, though there be no handler: the host
+    would end this process, where they are to wait.
+    """
 
     pending: list[Signal]  # of the process
-    blocking_host: set[int]
+    arrivals = 0
+    kept = 0
 
     def start_signals(self) -> None:
         self.actions = {}
@@ -69,20 +76,46 @@ class Signals(Frames):
         """The host has a signal for us: it is the guest's."""
         told = self.machine.process.collect()
         for signal_ in told:
-            if signal_.number != number and self.actions.get(signal_.number, (0,))[0] <= SIG_IGN:
+            if signal_.number != number and not self._caught(signal_.number):
                 continue  # the host has dealt with it
             self.queue(self.pending, signal_)
         if not any(signal_.number == number for signal_ in told):
             if number == SIGCHLD:
                 self.queue(self.pending, _child())
-            elif self.actions.get(number, (0,))[0] > SIG_IGN:
-                self.queue(self.pending, Signal(number))
+            elif self._caught(number):
+                self.queue(
+                    self.pending, Signal(number, SI_KERNEL if number in ITIMERS else SI_USER)
+                )
+
+    def _caught(self, number: int) -> bool:
+        """Does the host leave it to us?"""
+        handler = self.actions.get(number, (SIG_DFL,))[0]
+        return handler > SIG_IGN or (handler == SIG_DFL and bool(self.kept >> number - 1 & 1))
+
+    def keep(self, mask: int) -> None:
+        """These are blocked now."""
+        new = mask & KEPT & ~self.kept
+        self.kept |= new
+        self._tell_host_of(new)
+
+    def _tell_host_of(self, mask: int) -> None:
+        if self.machine.process.catches:
+            for number in range(1, signal.NSIG):
+                if mask >> number - 1 & 1:
+                    self._tell_host(number)
+
+    def listen(self) -> None:
+        """This program has taken another's place: what the host has caught for that one is for this one now."""
+        self._tell_host_of(self.kept)
+        if self.machine.process.is_family:
+            self.machine.kernel.publish()
 
     def queue(self, waiting: list[Signal], new: Signal) -> None:
         """Put a signal with those that wait; of one that is not a real-time signal there is one at most."""
         again = new.number < FIRST_REAL_TIME and any(old.number == new.number for old in waiting)
         if not again and len(waiting) < MOST_WAITING:
             waiting.append(new)
+            self.arrivals += 1
 
     def _tell_host(self, number: int) -> None:
         """What the host is to do when that signal comes from outside."""
@@ -90,11 +123,12 @@ class Signals(Frames):
             return
         handler = self.actions.get(number, (SIG_DFL,))[0]
         if handler == SIG_IGN and number != SIGCHLD:
-            signal.signal(number, signal.SIG_IGN)
-        elif handler > SIG_IGN or number == SIGCHLD:
-            signal.signal(number, self.arrived)
+            before = signal.signal(number, signal.SIG_IGN)
+        elif number == SIGCHLD or self._caught(number):
+            before = signal.signal(number, self.arrived)
         else:
-            signal.signal(number, signal.SIG_DFL)
+            before = signal.signal(number, signal.SIG_DFL)
+        self.machine.process.replaced(number, before)
 
     def reset_host(self, number: int) -> None:
         """The action of a signal has gone back to what it is by default."""
@@ -157,6 +191,8 @@ class Signals(Frames):
                 task.mask = given
             else:
                 raise failed(errno.EINVAL)
+            if task.mask & KEPT & ~self.kept:
+                self.keep(task.mask)
         if old:
             self.put(old, self.mask_bytes(before))
         return 0
@@ -198,7 +234,7 @@ class Signals(Frames):
             self.queue(self.pending, signal_)
         elif signal_.number not in (32, 33):
             self.machine.process.post(pid, signal_)
-            os.kill(pid, signal_.number)
+            self.machine.process.send(pid, signal_.number)
 
     def sys_kill(self, pid: int, number: int, *_: int) -> int:
         wanted, number = int32(pid), self.signal_number(number)
@@ -227,12 +263,17 @@ class Signals(Frames):
                 return task
         raise failed(errno.ESRCH)
 
-    def _given(self, number: int, info: int) -> Signal:
-        """The siginfo that a program gives; it cannot pretend to be the kernel."""
+    def given_info(self, info: int) -> Signal:
+        """The siginfo that a program gives."""
         data = bytes(self.memory.view(info, 128, READ))
         if self.is_mips:  # si_code stands before si_errno
             data = data[:4] + data[8:12] + data[4:8] + data[12:]
         got = unpack_info(data, self.cpu.order, self.bits)
+        return got._replace(number=self.signal_number(got.number))
+
+    def _given(self, number: int, info: int) -> Signal:
+        """The same for a signal of that number; it cannot pretend to be the kernel."""
+        got = self.given_info(info)
         number = self.signal_number(number)
         if not number:
             raise failed(errno.EINVAL)
@@ -327,6 +368,8 @@ class Signals(Frames):
             return
         flags = self.actions[number][1]
         again = flags & SA_RESTART and self.machine.kernel.call_name(task) not in NEVER_AGAIN
+        again = again and not task.sleep.done
+        result = task.sleep.done or -errno.EINTR
         broken, task.sleep = task.sleep.broken, None
         if not again:
             if broken is not None:
@@ -334,7 +377,7 @@ class Signals(Frames):
                     broken()
                 except TargetFault:
                     pass  # there is no such memory: nobody is told
-            self.machine.finish_call(-errno.EINTR)
+            self.machine.finish_call(result)
             task.deadline = None
 
     def handles(self, fault: Fault) -> bool:
@@ -372,7 +415,7 @@ class Signals(Frames):
                     self.taken(each)
                     if info:
                         self.put(info, self.info_bytes(each))
-                    return signal_out(each.number) if self.is_mips else each.number
+                    return self.signal_out(each.number)
         deadline = self.until(self.nanoseconds(timeout, wide=wide) / 1e9) if timeout else None
         if deadline is not None and time.monotonic() >= deadline:
             raise failed(errno.EAGAIN)

@@ -35,7 +35,7 @@ CALLS = {
     1: ("socket", 3), 2: ("bind", 3), 3: ("connect", 3), 4: ("listen", 2), 5: ("accept", 3), 6: ("getsockname", 3),
     7: ("getpeername", 3), 8: ("socketpair", 4), 9: ("send", 4), 10: ("recv", 4), 11: ("sendto", 6), 12: ("recvfrom", 6),
     13: ("shutdown", 2), 14: ("setsockopt", 5), 15: ("getsockopt", 5), 16: ("sendmsg", 3), 17: ("recvmsg", 3),
-    18: ("accept4", 4),
+    18: ("accept4", 4), 19: ("recvmmsg", 5), 20: ("sendmmsg", 4),
 }
 SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_NONBLOCK = 1, 2, 5, 0o4000
 _FLAGS = SOCK_NONBLOCK | O_CLOEXEC

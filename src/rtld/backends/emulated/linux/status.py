@@ -90,9 +90,10 @@ def pack_statx(order: str, s: os.stat_result) -> bytes:
     return (head + body + tail).ljust(256, b"\0")
 
 
-def pack_statfs(cpu: str, order: str, s: os.statvfs_result, *, wide: bool) -> bytes:
-    """struct statfs; *wide*: struct statfs64 of a 32-bit CPU."""
-    kind = 0xEF53
+def pack_statfs(
+    cpu: str, order: str, s: os.statvfs_result, *, wide: bool, kind: int = 0xEF53
+) -> bytes:
+    """struct statfs; *wide*: struct statfs64 of a 32-bit CPU; *kind*: f_type."""
     name = 255 if s.f_namemax == 0 else s.f_namemax
     numbers = (s.f_blocks, s.f_bfree, s.f_bavail, s.f_files, s.f_ffree)
     if cpu in ("i386", "arm"):
@@ -103,6 +104,15 @@ def pack_statfs(cpu: str, order: str, s: os.statvfs_result, *, wide: bool) -> by
         return struct.pack(
             order + "IIIIIII8xIII16x", kind, s.f_bsize, *few, name, s.f_frsize, s.f_flag
         )
+    if cpu in ("mips64el", "mipsel"):  # the free ones stand last, and the fragment's size third
+        blocks, free, here, files, left = numbers
+        mixed = (kind, s.f_bsize, s.f_frsize, blocks, free, files, left, here)
+        if cpu == "mipsel" and wide:
+            return struct.pack(order + "III4xQQQQQ8xII20x", *mixed, name, s.f_flag)
+        if cpu == "mips64el":
+            return struct.pack(order + "QQQQQQQQ8xQQ40x", *mixed, name, s.f_flag)
+        few = [min(number, 0xFFFFFFFF) for number in mixed]
+        return struct.pack(order + "IIIIIIII8xII20x", *few, name, s.f_flag)
     if cpu == "s390x":
         return struct.pack(
             order + "IIQQQQQ8xIII20x", kind, s.f_bsize, *numbers, name, s.f_frsize, s.f_flag

@@ -11,7 +11,7 @@ import os
 import select
 import time
 
-from rtld.backends.emulated.linux.calls import Away, Ended, Sleep
+from rtld.backends.emulated.linux.calls import Away, Ended, Sleep, failed
 from rtld.backends.emulated.linux.clocks import Clocks
 
 TYPE_CHECKING = False
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # fmt: off
 CLONE_VM, CLONE_FILES, CLONE_SIGHAND, CLONE_VFORK, CLONE_THREAD = 0x100, 0x400, 0x800, 0x4000, 0x10000
+CLONE_PIDFD, CLONE_DETACHED = 0x1000, 0x400000
 CLONE_SETTLS, CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x80000, 0x100000, 0x200000, 0x1000000
 LONGEST = 0.5  # seconds of one wait, when nothing else would end it
 # fmt: on
@@ -115,6 +116,8 @@ class Tasks(Clocks):
 
     def _wake(self, now: float) -> None:
         """Whose time has come, or whose descriptor is ready."""
+        if self.machine.kernel.signalfds:
+            self.machine.kernel.ring_sleepers()
         poll = None
         waiting: dict[int, list[Task]] = {}
         for task in self.tasks:
@@ -186,6 +189,8 @@ class Tasks(Clocks):
 
     def sys_clone(self, *arguments: int) -> int:
         flags, stack, parent, child, tls = self._clone_arguments(arguments)
+        if flags & CLONE_THREAD and flags & CLONE_PIDFD:
+            raise failed(errno.EINVAL)
         if flags & CLONE_THREAD and flags & CLONE_VM:
             return self._new_thread(flags, stack, parent, child, tls)
         return self.fork(flags, stack, parent, child, tls)

@@ -156,7 +156,7 @@ class _Walk:
         self.close()
         bind = self.tree.binds.get(())
         root = bind.host if bind is not None else self.tree.root
-        self.fds = [_nothing() if root is None else os.open(root, os.O_PATH | os.O_CLOEXEC)]
+        self.fds = [nothing() if root is None else os.open(root, os.O_PATH | os.O_CLOEXEC)]
         self.names = []
         self.rights = [
             bind.writable if bind is not None else self.tree.writable and root is not None
@@ -181,7 +181,7 @@ class _Walk:
                 fd = os.open(name, _WALK, dir_fd=self.fds[-1])
             except FileNotFoundError:
                 if here in self.tree._above:
-                    self._push(_nothing(), name, False)
+                    self._push(nothing(), name, False)
                     continue
                 if todo and not all(part == ".." for part in todo):
                     raise
@@ -268,10 +268,10 @@ def _temporary() -> str:
     return os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
 
 
-def _nothing() -> int:
+def nothing(flags: int = os.O_PATH) -> int:
     """An empty directory that nobody can put anything into: it has been removed."""
     path = os.path.join(_temporary(), f"rtld-{os.urandom(12).hex()}")
     os.mkdir(path, 0o700)
-    fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(path, flags | os.O_DIRECTORY | os.O_CLOEXEC)
     os.rmdir(path)
     return fd

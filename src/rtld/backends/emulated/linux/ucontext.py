@@ -1,7 +1,7 @@
 """What a signal handler finds on its stack: siginfo, and the registers it has interrupted as a ucontext (arch/*/kernel/signal.c).
 
 A frame is data: where the structures stand above the stack pointer, which register is where in the ucontext. What a handler
-changes there is what the program goes on with, but for floating-point and vector registers, which are kept elsewhere.
+changes there is what the program goes on with. Floating-point and vector registers are in ``fpcontext``.
 """
 
 from __future__ import annotations
@@ -123,11 +123,6 @@ CHANGEABLE = {
 # fmt: on
 #: What the rest of such a register shows.
 SHOWN = {"pswm": 0x0705_0000_0000_0000}
-#: FXSAVE's image (i386: FSAVE's before it) of a unit in its first state: setcontext loads it from there.
-FPSTATE = {
-    "x86_64": b"\x7f\x03" + bytes(22) + b"\x80\x1f" + bytes(486),
-    "i386": b"\x7f\x03\xff\xff\0\0\xff\xff\xff\xff\xff\xff" + bytes(100),
-}
 
 
 def pack_info(signal: Signal, order: str, bits: int) -> bytes:
