@@ -126,6 +126,7 @@ def find_interpreter(ns: Namespace) -> None:
 def bind(ns: Namespace) -> Namespace:
     """Versions, scopes, TLS layout, and every reference's definition."""
     from rtld.elf.lookup import Columns
+    from rtld.elf.notices import note
     from rtld.elf.resolve import resolve_symbols
     from rtld.elf.tls import layout_tls
     from rtld.elf.versions import check_versions
@@ -145,6 +146,9 @@ def bind(ns: Namespace) -> Namespace:
         ns.relocations, ns.bindings = resolve_symbols(ns, ns.modules, ns.global_scope.modules)
 
     timed(ns, "resolve", resolve)
+
+    # What the reference loader would say of it, or stop at, while it relocates.
+    timed(ns, "notices", lambda: note(ns))
     if ns.reporter.wants & {"symbols", "bindings", "reloc"}:
         from rtld.elf.explain import tell_bindings
 

@@ -93,6 +93,7 @@ class Loading:
             if not self._link_small():
                 bind_group(ns, group, self.flags)
                 self._tell()
+                yield from self._warn(now=now)
                 try:
                     refuse_undefined(ns, group, now=now)
                 except DlError as error:
@@ -113,6 +114,17 @@ class Loading:
             service.memory.write(*world.counters())
             raise
         yield from self._commit()
+
+    def _warn(self, *, now: bool) -> Steps:
+        """What ld.so says while it relocates the group, as far as it gets."""
+        from rtld.elf.notices import note, relocation_lines
+        from rtld.process.live.lazy import write_lines
+
+        ns, service = self.ns, self.service
+        note(ns)
+        lines, _failure = relocation_lines(ns, service.argv0, now=now)
+        if lines:
+            yield from write_lines(service, lines)
 
     def _make_room(self) -> Steps:
         """More memory for tables, before it runs out."""
