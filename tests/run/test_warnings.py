@@ -333,6 +333,34 @@ def test_listing(make: Make, tmp_path: Path, rtld_command: list[str], kind: str)
     assert ours.stderr == native.stderr
 
 
+# -- levels of the CPU's instruction set ----------------------------------------------------------
+
+
+def raise_level(path: Path) -> None:
+    """Make the level that a file needs one that no CPU has."""
+    data = bytearray(path.read_bytes())
+    at = data.index(struct.pack("<II", 0xC0008002, 4))
+    data[at + 8] = 0x80
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("who", ["main", "libraries"])
+def test_levels_of_the_cpu(make: Make, every: Same, who: str) -> None:
+    level = "-Wl,-z,x86-64-v2"
+    library = make("int f(void) { return 3; } int b(void) { return 4; }", "liba.so", level)
+    user = make("int b(void); int c(void) { return b(); }", "libc1.so", level, str(library), ORIGIN)
+    program = make("int f(void); int main(void) { return f(); }", "main", level, str(library))
+    make(OPENS, "opens")
+    assert every(["./main"]).returncode == 3
+    for path in [program] if who == "main" else [library, user]:
+        raise_level(path)
+    done = every(["./main"])
+    assert done.returncode == 127
+    assert done.stderr
+    every(["./opens", "n", "./liba.so", "./libc1.so"])
+    every(["./opens", "n"], {"LD_PRELOAD": "./libc1.so"})
+
+
 # -- files that are no libraries ------------------------------------------------------------------
 
 

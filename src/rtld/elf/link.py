@@ -127,12 +127,14 @@ def bind(ns: Namespace) -> Namespace:
     """Versions, scopes, TLS layout, and every reference's definition."""
     from rtld.elf.lookup import Columns
     from rtld.elf.notices import note
+    from rtld.elf.properties import check_isa
     from rtld.elf.resolve import resolve_symbols
     from rtld.elf.tls import layout_tls
     from rtld.elf.versions import check_versions
 
     # Every version a module requires must be defined by the module it names.
     timed(ns, "versions", lambda: check_versions(ns))
+    check_isa(ns)
 
     # The global scope; DT_SYMBOLIC modules look into themselves first.
     timed(ns, "scopes", lambda: build_scopes(ns))

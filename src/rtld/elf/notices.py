@@ -16,15 +16,12 @@ from rtld.core.module import Problem
 from rtld.elf import types as t
 from rtld.elf.load import binds_now
 from rtld.elf.lookup import PLT
+from rtld.elf.properties import ONE_NEEDED, property_word
 from rtld.elf.resolve import LOCAL, UNDEFINED
-from rtld.errors import FormatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from rtld.core.module import Namespace
-    from rtld.elf.file import ElfFile
     from rtld.elf.flat import I64
 
 #: moment: (rank of the module in relocation order, row of ``ns.relocations``); module: whose record it is; slot: it is a
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
 Notice = namedtuple("Notice", "moment module slot quiet problem")
 
 _INDIRECT_EXTERN_ACCESS = 1  # GNU_PROPERTY_1_NEEDED_INDIRECT_EXTERN_ACCESS
-_PROPERTY_1_NEEDED = 0xB0008000
 _CHECKS_ORDER = (
     "x86_64",
     "i386",
@@ -210,7 +206,7 @@ def _protected(ns: Namespace, ranks: I64) -> list[Notice]:
             else:
                 message = f"copy relocation against non-copyable protected symbol {where}"
             problems = [Problem("protected symbol", main.path, name, message, fatal=False)]
-            if needed_property(definer.file) & _INDIRECT_EXTERN_ACCESS:
+            if property_word(definer.file, ONE_NEEDED) & _INDIRECT_EXTERN_ACCESS:
                 why = "error due to GNU_PROPERTY_1_NEEDED_INDIRECT_EXTERN_ACCESS"
                 message = f"{name}: {definer.path}: {why}"
                 problems.append(Problem("protected symbol", main.path, name, message))
@@ -252,24 +248,3 @@ def _unordered_ifuncs(ns: Namespace, ranks: I64) -> list[Notice]:
         slot = int(r.type[row]) == ns.arch.reloc_types.jump_slot
         found.append(Notice(_moment(ns, ranks, row), module, slot, False, problem))
     return found
-
-
-def needed_property(file: ElfFile) -> int:
-    """The bits of GNU_PROPERTY_1_NEEDED of a file's property note (gABI for Linux, "Program Property")."""
-    result = 0
-    try:
-        notes = [note for note in file.notes() if note.type == t.NT_GNU_PROPERTY_TYPE_0]
-    except FormatError:
-        return 0
-    for found in notes:
-        if found.name != "GNU":
-            continue
-        order: Any = "little" if file.order == "<" else "big"
-        at, desc, align = 0, found.desc, file.bits // 8
-        while at + 8 <= len(desc):
-            kind = int.from_bytes(desc[at : at + 4], order)
-            size = int.from_bytes(desc[at + 4 : at + 8], order)
-            if kind == _PROPERTY_1_NEEDED and size == 4:
-                result |= int.from_bytes(desc[at + 8 : at + 12], order)
-            at += 8 + (size + align - 1) // align * align
-    return result

@@ -14,6 +14,7 @@ import struct
 from rtld.core.image import Image
 from rtld.elf import types as t
 from rtld.elf.load import binds_now, image_segments, is_symbolic
+from rtld.elf.properties import first_too_new
 from rtld.elf.records import GiveUp, Records, form_of, records_with_symbols
 from rtld.elf.scalar import Dynsym, dynsym, gnu_hash
 from rtld.elf.verneed import defined_versions, needed_versions, version_table
@@ -412,6 +413,8 @@ def bind_small(ns: Namespace, *, emulated: bool = False) -> SmallLink | None:
     if ns.model != "glibc" or ns.dynamic_weak or ns.reporter.wants:
         return None
     if not emulated and (ns.arch.name != "x86_64" or ns.lazy):
+        return None
+    if not emulated and first_too_new(ns, [m for m in ns.modules if not m.hosted]) is not None:
         return None
     if ns.arch.implicit_got is not None or ns.arch.local_entry is not None:
         return None  # MIPS, PowerPC64: not everything is in their records

@@ -307,8 +307,14 @@ class Launch:
         lines, stops = version_lines(ns, program)
         if stops:
             raise StartFailed("\n".join(lines), 1)
+        for line in lines:
+            self.reporter.message(line)
+        for problem in ns.problems:
+            if problem.kind == "ISA level":
+                whose = program if problem.module == ns.main.path else problem.module
+                raise StartFailed(whose + problem.message.removeprefix(problem.module))
         more, failure = relocation_lines(ns, program, now=self.lazy is False)
-        for line in (*lines, *more):
+        for line in more:
             self.reporter.message(line)
         if failure is not None:
             raise StartFailed(failure)
