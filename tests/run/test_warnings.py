@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 from collections.abc import Callable
@@ -331,6 +332,41 @@ def test_listing(make: Make, tmp_path: Path, rtld_command: list[str], kind: str)
 
     assert names(ours.stdout) == names(native.stdout)
     assert ours.stderr == native.stderr
+
+
+# -- where it is written --------------------------------------------------------------------------
+
+
+def test_names_are_bytes(make: Make, same: Same, tmp_path: Path) -> None:
+    library = make("int v[4];", "liba.so")
+    program = make("extern int v[4]; int main(void) { return v[0]; }", "main", *FIXED, str(library))
+    library = make("int v[8];", "liba.so")
+    place = tmp_path / os.fsdecode(b"\xff\xc3\xa9")
+    place.mkdir()
+    for path in (library, program):
+        path.rename(place / path.name)
+    assert b"\xff\xc3\xa9/main: Symbol" in same([str(place / "main")]).stderr
+    (place / "liba.so").write_bytes(b"")
+    same([str(place / "main")], env={"LD_PRELOAD": str(place / "liba.so")})
+
+
+@pytest.mark.parametrize("where", ["2>&-", "2>/dev/full", "2>&1"])
+def test_nobody_listens(make: Make, tmp_path: Path, rtld_command: list[str], where: str) -> None:
+    """Standard error is closed, or full: the program runs as ever."""
+    library = make("int v[4];", "liba.so")
+    make("extern int v[4]; int main(void) { return v[0] + 7; }", "main", *FIXED, str(library))
+    make("int v[8];", "liba.so")
+    script = tmp_path / "script"
+    script.write_text(f'#!/bin/sh\nexec "$@" {where}\n')
+    script.chmod(0o755)
+    done = [
+        subprocess.run(
+            [str(script), *how, "./main"], cwd=tmp_path, capture_output=True, check=False
+        )
+        for how in ([], [*rtld_command, "run"])
+    ]
+    assert done[0].returncode == done[1].returncode == 7
+    assert (done[0].stdout, done[0].stderr) == (done[1].stdout, done[1].stderr)
 
 
 # -- levels of the CPU's instruction set ----------------------------------------------------------
