@@ -99,8 +99,13 @@ class NotFound(RtldError):
         self.reason = reason
         super().__init__(name, requester)
 
+    @property
+    def by_system(self) -> bool:
+        """Is the reason the system's, and not a sentence of the linker's own?"""
+        return not self.reason.startswith(("wrong ELF class", "empty dynamic", "DST not allowed"))
+
     def __str__(self) -> str:
-        if self.reason.startswith("wrong ELF class"):
+        if not self.by_system:
             return f"{self.name}: {self.reason}"
         return f"{self.name}: cannot open shared object file: {self.reason}"
 

@@ -146,11 +146,25 @@ class Reporter:
 
 
 class Spoken(Reporter):
-    """Says what a dynamic linker says by itself, on standard error, and nothing else."""
+    """Says what a dynamic linker says by itself, on standard error, and nothing else.
+
+    Names of files are bytes; and like ld.so it does not look whether anybody can hear it.
+    """
 
     def message(self, text: str) -> None:
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        stream = sys.stderr
+        if stream is None:
+            return  # it was closed when we were started
+        try:
+            place = stream.fileno()
+        except (AttributeError, OSError, ValueError):
+            stream.write(text + "\n")  # what somebody has put in its place in Python
+            return
+        try:
+            stream.flush()
+            os.write(place, os.fsencode(text) + b"\n")
+        except OSError:
+            pass
 
 
 QUIET = Reporter()

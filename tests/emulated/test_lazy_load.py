@@ -152,7 +152,7 @@ def test_options_that_exclude_it(build: Callable[[str], Path], rtld_command: lis
 #: What is told of libraries that nobody has called yet, or depends on their being there.
 OTHERWISE = {
     "scope/iterate_phdr", "version/missing_version", "resolve/weak_reference_finds_definition",
-    "resolve/weak_definition_strong_with_dynamic_weak",
+    "resolve/weak_definition_strong_with_dynamic_weak", "ifunc/of_the_program", "ifunc/relocated_too_late",
 }  # fmt: skip
 
 

@@ -19,7 +19,13 @@ from rtld.process.link import find
 #: What an image is not: one object is told to dl_iterate_phdr where there were several.
 DIFFERENT = {"scope/iterate_phdr"}
 #: ld.so warns about these at each start; an image has them settled.
-SILENT = {"copy/size_has_changed", "version/versioned_reference_unversioned_library"}
+SILENT = {
+    "copy/protected_variable",
+    "copy/size_has_changed",
+    "ifunc/relocated_too_late",
+    "lazy/protected_function",
+    "version/versioned_reference_unversioned_library",
+}
 #: LD_PRELOAD leads to the original, but only after ld.so has initialised what is preloaded once.
 TWICE = {
     "init/preloaded_library_is_initialised_before_the_program",

@@ -48,6 +48,7 @@ def decode(data: bytes, _: str) -> None:
     """Everything there is to ask of a file, each in its own right."""
     from rtld.elf import tables
     from rtld.elf.file import ElfFile
+    from rtld.elf.properties import X86_ISA_NEEDED, property_word
 
     file = ElfFile(data)
     wishes: list[Callable[[], object]] = [
@@ -61,6 +62,7 @@ def decode(data: bytes, _: str) -> None:
         lambda: (file.dt_flags, file.dt_flags_1),
         lambda: list(file.notes()),
         lambda: file.build_id,
+        lambda: property_word(file, X86_ISA_NEEDED),
         lambda: tables.tables(file),
         lambda: tables.symbols(file).sum if len(tables.symbols(file)) else None,
         lambda: [file.string(int(n)) for n in tables.symbols(file)["st_name"][:50]],

@@ -164,6 +164,7 @@ class Namespace:
         self.unique: dict[str, tuple[Module, int]] = {}  # STB_GNU_UNIQUE names that are settled
         self.columns: Any = None  # elf.lookup.Columns
         self.relocations: Any = None  # elf.resolve.Relocations
+        self.notices: list[Any] = []  # elf.notices.Notice: what is said while all this is relocated
         self.ifuncs: list[Any] = []  # places that wait for a resolver to be called
         self.descriptors: list[Any] = []  # TLS descriptors, to be given a resolver
         self.counts: dict[Module, dict[str, int]] = {}  # relocations applied, by type name
@@ -175,4 +176,7 @@ class Namespace:
         )
         self.postponed: dict[Module, list[str]] = {}  # what was left out, by who needs it
         self.lazy = False  # leave JUMP_SLOTs to the first call
+        self.told_when_called: dict[
+            int, list[Any]
+        ] = {}  # row of bindings -> notices; its slots wait
         self.timings: list[tuple[str, float]] = []  # (pass, CPU seconds)

@@ -15,6 +15,7 @@ from rtld.elf.initfini import sort_dfs, sort_musl
 from rtld.elf.load import _add, find_module, is_symbolic, load_needed
 from rtld.elf.models import MODELS
 from rtld.elf.scalar import dynsym, gnu_hash
+from rtld.elf.words import when_opened
 from rtld.errors import FormatError, NotFound, RtldError
 from rtld.events import QUIET
 
@@ -125,7 +126,7 @@ def open_group(
             return None
         raise DlError(str(error)) from None
     except FormatError as error:
-        raise DlError(glibc_words(error)) from None
+        raise DlError(when_opened(error)) from None
     if root not in known:
         if noload and ns.model == "musl":
             raise DlError(f"Library {name} is not already loaded")
@@ -142,7 +143,7 @@ def open_group(
             f"Error loading shared library {problem.subject}: {reason} (needed by {problem.module})"
         )
     if missing:
-        raise DlError(missing[0].message)
+        raise DlError(when_opened(ns.missing[missing[0].subject][0][1]))
     new = [module for module in ns.modules if module not in known]
     for module in new:
         module.init_index = len(ns.modules)
@@ -172,11 +173,6 @@ def _refuse(ns: Namespace, module: Module) -> None:
     # The name it was asked for by, which may be no path.
     asked = [name for (_, name), found in ns.searches.items() if found is module.found]
     raise DlError(f"{asked[0] if asked and module.found is not None else module.path}: {why}")
-
-
-def glibc_words(error: FormatError) -> str:
-    """The sentence without what glibc would not add."""
-    return f"{error.path}: {error.structure}"
 
 
 def initialisers(ns: Namespace, group: Group) -> list[Module]:

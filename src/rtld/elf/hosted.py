@@ -84,8 +84,10 @@ def open_slots(ns: Namespace, link_map: Callable[[Module], int], binder: int) ->
     if not slots.any():
         return
     if len(b):
-        undefined = slots & (r.reference >= 0) & (b.kind == UNDEFINED)[r.reference]
-        for _row, module, offset in _places(ns, undefined):
+        waits = b.kind == UNDEFINED
+        waits[list(ns.told_when_called)] = True
+        waiting = slots & (r.reference >= 0) & waits[r.reference]
+        for _row, module, offset in _places(ns, waiting):
             store_word(module, offset, _load(module, offset) + module.base)
     for number in np.unique(r.module[slots]).tolist():
         module = ns.columns.modules[number]

@@ -126,12 +126,15 @@ def find_interpreter(ns: Namespace) -> None:
 def bind(ns: Namespace) -> Namespace:
     """Versions, scopes, TLS layout, and every reference's definition."""
     from rtld.elf.lookup import Columns
+    from rtld.elf.notices import note
+    from rtld.elf.properties import check_isa
     from rtld.elf.resolve import resolve_symbols
     from rtld.elf.tls import layout_tls
     from rtld.elf.versions import check_versions
 
     # Every version a module requires must be defined by the module it names.
     timed(ns, "versions", lambda: check_versions(ns))
+    check_isa(ns)
 
     # The global scope; DT_SYMBOLIC modules look into themselves first.
     timed(ns, "scopes", lambda: build_scopes(ns))
@@ -145,6 +148,9 @@ def bind(ns: Namespace) -> Namespace:
         ns.relocations, ns.bindings = resolve_symbols(ns, ns.modules, ns.global_scope.modules)
 
     timed(ns, "resolve", resolve)
+
+    # What the reference loader would say of it, or stop at, while it relocates.
+    timed(ns, "notices", lambda: note(ns))
     if ns.reporter.wants & {"symbols", "bindings", "reloc"}:
         from rtld.elf.explain import tell_bindings
 

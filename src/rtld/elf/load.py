@@ -11,6 +11,7 @@ from rtld.core.module import Module, Problem, Scope
 from rtld.elf import types as t
 from rtld.elf.models import MODELS, known_by_name, names_of, startup_order
 from rtld.elf.search import debug_lines
+from rtld.elf.words import when_preloaded
 from rtld.errors import FormatError, NotFound
 
 TYPE_CHECKING = False
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rtld.core.module import Namespace
     from rtld.elf.file import ElfFile, Segment
     from rtld.elf.search import Found
+
+_PAGE = 4096
 
 #: What glibc is made of: one piece of software in several files that only its own ld.so can initialise.
 LIBC_FAMILY = frozenset(
@@ -73,9 +76,7 @@ def load_preloads(ns: Namespace) -> None:
             # To musl a preload is asked for by nobody: no RPATH helps to find it.
             module = find_module(ns, name, None if ns.model == "musl" else ns.main, preload=True)
         except (NotFound, FormatError, OSError) as error:
-            # ld.so leaves out the system's words for the error.
-            missing = isinstance(error, NotFound) and not error.reason.startswith("wrong")
-            why = "cannot open shared object file" if missing else str(error).partition(": ")[2]
+            why = when_preloaded(error)
             message = f"object '{name}' from {source} cannot be preloaded ({why}): ignored."
             if fatal:
                 message = message.replace(": ignored.", "")
@@ -203,14 +204,7 @@ def _note_missing(ns: Namespace, module: Module, name: str, error: Exception) ->
     if name in module.missing:
         return
     module.missing.append(name)
-    reason = getattr(error, "reason", None) or str(error)
-    message = (
-        f"{name}: cannot open shared object file: {reason}"
-        if isinstance(error, NotFound)
-        else str(error)
-    )
-    problem = Problem("library", module.path, name, message)
-    ns.problems.append(problem)
+    ns.problems.append(Problem("library", module.path, name, str(error)))
     ns.missing.setdefault(name, []).append((module, error))
 
 
@@ -223,7 +217,9 @@ def find_module(
     """
     name = ns.search.expand_needed(name, requester)
     loaded = known_by_name(ns, name, requester)
-    if loaded is not None:
+    # ld.so does not know by what path the kernel has loaded the program, nor from which inode.
+    itself = ns.model == "glibc" and loaded is ns.main and name != loaded.soname
+    if loaded is not None and not (itself and _started_by_kernel(ns)):
         return loaded
     ns.reporter.searching(name, requester)
     try:
@@ -235,6 +231,8 @@ def find_module(
     loaded = ns.by_name.get(found.path)
     if loaded is None and found.file.identity is not None:
         loaded = ns.by_identity.get(found.file.identity)
+    if ns.model == "glibc" and (loaded is None or (loaded is ns.main and _started_by_kernel(ns))):
+        refuse_file(found.file, name)
     if loaded is not None:
         if ns.model in ("glibc", "freebsd"):
             ns.by_name.setdefault(name, loaded)
@@ -248,6 +246,27 @@ def find_module(
     module.loader = requester
     module.aliases.add(name)
     return module
+
+
+def _started_by_kernel(ns: Namespace) -> bool:
+    return ns.main.file.interp is not None and not (ns.main.hosted or ns.search.options.by_loader)
+
+
+def refuse_file(file: ElfFile, name: str) -> None:
+    """FormatError for what glibc does not map, in its words and order (elf/dl-load.c, _dl_map_object_from_fd)."""
+    if any((load.vaddr - load.offset) % _PAGE for load in file.loads):
+        why = "ELF load command address/offset not page-aligned"
+    elif not file.loads:
+        why = "object file has no loadable segments"
+    elif file.type == t.ET_EXEC:
+        why = "cannot dynamically load executable"
+    elif file.dynamic is None:
+        why = "object file has no dynamic section"
+    elif file.dt_flags_1 & t.DF_1_PIE:
+        why = "cannot dynamically load position-independent executable"
+    else:
+        return
+    raise FormatError(name, why)
 
 
 def _add(ns: Namespace, module: Module) -> None:

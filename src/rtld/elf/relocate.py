@@ -210,10 +210,11 @@ def relocate_symbolic(
     if not len(rows.at):
         return
     _read_addends(ns, rows)
-    undefined = b.kind == UNDEFINED
-    if undefined.any():
+    left = b.kind == UNDEFINED
+    left[list(ns.told_when_called)] = True
+    if left.any():
         # What nobody defines stays as it is in the file; it has been noted as a problem.
-        rows.keep(~((rows.reference >= 0) & undefined[rows.reference]))
+        rows.keep(~((rows.reference >= 0) & left[rows.reference]))
     _drop_tls_of_nobody(ns, rows, b)
     if ns.arch.local_entry is not None:
         from rtld.elf.ppc64 import relocate_tls
@@ -391,10 +392,6 @@ def _note_copy(ns: Namespace, module: Module, place: int, reference: int, b: Bin
     theirs = columns.symbol_position(np.array([definer]), np.array([b.definition[reference]]))
     size, available = int(columns.size(own)[0]), int(columns.size(theirs)[0])
     source = int(columns.value(theirs)[0])
-    if size != available:
-        name = b.name(reference)
-        message = f"{module.path}: Symbol `{name}' has different size in shared object, consider re-linking"
-        ns.problems.append(Problem("copy size", module.path, name, message, fatal=False))
     ns.copies.append(Copy(module, place, columns.modules[definer], source, min(size, available)))
 
 

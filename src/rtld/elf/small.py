@@ -14,6 +14,7 @@ import struct
 from rtld.core.image import Image
 from rtld.elf import types as t
 from rtld.elf.load import binds_now, image_segments, is_symbolic
+from rtld.elf.properties import first_too_new
 from rtld.elf.records import GiveUp, Records, form_of, records_with_symbols
 from rtld.elf.scalar import Dynsym, dynsym, gnu_hash
 from rtld.elf.verneed import defined_versions, needed_versions, version_table
@@ -51,6 +52,7 @@ class SmallLink:
         self.scope = ns.modules if scope is None else scope
         self.records: dict[Module, Records] = {}
         self.answers: dict[tuple[Module, int, bool | str], tuple[Module, int] | None] = {}
+        self.ranks = {module: i for i, module in enumerate(ns.relocation_order)}
         self._hidden: dict[Module, dict[int, tuple[bytes, bool]]] = {}
 
     # -- binding ----------------------------------------------------------------------------------
@@ -108,12 +110,31 @@ class SmallLink:
                 continue
             found = self._match(definer, name, hashed, version, hidden, use is True)
             if found:
-                if self._symbols(definer).symbol(found).info >> 4 == t.STB_GNU_UNIQUE:
+                theirs = self._symbols(definer).symbol(found)
+                if theirs.info >> 4 == t.STB_GNU_UNIQUE:
+                    raise GiveUp
+                if definer is not module and self._is_told(module, entry, definer, theirs, use):
                     raise GiveUp
                 return definer, found
         if entry.info >> 4 != t.STB_WEAK:
             raise GiveUp
         return None
+
+    def _is_told(
+        self, module: Module, own: Any, definer: Module, theirs: Any, use: bool | str
+    ) -> bool:
+        """Would ld.so say something about the reference (notices.py)?"""
+        if use == "copy" and own.size != theirs.size:
+            return True
+        if theirs.other & 3 == t.STV_PROTECTED and module is self.ns.main:
+            return use == "copy" or (use is True and own.value != 0)
+        if theirs.info & 15 != t.STT_GNU_IFUNC or definer is self.ns.interp:
+            return False
+        if definer in self.ranks:
+            return self.ranks[definer] > self.ranks.get(module, len(self.ranks))
+        return (
+            definer in self.own
+        )  # of a group that is being opened: who comes first is not known here
 
     def _match(
         self,
@@ -294,8 +315,6 @@ class SmallLink:
             return
         own = self._symbols(module).symbol(symbol)
         theirs = self._symbols(found[0]).symbol(found[1])
-        if own.size != theirs.size:
-            raise GiveUp  # there is a warning to be made
         self.ns.copies.append(Copy(module, place, found[0], theirs.value, own.size))
 
     def _open_slots(self, module: Module, link_map: Callable[[Module], int], binder: int) -> None:
@@ -394,6 +413,8 @@ def bind_small(ns: Namespace, *, emulated: bool = False) -> SmallLink | None:
     if ns.model != "glibc" or ns.dynamic_weak or ns.reporter.wants:
         return None
     if not emulated and (ns.arch.name != "x86_64" or ns.lazy):
+        return None
+    if not emulated and first_too_new(ns, [m for m in ns.modules if not m.hosted]) is not None:
         return None
     if ns.arch.implicit_got is not None or ns.arch.local_entry is not None:
         return None  # MIPS, PowerPC64: not everything is in their records

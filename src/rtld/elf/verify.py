@@ -16,13 +16,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rtld.elf.search import Search
 
-# e_type, e_machine, e_version, e_flags, e_phentsize, by byte order and whether the class is ELFCLASS64.
+# e_type, e_machine, e_version, e_phoff, e_flags, e_phentsize, e_phnum, by byte order and whether the class is ELFCLASS64.
 _FIELDS = {
-    (order, wide): struct.Struct(order + ("HHI24xI2xH" if wide else "HHI12xI2xH"))
+    (order, wide): struct.Struct(order + ("HHI8xQ8xI2xHH" if wide else "HHI4xI4xI2xHH"))
     for order in "<>"
     for wide in (False, True)
 }
 
+_BUFFER = 832  # struct filebuf of elf/dl-load.c: the headers of most files are in it
 WRONG_CLASS = "wrong class"
 WRONG_MACHINE = "wrong machine"
 
@@ -30,7 +31,7 @@ WRONG_MACHINE = "wrong machine"
 def refuse(search: Search, fd: int, path: str) -> tuple[str, str] | None:
     """Why a file is passed over: (outcome, detail), or None when its header is right."""
     try:
-        header = os.pread(fd, 64, 0)
+        header = os.pread(fd, _BUFFER, 0)
     except OSError as error:
         raise FormatError(path, "cannot read file data", "", error.strerror) from None
     wide = search.main.bits == 64
@@ -43,7 +44,7 @@ def refuse(search: Search, fd: int, path: str) -> tuple[str, str] | None:
         if refusal is not None:
             return refusal
     fields = _FIELDS[search.main.order, wide].unpack_from(header, 16)
-    kind, machine, version, flags, size = fields
+    kind, machine, version, phoff, flags, size, count = fields
     if version != 1 and not search.rules.lenient:
         raise FormatError(path, "ELF file version does not match current one", "", version, 1)
     wrong = _wrong_machine(search, machine, flags)
@@ -54,6 +55,9 @@ def refuse(search: Search, fd: int, path: str) -> tuple[str, str] | None:
         raise FormatError(path, "only ET_DYN and ET_EXEC can be loaded", "e_type", found)
     if size != (56 if wide else 32):
         raise FormatError(path, "ELF file's phentsize not the expected size", "", size)
+    end = phoff + size * count
+    if end > len(header) and end > os.fstat(fd).st_size:
+        raise FormatError(path, "cannot read file data")
     return None
 
 

@@ -56,11 +56,11 @@ def _note(
     version = os.fsdecode(need.name)
     required = f"(required by {module.path})"
     if not has_versions:
-        # ld.so says this once for each file without versions, not for each version.
+        # Once for each version, as ld.so says it.
         kind = "no version information"
         message = f"{provider.path}: no version information available {required}"
-        if all(p.kind != kind or p.subject != provider.path for p in ns.problems):
-            ns.problems.append(Problem(kind, module.path, provider.path, message, fatal=False))
+        problem = Problem(kind, module.path, provider.path, message, False, version)
+        ns.problems.append(problem)
         return
     weak = "weak " if need.weak else ""
     message = f"{provider.path}: {weak}version `{version}' not found {required}"

@@ -206,6 +206,11 @@ def _with_needs(module: Module) -> set[Module]:
 def refuse_unresolved(plan: Plan) -> None:
     """Strong references that nobody defines: no image, or (functions, if allowed) a sentence when they are called."""
     ns, b = plan.ns, plan.ns.bindings
+    stops = [
+        p for p in ns.problems if p.fatal and p.kind in ("protected symbol", "IFUNC", "ISA level")
+    ]
+    if stops:
+        raise NotFreezable(plan.main.path, stops)  # ld.so does not start it either
     fatal = [p for p in ns.problems if p.kind in ("symbol", "version")]
     if not fatal:
         return

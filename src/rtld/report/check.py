@@ -48,6 +48,8 @@ class Examination:
             self._wrong_machine()
             for problem in ns.problems:
                 severity = "error" if problem.fatal or problem.kind in _ERRORS else "warning"
+                if problem.kind == "version" and not problem.fatal:
+                    severity = "warning"  # a weak one
                 self.findings.append(Finding(severity, problem))
             self._static_tls()
         for module in ns.modules:
@@ -257,7 +259,11 @@ def finding_lines(
     """One line for each finding, and one for many of a kind in a module; *message*: a problem in words."""
     colours = {"error": "red", "warning": "yellow", "note": "cyan"}
     times: dict[tuple[str, str], int] = {}
+    told: set[tuple[str, str, str]] = set()
     for severity, problem in shown:
+        if (severity, problem.kind, problem.message) in told:
+            continue
+        told.add((severity, problem.kind, problem.message))
         key = problem.kind, problem.module
         times[key] = times.get(key, 0) + 1
         if times[key] > _SHOWN and not verbose:

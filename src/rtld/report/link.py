@@ -143,8 +143,9 @@ def _timings(link: Link, style: Style) -> Iterator[str]:
 def _problems(link: Link, style: Style) -> Iterator[str]:
     if not link.problems:
         return
-    yield from _heading(f"problems: {len(link.problems)}", style)
-    for problem in link.problems:
+    distinct = {(problem.kind, message(problem)): problem for problem in link.problems}
+    yield from _heading(f"problems: {len(distinct)}", style)
+    for problem in distinct.values():
         colour = "red" if problem.fatal else "yellow"
         yield f"  {style.paint(problem.kind, colour)}: {message(problem)}"
 

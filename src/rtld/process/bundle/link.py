@@ -14,11 +14,11 @@ from rtld.elf.load import store_word
 from rtld.elf.resolve import UNDEFINED
 from rtld.elf.sysroot import Sysroot
 from rtld.elf.tls import round_up
+from rtld.elf.words import at_start
 from rtld.errors import NoSpace, Unsupported
 from rtld.process.bundle.plan import HEAD, Chosen, Copied, Open
 from rtld.process.emulated.system import StartFailed
 from rtld.process.hosting import is_hosted
-from rtld.process.live.run import first_undefined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def find_program(file: ElfFile, path: str, search: SearchOptions, reporter: Repo
         ns.interp.hosted = True
     for problem in ns.problems:
         if problem.kind == "library" and problem.fatal:
-            raise StartFailed(f"{path}: error while loading shared libraries: {problem.message}")
+            words = at_start(ns.missing[problem.subject][0][1])
+            raise StartFailed(f"{path}: error while loading shared libraries: {words}")
         if problem.kind == "preload":
             reporter.message(f"ERROR: ld.so: {problem.message}")
     return ns
@@ -85,9 +86,11 @@ def bind_program(bundle: Bundle) -> None:
     versions = [p.message for p in ns.problems if p.kind == "version" and p.fatal]
     if versions:
         raise StartFailed("\n".join(f"{program}: {message}" for message in versions), 1)
+    from rtld.elf.notices import first_undefined
+
     undefined = first_undefined(ns, program, now=bool(ns.search.env.get("LD_BIND_NOW")))
     if undefined is not None:
-        raise StartFailed(f"{program}: symbol lookup error: {undefined}")
+        raise StartFailed(f"{program}: symbol lookup error: {undefined[1]}")
     start = tls_start(bundle)
     for module in ns.tls.modules:
         module.tls_id = 1

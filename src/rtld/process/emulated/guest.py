@@ -37,7 +37,6 @@ from rtld.process.emulated.execve import (
 )
 from rtld.process.emulated.initialisers import Initialisers
 from rtld.process.emulated.layouts import PAGE
-from rtld.process.emulated.refusal import tell_copies
 from rtld.process.emulated.slots import Slots
 from rtld.process.foreign.world import TLS_ALIGN
 from rtld.process.hosting import is_hosted
@@ -222,7 +221,6 @@ class Guest(Initialisers):
         self._number_tls()
         self._choose_addresses()
         changes = self._relocate()
-        tell_copies(ns, self.program, self.reporter)
         own = [module for module in ns.modules if not module.hosted]
         for module in own:
             self.map_module(module)

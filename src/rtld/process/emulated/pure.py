@@ -19,7 +19,7 @@ from rtld.process.emulated.execve import AT_HWCAP, AT_RANDOM, HWCAP
 from rtld.process.emulated.glibcstate import State, refuse
 from rtld.process.emulated.guest import Guest
 from rtld.process.emulated.ownopen import OwnOpen
-from rtld.process.emulated.refusal import refuse_unbound, tell_copies
+from rtld.process.emulated.refusal import refuse_unbound
 from rtld.process.foreign.world import TLS_ALIGN
 from rtld.process.hosting import is_hosted
 
@@ -123,7 +123,6 @@ class PureGuest(Guest):
         )
         self._choose_addresses()
         relocate(ns)
-        tell_copies(ns, self.program, self.reporter)
         self._adjust()
         for module in ns.modules:
             self.map_module(module)

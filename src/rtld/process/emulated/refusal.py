@@ -7,6 +7,7 @@ and exits with 127 (ldso/dynlink.c).
 from __future__ import annotations
 
 from rtld.elf import types as t
+from rtld.elf.words import at_start
 from rtld.process.emulated.system import StartFailed
 
 TYPE_CHECKING = False
@@ -21,7 +22,8 @@ def refuse_missing(ns: Namespace, program: str, reporter: Reporter, sysroot: str
     """A library that cannot be loaded. StartFailed, with the package that has it, if the sysroot knows one."""
     for problem in ns.problems:
         if problem.kind == "library" and problem.fatal and ns.model != "musl":
-            text = f"{program}: error while loading shared libraries: {problem.message}"
+            words = at_start(ns.missing[problem.subject][0][1])
+            text = f"{program}: error while loading shared libraries: {words}"
             raise StartFailed("\n".join([text, *_advice(ns, sysroot)]))
         if problem.kind == "preload":
             reporter.message(f"ERROR: ld.so: {problem.message}")
@@ -41,29 +43,21 @@ def refuse_unbound(
     """What is wrong once all is bound; *waits*: libraries have been left out, functions of which may be missing yet.
     StartFailed.
     """
-    from rtld.process.live.run import first_undefined
-
     if ns.model == "musl":
         lines = [*_not_loaded(ns, program), *_not_found(ns, program, waits)]
         if lines:
             raise StartFailed("\n".join([*lines, *_advice(ns, sysroot)]))
         return
-    versions = [p.message for p in ns.problems if p.kind == "version" and p.fatal]
-    if versions:
-        raise StartFailed("\n".join(f"{program}: {message}" for message in versions), 1)
-    for problem in ns.problems:
-        if problem.kind in {"no version information", "version"}:
-            reporter.message(f"{program}: {problem.message}")
-    undefined = first_undefined(ns, program, now=not ns.lazy)
-    if undefined is not None:
-        raise StartFailed(f"{program}: symbol lookup error: {undefined}")
+    from rtld.elf.notices import relocation_lines, version_lines
 
-
-def tell_copies(ns: Namespace, program: str, reporter: Reporter) -> None:
-    """What ld.so says of a COPY relocation to a variable whose size has changed (elf/dl-reloc.c)."""
-    for problem in ns.problems:
-        if problem.kind == "copy size":
-            reporter.message(f"{program}{problem.message.removeprefix(problem.module)}")
+    lines, stops = version_lines(ns, program)
+    if stops:
+        raise StartFailed("\n".join(lines), 1)
+    more, failure = relocation_lines(ns, program, now=not ns.lazy)
+    for line in (*lines, *more):
+        reporter.message(line)
+    if failure is not None:
+        raise StartFailed(failure)
 
 
 def _not_loaded(ns: Namespace, program: str) -> Iterator[str]:

@@ -20,9 +20,11 @@ from rtld.process.emulated.system import StartFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, NoReturn
 
     from rtld.core.module import Module, Namespace
+    from rtld.elf.notices import Notice
     from rtld.elf.small import SmallLink
     from rtld.process.emulated.guest import Guest
 
@@ -39,6 +41,13 @@ class Slots:
         self._numbers = {module: i + 1 for i, module in enumerate(self.modules)}
         self._columns, self._relocations, self._bindings = ns.columns, ns.relocations, ns.bindings
         self._rows: dict[Module, dict[int, int]] = {}  # position of a record -> row
+        self._told: dict[
+            int, list[Notice]
+        ] = {}  # row of the program's bindings -> what is said at its call
+        if ns.notices:
+            from rtld.elf.notices import at_first_call
+
+            self._told = at_first_call(ns)
 
     def number(self, module: Module) -> int:
         """The word for GOT[1]."""
@@ -135,10 +144,22 @@ class Slots:
         if row is None or r.reference[row] < 0:
             self._give_up(f"{module.path}: PLT slot {index} has no symbol")
         reference = int(r.reference[row])
+        if module is self.guest.ns.main:
+            self._tell(self._told.get(reference, ()))
         definer = int(b.definer[reference])
         if definer < 0:
             return None, 0
         return self._columns.modules[definer], int(b.definition[reference])
+
+    def _tell(self, notices: Iterable[Notice]) -> None:
+        program = os.fsdecode(self.guest.process.argv[0])
+        for notice in notices:
+            from rtld.elf.notices import spoken
+
+            text = spoken(notice.problem, program)
+            if notice.problem.fatal:
+                raise StartFailed(text)
+            self.guest.reporter.message(text)
 
     def _name(self, module: Module, symbol: int) -> tuple[str, str | None]:
         table = dynsym(module.file)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rtld.backends.child.live_anchor import List
     from rtld.core.module import Module, Namespace
+    from rtld.elf.notices import Notice
     from rtld.elf.resolve import Bindings
     from rtld.process.live.dlservice import Service
 
@@ -84,7 +85,8 @@ def resolve_slot(service: Service, module: Module, index: int) -> Steps:
     world = service.world
     slots = world.slots.get(module)
     if slots is None or index >= len(slots.rows) or slots.rows[index] < 0:
-        return (yield from _give_up(service, f"{module.path}: PLT slot {index} has no symbol"))
+        text = f"symbol lookup error: {module.path}: PLT slot {index} has no symbol"
+        return (yield from _give_up(service, text))
     b, row = slots.bindings, slots.rows[index]
     value: int = slots.values[index]
     definer = int(b.definer[row])
@@ -98,9 +100,11 @@ def resolve_slot(service: Service, module: Module, index: int) -> Steps:
             text = f"{service.name(module)}: undefined symbol: {name}" + (
                 f", version {version}" if version else ""
             )
-            return (yield from _give_up(service, text))
+            return (yield from _give_up(service, f"symbol lookup error: {text}"))
         owner = found[0]
         value = yield from service.address_of(*found)
+    if module is world.ns.main and row in world.ns.told_when_called:
+        yield from _tell(service, world.ns.told_when_called[row])
     service.memory.write_word(module.base + slots.offsets[index], value)
     reporter = world.ns.reporter
     if reporter.wants & {"symbols", "bindings"}:
@@ -133,13 +137,31 @@ def _look_again(
     return None
 
 
-def _give_up(service: Service, text: str) -> Steps:
-    """What ld.so does: a line on stderr and exit status 127."""
-    data = os.fsencode(f"{service.argv0}: symbol lookup error: {text}\n")
+def _tell(service: Service, notices: list[Notice]) -> Steps:
+    """What ld.so says of a function at its first call, and whether it stops there."""
+    from rtld.elf.notices import spoken
+
+    for notice in notices:
+        text = spoken(notice.problem, service.argv0)
+        if notice.problem.fatal:
+            return (yield from _give_up(service, text.removeprefix(f"{service.argv0}: ")))
+        yield from write_lines(service, [text])
+    return 0
+
+
+def write_lines(service: Service, lines: list[str], status: int = -1) -> Steps:
+    """Lines on the process's own stderr; then, with a *status*, its end."""
+    data = os.fsencode("".join([f"{line}\n" for line in lines]))
     at = service.scratch(len(data))
     service.channel.put(at, data)
     calls = service.calls(3)
     calls.add(NR["write"], 2, at, len(data))
-    calls.add(NR["exit_group"], 127)
+    if status >= 0:
+        calls.add(NR["exit_group"], status)
     yield calls
     return 0
+
+
+def _give_up(service: Service, text: str) -> Steps:
+    """What ld.so does: a line on stderr and exit status 127."""
+    return (yield from write_lines(service, [f"{service.argv0}: {text}"], 127))

@@ -19,8 +19,9 @@ from rtld.elf.dlopen import (
     refuse_undefined,
     scope_of,
 )
-from rtld.elf.initfini import init_first, sort_musl
+from rtld.elf.initfini import init_first, sort_dfs, sort_musl
 from rtld.elf.load import is_symbolic
+from rtld.elf.properties import first_too_new
 from rtld.elf.small import GiveUp, bind_small_group
 from rtld.elf.tls import tls_segment
 from rtld.events import CALLS
@@ -90,9 +91,11 @@ class Loading:
             self.service.change()
             self.records = world.add_records(group.new)
             ns.ifuncs, ns.copies, ns.descriptors = [], [], []
+            self._check_isa()
             if not self._link_small():
                 bind_group(ns, group, self.flags)
                 self._tell()
+                yield from self._warn(now=now)
                 try:
                     refuse_undefined(ns, group, now=now)
                 except DlError as error:
@@ -113,6 +116,24 @@ class Loading:
             service.memory.write(*world.counters())
             raise
         yield from self._commit()
+
+    def _check_isa(self) -> None:
+        """DlError for a library that this CPU cannot run."""
+        if first_too_new(self.ns, self.own) is not None:
+            order = sort_dfs(self.group.new, force_first=False)[::-1]
+            module = first_too_new(self.ns, order) or order[0]
+            raise DlError(f"{module.path}: CPU ISA level is lower than required")
+
+    def _warn(self, *, now: bool) -> Steps:
+        """What ld.so says while it relocates the group, as far as it gets."""
+        from rtld.elf.notices import note, relocation_lines
+        from rtld.process.live.lazy import write_lines
+
+        ns, service = self.ns, self.service
+        note(ns)
+        lines, _failure = relocation_lines(ns, service.argv0, now=now)
+        if lines:
+            yield from write_lines(service, lines)
 
     def _make_room(self) -> Steps:
         """More memory for tables, before it runs out."""

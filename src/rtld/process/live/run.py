@@ -18,12 +18,12 @@ from rtld.backends.child.calls import NR
 from rtld.backends.child.live_anchor import LiveAnchor
 from rtld.backends.child.parked import Parked
 from rtld.elf import types as t
-from rtld.elf.dlopen import glibc_words
 from rtld.elf.link import bind, find_closure, open_namespace
 from rtld.elf.load import build_scopes
-from rtld.elf.search import SearchOptions
+from rtld.elf.search import SearchOptions, model_of
 from rtld.elf.small import bind_small
-from rtld.errors import FormatError, RtldError, Unsupported
+from rtld.elf.words import at_start
+from rtld.errors import RtldError, Unsupported
 from rtld.events import SPOKEN
 from rtld.process import kernel
 from rtld.process.hosting import is_hosted
@@ -92,6 +92,11 @@ def run(
             os.close(fd)
     if not can_link(file):
         return kernel.run_program(program, arguments, env, aslr=aslr, seed=seed)
+    if _is_listed(file, env):
+        from rtld.process.run import interpreter_environment
+
+        variables = interpreter_environment(env, library_path, preload, now=lazy is False)
+        return kernel.run_program(program, arguments, variables, aslr=aslr, seed=seed)
     # Where ld.so finds a program that has no file: in the root, as far as $ORIGIN goes.
     path = file.name if isinstance(program, str) else f"/memfd:{arguments[0]} (deleted)"
     launch = Launch(
@@ -114,6 +119,13 @@ def can_link(file: ElfFile) -> bool:
         and (file.machine, file.bits) == (t.EM_X86_64, 64)
         and bool(file.needed)
     )
+
+
+def _is_listed(file: ElfFile, env: Mapping[str, str] | None) -> bool:
+    """Is ld.so asked to list the files and to start nothing, as ldd does? Then it is its own answer that is wanted."""
+    name = "LD_TRACE_LOADED_OBJECTS"
+    variables = os.environ if env is None else {os.fsdecode(key): "" for key in env}
+    return name in variables and model_of(file) == "glibc"
 
 
 class Launch:
@@ -191,10 +203,8 @@ class Launch:
         program = self.argv[0]
         for problem in self.ns.problems:
             if problem.kind == "library" and problem.fatal:
-                error = self.ns.missing[problem.subject][0][1]
-                words = glibc_words(error) if isinstance(error, FormatError) else problem.message
-                text = f"{program}: error while loading shared libraries: {words}"
-                raise StartFailed(text)
+                words = at_start(self.ns.missing[problem.subject][0][1])
+                raise StartFailed(f"{program}: error while loading shared libraries: {words}")
             if problem.kind == "preload":
                 self.reporter.message(f"ERROR: ld.so: {problem.message}")
 
@@ -290,17 +300,24 @@ class Launch:
         return self.stack
 
     def _check_bound(self) -> None:
-        """What ld.so refuses before the program's first instruction."""
-        program = self.argv[0]
-        versions = [p.message for p in self.ns.problems if p.kind == "version" and p.fatal]
-        if versions:
-            raise StartFailed("\n".join(f"{program}: {message}" for message in versions), 1)
-        for problem in self.ns.problems:
-            if problem.kind in {"no version information", "copy size"}:
-                self.reporter.message(f"{program}: {problem.message}")
-        undefined = first_undefined(self.ns, program, now=self.lazy is False)
-        if undefined is not None:
-            raise StartFailed(f"{program}: symbol lookup error: {undefined}")
+        """What ld.so says, and what it refuses, before the program's first instruction."""
+        from rtld.elf.notices import relocation_lines, version_lines
+
+        ns, program = self.ns, self.argv[0]
+        lines, stops = version_lines(ns, program)
+        if stops:
+            raise StartFailed("\n".join(lines), 1)
+        for line in lines:
+            self.reporter.message(line)
+        for problem in ns.problems:
+            if problem.kind == "ISA level":
+                whose = program if problem.module == ns.main.path else problem.module
+                raise StartFailed(whose + problem.message.removeprefix(problem.module))
+        more, failure = relocation_lines(ns, program, now=self.lazy is False)
+        for line in more:
+            self.reporter.message(line)
+        if failure is not None:
+            raise StartFailed(failure)
 
     # -- our part -------------------------------------------------------------------------------------
 
@@ -312,42 +329,11 @@ class Launch:
             return status
         try:
             taking = TakeOver(self.ns, tracee, self.anchor, self.stack, self.small, self._undo)
+            taking.check = self._check_bound
+            taking.now = self.lazy is False
             taking.run()
         except BaseException:
             tracee.kill()
             raise
         self.world, self.channel = taking.world, taking.channel
         return None
-
-
-def first_undefined(ns: Namespace, program: str, *, now: bool) -> str | None:
-    """The message for the first reference that ld.so would fail at, relocating dependencies first; None if there is none.
-    *program*: what it calls the program.
-    """
-    problems = [p for p in ns.problems if p.kind == "symbol"]
-    if not problems:
-        return None
-    import numpy as np
-
-    from rtld.elf.load import binds_now
-    from rtld.elf.resolve import UNDEFINED
-
-    r, b, slot = ns.relocations, ns.bindings, ns.arch.reloc_types.jump_slot
-    rank = {module: i for i, module in enumerate(ns.relocation_order)}
-    rows = np.flatnonzero((r.reference >= 0) & (b.kind == UNDEFINED)[r.reference])
-    failing = []
-    for row, number, kind in zip(
-        rows.tolist(), r.module[rows].tolist(), r.type[rows].tolist(), strict=True
-    ):
-        module = ns.columns.modules[number]
-        if not module.hosted and (kind != slot or now or binds_now(module)):
-            failing.append((rank.get(module, 0), row))
-    if not failing:
-        return None
-    reference = int(r.reference[min(failing)[1]])
-    module = b.modules[int(b.referrer[reference])]
-    version = b.version_name(reference)
-    name = program if module is ns.main else module.path
-    return f"{name}: undefined symbol: {b.name(reference)}" + (
-        f", version {version}" if version else ""
-    )

@@ -47,6 +47,8 @@ from rtld.process.mapping import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rtld.backends.child.live_anchor import LiveAnchor
     from rtld.backends.child.ptrace import Registers
     from rtld.core.module import Namespace
@@ -85,6 +87,8 @@ class TakeOver:
         self._undo = undo
         self.world = World(ns, anchor, self.pid)
         self.channel: Channel
+        self.check: Callable[[], None]  # when the column passes have bound it: may it start?
+        self.now = False  # no PLT slot waits for its first call
 
     def run(self) -> None:
         """Link; the process is then ready to go."""
@@ -137,6 +141,8 @@ class TakeOver:
                 # Something only the column passes know: begin again with them.
                 ns.ifuncs, ns.copies = [], []
                 bind(ns)
+                self.check()
+        self._postpone()
         relocate(ns)
         from rtld.elf.hosted import adjust_images, hosted_changes
 
@@ -144,6 +150,13 @@ class TakeOver:
         changes = hosted_changes(ns)
         self._fill_descriptors()
         return changes
+
+    def _postpone(self) -> None:
+        """Functions of which ld.so says something when they are called first: their slots wait."""
+        if self.ns.notices and not self.now:
+            from rtld.elf.notices import at_first_call
+
+            self.ns.told_when_called = at_first_call(self.ns)
 
     def _adopt_hosted(self) -> None:
         """Where ld.so has put the libc family, and what numbers their thread-local storage has."""

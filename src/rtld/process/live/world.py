@@ -247,7 +247,7 @@ class World:
         from rtld.elf.resolve import UNDEFINED
         from rtld.process.live.lazy import slots_of
 
-        if not ns.lazy and not (b.kind == UNDEFINED).any():
+        if not ns.lazy and not ns.told_when_called and not (b.kind == UNDEFINED).any():
             return []
         asked: list[int] = []
         for module in modules:
