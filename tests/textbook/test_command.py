@@ -64,7 +64,7 @@ def test_every_command_has_help_with_examples(name: str, rtld: Rtld) -> None:
 USAGE = [
     # line                               what is said
     ("links a.lk",                       "there is no command textbook links; there are link, bind"),
-    ("link",                             "OBJ [LIB] is missing"),
+    ("link",                             "OBJ is missing"),
     ("link --bas 1 sin.lk",              "there is no option --bas; did you mean --base?"),
     ("link --base xyz sin.lk",           "--base xyz: a hex number up to ffffffff is wanted"),
     ("link --base 100000000 sin.lk",     "--base 100000000: a hex number up to ffffffff is wanted"),
