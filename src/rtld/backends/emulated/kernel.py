@@ -51,9 +51,6 @@ class Kernel(Messages, Ipc):
         self.unknown: dict[str, int] = {}
         self.set_descriptors(descriptors)
         self.listings = {}
-        self.epolls = {}
-        self.signalfds = {}
-        self.pidfds = {}
         self.set_tree(None)
         self.start_tasks()
         self.start_signals()

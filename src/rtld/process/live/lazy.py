@@ -144,7 +144,7 @@ def _tell(service: Service, notices: list[Notice]) -> Steps:
     for notice in notices:
         text = spoken(notice.problem, service.argv0)
         if notice.problem.fatal:
-            return (yield from _give_up(service, text.removeprefix(f"{service.argv0}: ")))
+            return (yield from write_lines(service, [text], 127))
         yield from write_lines(service, [text])
     return 0
 

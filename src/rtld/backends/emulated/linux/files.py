@@ -96,7 +96,7 @@ class Files(Io):
         if self.tree is None:
             raise failed(errno.ENOENT)
         special, path = self.proc.special(dirfd, path)
-        made = self.proc.open(special, flags) if special is not None else None
+        made = self.proc.open(special, flags)
         if made is not None:
             return made
         follow = (
@@ -137,7 +137,7 @@ class Files(Io):
             path = "."
         follow = not flags & AT_SYMLINK_NOFOLLOW
         special, path = self.proc.special(dirfd, path)
-        made = self.proc.stat(special, follow) if special is not None else None
+        made = self.proc.stat(special, follow)
         if made is not None:
             return made
         with self.at(dirfd, path, follow=follow) as place:
@@ -150,8 +150,7 @@ class Files(Io):
     def _stat_open(self, fd: int) -> os.stat_result:
         host = self.host(fd)
         if host in self.fixed and self.name_of(fd).startswith("/proc"):
-            special, _ = self.proc.special(AT_FDCWD, self.name_of(fd))
-            made = self.proc.stat(special, True) if special is not None else None
+            made = self.proc.stat(self.proc.special(AT_FDCWD, self.name_of(fd))[0], True)
             if made is not None:
                 return made
         return os.fstat(host)
@@ -184,7 +183,7 @@ class Files(Io):
     def _statfs(self, path: str, result: int, host: int = -1, *, wide: bool) -> int:
         """Of a name, or of the descriptor *host* that has it."""
         special, path = self.proc.special(AT_FDCWD, path)
-        if special is not None and self.proc.is_made(special):
+        if self.proc.is_made(special):
             made = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255))
             data = pack_statfs(self.cpu.name, self.cpu.order, made, wide=wide, kind=MAGIC)
         else:
@@ -211,7 +210,7 @@ class Files(Io):
 
     def _access(self, dirfd: int, path: str, mode: int, flags: int) -> int:
         special, path = self.proc.special(dirfd, path)
-        made = self.proc.stat(special, True) if special is not None else None
+        made = self.proc.stat(special, True)
         if made is not None:
             if mode & os.W_OK and stat.S_IFMT(made.st_mode) in (stat.S_IFREG, stat.S_IFDIR):
                 raise failed(errno.EACCES)
@@ -238,7 +237,7 @@ class Files(Io):
     def sys_readlinkat(self, dirfd: int, path: int, buffer: int, size: int, *_: int) -> int:
         name = self.name(path)
         special, name = self.proc.special(dirfd, name)
-        target = self.proc.readlink(special) if special is not None else None
+        target = self.proc.readlink(special)
         if target is None:
             with self.at(dirfd, name or ".", follow=False) as place:
                 target = os.readlink(place.name, dir_fd=place.fd)
@@ -260,8 +259,8 @@ class Files(Io):
 
     def _go(self, path: str) -> int:
         special, path = self.proc.special(AT_FDCWD, path + "/")
-        entry = self.proc.entry(special) if special is not None else None
-        if special is not None and entry is not None:
+        entry = self.proc.entry(special)
+        if entry is not None:
             if entry.names is None:
                 raise failed(errno.ENOTDIR)
             self.cwd = special
@@ -315,8 +314,7 @@ class Files(Io):
 
     def _list(self, host: int, name: str) -> list[tuple[int, int, bytes]]:
         """All entries, the last one first, with their types."""
-        special, _ = self.proc.special(AT_FDCWD, name) if name else (None, name)
-        made = self.proc.listing(special) if special is not None else None
+        made = self.proc.listing(self.proc.special(AT_FDCWD, name)[0]) if name else None
         if made is not None:
             return made[::-1]
         kinds = {

@@ -18,6 +18,9 @@ from rtld.backends.emulated.memory import READ, WRITE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
+
+    from rtld.backends.emulated.linux.signalfd import SignalFile
 
 MOST = 0x7FFFF000  # bytes of one read or write (MAX_RW_COUNT)
 IOV_MAX = 1024
@@ -48,6 +51,10 @@ class Io(Calls):
     #: Of the host's: of files that are not the guest's to change: rights, owners and times of what it got from outside,
     #: of devices, of what it may only read, stay as they are, whoever is root.
     fixed: set[int]
+    #: Of the host's, and what each is: epoll -> the descriptors it watches -> the guest's word for each; signalfd; pidfd -> the process.
+    epolls: dict[int, dict[int, int]]
+    signalfds: dict[int, SignalFile]
+    pidfds: dict[int, int]
     limit_files = 1024
 
     def set_descriptors(self, descriptors: Mapping[int, int]) -> None:
@@ -59,6 +66,7 @@ class Io(Calls):
         self.counters = set()
         self.notices = set()
         self.fixed = set(descriptors.values())
+        self.epolls, self.signalfds, self.pidfds = {}, {}, {}
 
     def host(self, fd: int) -> int:
         """The host's descriptor for the guest's. EBADF."""
@@ -108,12 +116,18 @@ class Io(Calls):
         """A descriptor of the host's means nothing any more."""
         for kind in (self.counters, self.notices, self.fixed):
             kind.discard(host)
+        for known in (self.epolls, self.signalfds, self.pidfds):
+            known.pop(host, None)
 
     def copied(self, host: int, copy: int) -> None:
         """*copy* means what *host* does."""
         for kind in (self.counters, self.notices, self.fixed):
             if host in kind:
                 kind.add(copy)
+        meanings: tuple[dict[int, Any], ...] = (self.epolls, self.signalfds, self.pidfds)
+        for known in meanings:
+            if host in known:
+                known[copy] = known[host]
 
     def changeable(self, fd: int) -> int:
         """The host's descriptor of a file whose rights, owner and times the guest may change. EPERM."""

@@ -14,18 +14,7 @@ from rtld.backends.emulated.linux.ucontext import SI_TKILL, SI_USER, Signal
 
 
 class PidFiles(SignalFiles):
-    """``pidfds``: the host's descriptor -> the process's number."""
-
-    pidfds: dict[int, int]
-
-    def copied(self, host: int, copy: int) -> None:
-        super().copied(host, copy)
-        if host in self.pidfds:
-            self.pidfds[copy] = self.pidfds[host]
-
-    def closed(self, host: int) -> None:
-        super().closed(host)
-        self.pidfds.pop(host, None)
+    """Calls for them."""
 
     def new_pidfd(self, pid: int, flags: int) -> int:
         """The guest's descriptor for a process of the family. ESRCH."""

@@ -244,18 +244,6 @@ class Poll(Special, Tasks):
             with_epoll.close()
         return 0
 
-    #: The host's descriptor of each -> those of what it watches -> the guest's word for it.
-    epolls: dict[int, dict[int, int]]
-
-    def copied(self, host: int, copy: int) -> None:
-        super().copied(host, copy)
-        if host in self.epolls:
-            self.epolls[copy] = self.epolls[host]
-
-    def closed(self, host: int) -> None:
-        super().closed(host)
-        self.epolls.pop(host, None)
-
     def _epoll_wait(self, handle: int, result: int, most: int, seconds: float | None) -> int:
         host = self.host(handle)
         if not 0 < most < _MOST:

@@ -114,15 +114,15 @@ class Proc:
         """The guest's."""
         return self.files.machine.process.everyone()
 
-    def special(self, dirfd: int, path: str) -> tuple[str | None, str]:
-        """(the name, if it may be one of ours, with neither "self" nor "." nor ".."; the path to walk if it is none)."""
+    def special(self, dirfd: int, path: str) -> tuple[str, str]:
+        """(the name, if it may be one of ours, with neither "self" nor "." nor "..", else ""; the path to walk if it is none)."""
         for _ in range(LINKS):
             name, path, more = self._step(dirfd, path)
             if not more:
                 return name, path
         raise failed(errno.ELOOP)
 
-    def _step(self, dirfd: int, path: str) -> tuple[str | None, str, bool]:
+    def _step(self, dirfd: int, path: str) -> tuple[str, str, bool]:
         """The same up to the first link of ours that the name goes on behind: is there one?"""
         whole = path
         if not path.startswith("/"):
@@ -132,7 +132,7 @@ class Proc:
         if whole.startswith("//"):
             whole = "/" + whole.lstrip("/")
         if not whole.startswith(("/proc", "/dev/")):
-            return None, path, False
+            return "", path, False
         name = os.path.normpath(whole)
         if name in _STREAMS:
             name = f"/proc/self/fd/{_STREAMS[name]}"
@@ -140,14 +140,14 @@ class Proc:
             name = "/proc/self/fd" + name[7:]
         parts = name.split("/")
         if parts[1] != "proc" or ("proc",) in self._binds():
-            return (name if parts[1] == "dev" else None), path, False
+            return (name if parts[1] == "dev" else ""), path, False
         pid = str(os.getpid())
         slash = whole.endswith(("/", "/."))  # a link is followed
         if (len(parts) > 3 or slash) and parts[2:3] in (["self"], ["thread-self"]):
             here = [pid] if parts[2] == "self" else [pid, "task", self._thread()]
             parts[2:3] = here
         beyond = self._beyond([*parts, ""] if slash else parts, pid)
-        return ("/".join(parts), path, False) if beyond is None else (None, beyond, True)
+        return ("/".join(parts), path, False) if beyond is None else ("", beyond, True)
 
     def _binds(self) -> dict[tuple[str, ...], object]:
         return {} if self.files.tree is None else dict(self.files.tree.binds)

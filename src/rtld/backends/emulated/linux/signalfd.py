@@ -37,18 +37,7 @@ class SignalFile:
 
 
 class SignalFiles(Processes):
-    """``signalfds``: the host's descriptor -> what it is for."""
-
-    signalfds: dict[int, SignalFile]
-
-    def copied(self, host: int, copy: int) -> None:
-        super().copied(host, copy)
-        if host in self.signalfds:
-            self.signalfds[copy] = self.signalfds[host]
-
-    def closed(self, host: int) -> None:
-        super().closed(host)
-        self.signalfds.pop(host, None)
+    """Calls for them, and for what reads or waits for them."""
 
     # -- making one ---------------------------------------------------------------------------------
 
