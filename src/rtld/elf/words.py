@@ -11,6 +11,10 @@ import os
 
 from rtld.errors import FormatError, NotFound
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rtld.core.module import Namespace
+
 #: Sentences of open_verify and _dl_map_object_from_fd (elf/dl-load.c); ``FormatError.structure`` is one of them.
 # fmt: off
 SENTENCES = frozenset((
@@ -58,6 +62,16 @@ def when_preloaded(error: Exception) -> str:
     """What stands in parentheses when a preload is ignored."""
     text, reason = when_opened(error), _reason(error)
     return text.removesuffix(f": {reason}").partition(": ")[2]
+
+
+def loading_lines(ns: Namespace, program: str) -> tuple[list[str], str | None]:
+    """What ld.so says when all files have been looked for: preloads that it ignores, and the library without which it stops."""
+    lines = [f"ERROR: ld.so: {p.message}" for p in ns.problems if p.kind == "preload"]
+    for problem in ns.problems:
+        if problem.kind == "library" and problem.fatal:
+            words = at_start(ns.missing[problem.subject][0][1])
+            return lines, f"{program}: error while loading shared libraries: {words}"
+    return lines, None
 
 
 def _reason(error: Exception) -> str:

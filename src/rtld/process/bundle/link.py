@@ -14,7 +14,7 @@ from rtld.elf.load import store_word
 from rtld.elf.resolve import UNDEFINED
 from rtld.elf.sysroot import Sysroot
 from rtld.elf.tls import round_up
-from rtld.elf.words import at_start
+from rtld.elf.words import loading_lines
 from rtld.errors import NoSpace, Unsupported
 from rtld.process.bundle.plan import HEAD, Chosen, Copied, Open
 from rtld.process.emulated.system import StartFailed
@@ -68,12 +68,11 @@ def find_program(file: ElfFile, path: str, search: SearchOptions, reporter: Repo
         module.hosted = is_hosted(module, ns)
     if ns.interp is not None:
         ns.interp.hosted = True
-    for problem in ns.problems:
-        if problem.kind == "library" and problem.fatal:
-            words = at_start(ns.missing[problem.subject][0][1])
-            raise StartFailed(f"{path}: error while loading shared libraries: {words}")
-        if problem.kind == "preload":
-            reporter.message(f"ERROR: ld.so: {problem.message}")
+    lines, failure = loading_lines(ns, path)
+    for line in lines:
+        reporter.message(line)
+    if failure is not None:
+        raise StartFailed(failure)
     return ns
 
 

@@ -7,7 +7,7 @@ and exits with 127 (ldso/dynlink.c).
 from __future__ import annotations
 
 from rtld.elf import types as t
-from rtld.elf.words import at_start
+from rtld.elf.words import loading_lines
 from rtld.process.emulated.system import StartFailed
 
 TYPE_CHECKING = False
@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 
 def refuse_missing(ns: Namespace, program: str, reporter: Reporter, sysroot: str | None) -> None:
     """A library that cannot be loaded. StartFailed, with the package that has it, if the sysroot knows one."""
-    for problem in ns.problems:
-        if problem.kind == "library" and problem.fatal and ns.model != "musl":
-            words = at_start(ns.missing[problem.subject][0][1])
-            text = f"{program}: error while loading shared libraries: {words}"
-            raise StartFailed("\n".join([text, *_advice(ns, sysroot)]))
-        if problem.kind == "preload":
-            reporter.message(f"ERROR: ld.so: {problem.message}")
+    lines, failure = loading_lines(ns, program)
+    for line in lines:
+        reporter.message(line)
+    if failure is not None and ns.model != "musl":
+        raise StartFailed("\n".join([failure, *_advice(ns, sysroot)]))
 
 
 def _advice(ns: Namespace, sysroot: str | None) -> list[str]:

@@ -22,7 +22,7 @@ from rtld.elf.link import bind, find_closure, open_namespace
 from rtld.elf.load import build_scopes
 from rtld.elf.search import SearchOptions, model_of
 from rtld.elf.small import bind_small
-from rtld.elf.words import at_start
+from rtld.elf.words import loading_lines
 from rtld.errors import RtldError, Unsupported
 from rtld.events import SPOKEN
 from rtld.process import kernel
@@ -200,13 +200,11 @@ class Launch:
         self._refuse_missing()
 
     def _refuse_missing(self) -> None:
-        program = self.argv[0]
-        for problem in self.ns.problems:
-            if problem.kind == "library" and problem.fatal:
-                words = at_start(self.ns.missing[problem.subject][0][1])
-                raise StartFailed(f"{program}: error while loading shared libraries: {words}")
-            if problem.kind == "preload":
-                self.reporter.message(f"ERROR: ld.so: {problem.message}")
+        lines, failure = loading_lines(self.ns, self.argv[0])
+        for line in lines:
+            self.reporter.message(line)
+        if failure is not None:
+            raise StartFailed(failure)
 
     # -- until ld.so has done its part ----------------------------------------------------------------
 
